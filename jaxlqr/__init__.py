@@ -1,0 +1,23 @@
+"""Differentiable control on JAX: exact and zeroth-order derivatives of LQR costs, and meta-learning on them."""
+
+__version__ = "0.1.0"
+
+from jaxlqr import families as families
+from jaxlqr.lqr import LQRTask as LQRTask
+from jaxlqr.lqr import RolloutCost as RolloutCost
+from jaxlqr.lqr import closed_form as closed_form
+from jaxlqr.lqr import cost as cost
+from jaxlqr.lqr import hessian_vector_product as hessian_vector_product
+from jaxlqr.lqr import is_stabilizing as is_stabilizing
+from jaxlqr.lqr import make_task as make_task
+from jaxlqr.lqr import optimal_cost as optimal_cost
+from jaxlqr.lqr import optimal_gain as optimal_gain
+from jaxlqr.lqr import spectral_radius as spectral_radius
+from jaxlqr.lqr import stack_tasks as stack_tasks
+from jaxlqr.matrix_equations import solve_discrete_are as solve_discrete_are
+from jaxlqr.matrix_equations import solve_discrete_lyapunov as solve_discrete_lyapunov
+from jaxlqr.meta import adapt as adapt
+from jaxlqr.meta import maml_gradient as maml_gradient
+from jaxlqr.meta import maml_loss as maml_loss
+from jaxlqr.oracles import ExactOracle as ExactOracle
+from jaxlqr.oracles import ZerothOrderOracle as ZerothOrderOracle

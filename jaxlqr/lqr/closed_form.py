@@ -1,0 +1,76 @@
+r"""Derivatives of the cost in closed form, the references that autodiff is checked against.
+
+With :math:`A_K = A - BK`, :math:`P_K` the cost-to-go matrix, :math:`\Sigma_K = \Sigma_0 + A_K \Sigma_K A_K^\top` and
+:math:`E_K = R K - B^\top P_K A_K`. All arguments are unbatched: K and X [m, n], and one task.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxlqr.lqr.cost import closed_loop, value_matrix
+from jaxlqr.lqr.task import LQRTask
+from jaxlqr.matrix_equations import stable_discrete_lyapunov
+from jaxlqr.matrix_equations.products import matmul
+
+
+class _Terms(NamedTuple):
+    A_K: Array
+    P: Array
+    Sigma: Array
+    E: Array
+
+
+def _terms(K: Array, task: LQRTask) -> _Terms:
+    A_K = closed_loop(K, task)
+    P, _ = value_matrix(K, task)
+    Sigma, _ = stable_discrete_lyapunov(A_K, task.Sigma0)
+    return _Terms(A_K, P, Sigma, matmul(task.R, K) - matmul(task.B.mT, P, A_K))
+
+
+def _value_derivative(X: Array, terms: _Terms) -> Array:
+    # P'[X] = A_K' P'[X] A_K + X'E + E'X: the derivative of P_K along X.
+    change = matmul(X.mT, terms.E)
+    return stable_discrete_lyapunov(terms.A_K.mT, change + change.mT)[0]
+
+
+def gradient(K: Array, task: LQRTask) -> Array:
+    """Gradient 2 E_K Sigma_K of the cost, shape [m, n].
+
+    Source: Fazel et al., ICML 2018, Lemma 1; toso2024, section 2.1.
+    """
+    terms = _terms(K, task)
+    return 2 * matmul(terms.E, terms.Sigma)
+
+
+def hessian_quadratic_form(K: Array, X: Array, task: LQRTask) -> Array:
+    """The second derivative of the cost along ``X``, <X, H[X]>, a scalar.
+
+    Source: Bu, Mesbahi, Fazel, Mesbahi, arXiv:1907.08921, Lemma 7.9; toso2024, section 2.1. The matrix printed there
+    as H[X] gives the right quadratic form but is not the Hessian applied to X (erratum T2).
+    """
+    return jnp.sum(X * printed_hessian_vector_product(K, X, task))
+
+
+def printed_hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:
+    """H[X] as printed in toso2024, section 2.1, shape [m, n]: right inside <X, H[X]>, wrong as an operator (T2)."""
+    terms = _terms(K, task)
+    metric = task.R + matmul(task.B.mT, terms.P, task.B)
+    change = matmul(task.B.mT, _value_derivative(X, terms), terms.A_K)
+    return 2 * matmul(matmul(metric, X) - 2 * change, terms.Sigma)
+
+
+def hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:
+    """The Hessian of the cost applied to ``X``, shape [m, n].
+
+    Differentiating 2 E_K Sigma_K along X: E'[X] = (R + B'PB) X - B' P'[X] A_K and
+    Sigma'[X] = A_K Sigma' A_K' - (B X Sigma A_K' + its transpose), so H[X] = 2 E'[X] Sigma + 2 E Sigma'[X]. The printed
+    expression doubles the P' term instead of adding the Sigma' term (erratum T2).
+    """
+    terms = _terms(K, task)
+    metric = task.R + matmul(task.B.mT, terms.P, task.B)
+    slope = matmul(metric, X) - matmul(task.B.mT, _value_derivative(X, terms), terms.A_K)
+    drift = matmul(task.B, X, terms.Sigma, terms.A_K.mT)
+    sigma_derivative, _ = stable_discrete_lyapunov(terms.A_K, -(drift + drift.mT))
+    return 2 * (matmul(slope, terms.Sigma) + matmul(terms.E, sigma_derivative))

@@ -1,0 +1,88 @@
+"""The cost of a linear feedback as a differentiable function of its gain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxlqr.matrix_equations import is_schur_stable, stable_discrete_lyapunov
+from jaxlqr.matrix_equations.products import matmul
+
+if TYPE_CHECKING:
+    from jaxlqr.lqr.task import LQRTask
+
+
+def closed_loop(K: Array, task: LQRTask) -> Array:
+    """A - B K, shape [n, n]."""
+    return task.A - matmul(task.B, K)
+
+
+def value_matrix(K: Array, task: LQRTask) -> tuple[Array, Array]:
+    """Cost-to-go matrix P_K with x' P_K x the cost from x, shape [n, n], and whether ``K`` stabilises.
+
+    P_K = Q + K' R K + (A - B K)' P_K (A - B K); NaN where ``K`` does not stabilise.
+    """
+    return stable_discrete_lyapunov(closed_loop(K, task).mT, task.Q + matmul(K.mT, task.R, K))
+
+
+@jax.custom_jvp
+def _infinite_unless(stable: Array, value: Array) -> Array:
+    return jnp.where(stable, value, jnp.inf)
+
+
+@_infinite_unless.defjvp
+def _(primals, tangents):
+    # Where the cost is infinite it has no derivative. A plain where would say 0 in forward mode and NaN in reverse
+    # mode; a factor that multiplies the tangent, or the cotangent, says NaN in both.
+    stable, value = primals
+    return _infinite_unless(stable, value), tangents[1] * jnp.where(stable, 1.0, jnp.nan).astype(value.dtype)
+
+
+def cost(K: Array, task: LQRTask) -> Array:
+    r"""Cost :math:`J(K) = \mathrm{tr}(P_K \Sigma_0)` of the feedback u = -K x; +inf when ``K`` does not stabilise.
+
+    Arguments:
+        K: gain [m, n].
+        task: one task, unbatched; ``jax.vmap`` batches.
+
+    Returns:
+        A scalar. Differentiable in ``K`` and every array of ``task``, in both modes and to any order. Where ``K`` does
+        not stabilise, value +inf and derivatives NaN, in that lane of a batch only.
+
+    >>> import jax, jax.numpy as jnp, jaxlqr
+    >>> task = jaxlqr.make_task([[0.9]], [[1.0]])
+    >>> print(f"{jaxlqr.cost(jnp.array([[0.5]]), task):.4f}")  # (1 + 0.5^2) / (1 - 0.4^2)
+    1.4881
+    >>> print(jaxlqr.cost(jnp.array([[-0.5]]), task))
+    inf
+
+    Source: Fazel, Ge, Kakade, Mesbahi, ICML 2018, section 2; toso2024, section 2.
+    """
+    P, stable = value_matrix(K, task)
+    return _infinite_unless(stable, jnp.sum(P * task.Sigma0.mT))
+
+
+def hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:
+    """Second derivative of :func:`cost` at ``K`` applied to ``X``, both [m, n], by forward-over-reverse autodiff."""
+    return jax.jvp(jax.grad(lambda gain: cost(gain, task)), (K,), (X,))[1]
+
+
+def spectral_radius(K: Array, task: LQRTask) -> Array:
+    """Largest modulus of the eigenvalues of A - B K, a scalar; below one when ``K`` stabilises.
+
+    >>> import jax.numpy as jnp, jaxlqr
+    >>> print(f"{spectral_radius(jnp.array([[0.5]]), jaxlqr.make_task([[0.9]], [[1.0]])):.2f}")
+    0.40
+    """
+    return jnp.max(jnp.abs(jnp.linalg.eigvals(closed_loop(K, task))))
+
+
+def is_stabilizing(K: Array, task: LQRTask) -> Array:
+    """Whether the spectral radius of A - B K is below one, exactly where :func:`cost` is finite.
+
+    Decided by the powers of A - B K, as in the cost itself, so the two never disagree; runs on any device.
+    """
+    return is_schur_stable(closed_loop(K, task))

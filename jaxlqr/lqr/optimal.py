@@ -1,0 +1,31 @@
+"""The optimal feedback of one task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxlqr.matrix_equations import lqr_gain, solve_discrete_are
+
+if TYPE_CHECKING:
+    from jaxlqr.lqr.task import LQRTask
+
+
+def optimal_gain(task: LQRTask) -> Array:
+    """Gain K* [m, n] that minimises the cost for every initial state: (R + B'PB)^-1 B'PA, with P from the Riccati
+    equation. Differentiable in the task; NaN where no stabilising solution exists.
+
+    >>> import jaxlqr
+    >>> print(f"{optimal_gain(jaxlqr.make_task([[1.0]], [[1.0]]))[0, 0]:.4f}")
+    0.6180
+    """
+    P = solve_discrete_are(task.A, task.B, task.Q, task.R)
+    return lqr_gain(task.A, task.B, task.R, P)
+
+
+def optimal_cost(task: LQRTask) -> Array:
+    """Least cost tr(P Sigma0) over all gains, a scalar."""
+    P = solve_discrete_are(task.A, task.B, task.Q, task.R)
+    return jnp.sum(P * task.Sigma0.mT)

@@ -1,0 +1,103 @@
+"""The cost as a model-free experimenter sees it: finite rollouts from sampled initial states."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxlqr.lqr.cost import closed_loop
+from jaxlqr.lqr.task import LQRTask
+from jaxlqr.matrix_equations.products import matmul
+
+
+def gaussian_initial_state(key: Array, task: LQRTask) -> Array:
+    """Initial state [n] drawn from N(0, Sigma0)."""
+    # An eigenvalue root, unlike Cholesky, exists for the semidefinite Sigma0 that a task may have.
+    values, vectors = jnp.linalg.eigh(task.Sigma0)
+    root = vectors * jnp.sqrt(jnp.maximum(values, 0))
+    noise = jax.random.normal(key, task.Sigma0.shape[:1], task.Sigma0.dtype)
+    return jnp.matmul(root, noise, precision=lax.Precision.HIGHEST)
+
+
+def rollout(K: Array, task: LQRTask, x0: Array, noise: Array) -> tuple[Array, Array, Array]:
+    """Simulate x_{t+1} = A x_t + B u_t + w_t with u_t = -K x_t.
+
+    Arguments: ``K`` [m, n]; ``x0`` [n]; ``noise`` w [horizon, n].
+    Returns: states [horizon, n] (from x0 on), inputs [horizon, m], stage costs x'Qx + u'Ru [horizon].
+    """
+    A_K = closed_loop(K, task)
+    weight = task.Q + matmul(K.mT, task.R, K)
+
+    def step(x: Array, w: Array):
+        product = jnp.matmul(jnp.concatenate([A_K, weight, -K]), x, precision=lax.Precision.HIGHEST)
+        n = x.shape[0]
+        return product[:n] + w, (x, product[2 * n :], jnp.dot(x, product[n : 2 * n]))
+
+    _, (states, inputs, stage_costs) = lax.scan(step, x0, noise)
+    return states, inputs, stage_costs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutCost:
+    r"""Average cost of finite rollouts, a loss for the zeroth-order oracle that never sees A, B, Q or R.
+
+    .. math:: \frac{1}{N} \sum_{j=1}^{N} \sum_{t=0}^{T-1} x_t^\top Q x_t + u_t^\top R u_t,
+              \qquad x_{t+1} = A x_t + B u_t + w_t, \quad w_t \sim N(0, \sigma^2 I).
+
+    A stochastic loss: ``loss.with_key(key)`` is a function (params, task) -> scalar whose randomness is ``key``. The
+    oracles and the training loop draw a fresh key for each query. Called directly it uses one fixed key.
+
+    Attributes:
+        horizon: number of stages T.
+        num_rollouts: number N of rollouts averaged in one query.
+        process_noise: standard deviation sigma of each entry of w, in units of the state. The infinite-horizon cost
+            diverges with noise, so compare such losses with each other, not with :func:`jaxlqr.cost`.
+        state_limit: a rollout whose state norm exceeds this, or overflows, makes the query +inf: a plant that is
+            stopped before it breaks. The default only catches overflow.
+        initial_state: draws x0 [n] from (key, task); N(0, Sigma0) unless given.
+
+    >>> import jax, jax.numpy as jnp, jaxlqr
+    >>> task, loss = jaxlqr.make_task([[0.9]], [[1.0]]), RolloutCost(horizon=50, num_rollouts=4000)
+    >>> sampled = loss.with_key(jax.random.key(0))(jnp.array([[0.5]]), task)
+    >>> bool(abs(sampled - jaxlqr.cost(jnp.array([[0.5]]), task)) < 0.2)
+    True
+    """
+
+    horizon: int
+    num_rollouts: int
+    process_noise: float = 0.0
+    state_limit: float = float("inf")
+    initial_state: Callable[[Array, LQRTask], Array] = gaussian_initial_state
+
+    def __post_init__(self) -> None:
+        for name in ("horizon", "num_rollouts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        if not self.process_noise >= 0:
+            raise ValueError(f"process_noise must be a standard deviation >= 0, got {self.process_noise}.")
+        if not self.state_limit > 0:
+            raise ValueError(f"state_limit must be positive, got {self.state_limit}.")
+
+    def __call__(self, params: Array, task: LQRTask) -> Array:
+        return self.with_key(jax.random.key(0))(params, task)
+
+    def with_key(self, key: Array) -> Callable[[Array, LQRTask], Array]:
+        """The loss as a deterministic function of (params, task) whose random numbers come from ``key``."""
+
+        def sampled(params: Array, task: LQRTask) -> Array:
+            keys = jax.random.split(key, self.num_rollouts)
+            return jnp.mean(jax.vmap(lambda k: self._one(k, params, task))(keys))
+
+        return sampled
+
+    def _one(self, key: Array, K: Array, task: LQRTask) -> Array:
+        start_key, noise_key = jax.random.split(key)
+        noise = jnp.zeros((self.horizon, task.A.shape[0]), task.A.dtype)
+        if self.process_noise:
+            noise = self.process_noise * jax.random.normal(noise_key, noise.shape, noise.dtype)
+        states, _, stage_costs = rollout(K, task, self.initial_state(start_key, task), noise)
+        total = jnp.sum(stage_costs)
+        within = jnp.all(jnp.sum(states**2, axis=1) <= self.state_limit**2) & jnp.isfinite(total)
+        return jnp.where(within, total, jnp.inf)

@@ -1,0 +1,166 @@
+"""One discrete-time linear-quadratic task, and stacks of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+from jax.typing import ArrayLike
+
+from jaxlqr.lqr.cost import cost, spectral_radius
+from jaxlqr.lqr.optimal import optimal_cost
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LQRTask:
+    r"""A linear-quadratic task, a pytree of arrays; build it with :func:`make_task`, which checks it.
+
+    Dynamics :math:`x_{t+1} = A x_t + B u_t` with :math:`u_t = -K x_t`, cost
+    :math:`J(K) = E \sum_t x_t^\top Q x_t + u_t^\top R u_t` with :math:`E[x_0 x_0^\top] = \Sigma_0`.
+
+    Attributes:
+        A: state matrix [n, n].
+        B: input matrix [n, m].
+        Q: state cost [n, n], symmetric positive semidefinite.
+        R: input cost [m, m], symmetric positive definite.
+        Sigma0: second moment of the initial state [n, n], symmetric positive semidefinite.
+
+    A stack of tasks (:func:`stack_tasks`) is the same class with one leading axis on every array.
+    """
+
+    A: Array
+    B: Array
+    Q: Array
+    R: Array
+    Sigma0: Array
+
+    def reference(self) -> dict[str, Array]:
+        """What :meth:`metrics` compares with; the training loop computes it once, before the first step."""
+        return {"optimal_cost": optimal_cost(self)}
+
+    def metrics(self, params: Array, reference: dict[str, Array]) -> dict[str, Array]:
+        """Scalars recorded for a gain at each training step: cost, gap J(K) - J(K*), spectral radius of A - B K."""
+        value = cost(params, self)
+        return {
+            "cost": value,
+            "gap": value - reference["optimal_cost"],
+            "spectral_radius": spectral_radius(params, self),
+        }
+
+
+MatrixLike = ArrayLike | Sequence[Sequence[float]]
+
+
+def make_task(
+    A: MatrixLike,
+    B: MatrixLike,
+    Q: MatrixLike | None = None,
+    R: MatrixLike | None = None,
+    Sigma0: MatrixLike | None = None,
+) -> LQRTask:
+    """Checked :class:`LQRTask`; ``Q``, ``R`` and ``Sigma0`` default to the identity.
+
+    Raises:
+        ValueError: naming the argument, what was expected, what was got and the remedy, when a shape does not fit, an
+            entry is not finite, a cost is not symmetric or not (semi)definite, or (A, B) is not stabilizable.
+
+    It looks at values, so it runs outside ``jit``; inside, construct :class:`LQRTask` from checked arrays.
+
+    >>> task = make_task([[1.0, 1.0], [0.0, 1.0]], [[0.0], [1.0]])
+    >>> task.R.shape
+    (1, 1)
+    """
+    a, b = _checked(A, "A"), _checked(B, "B")
+    if a.ndim != 2 or a.shape[0] != a.shape[1]:
+        raise ValueError(
+            f"A must be a square matrix [n, n], got shape {a.shape}; stack_tasks([...]) makes a batch of tasks."
+        )
+    n = a.shape[0]
+    if b.ndim != 2 or b.shape[0] != n or b.shape[1] == 0:
+        raise ValueError(f"B must have shape [{n}, m] with as many rows as A and m >= 1, got {b.shape}.")
+    m = b.shape[1]
+    q = _symmetric(Q, "Q", n, definite=False)
+    r = _symmetric(R, "R", m, definite=True)
+    sigma0 = _symmetric(Sigma0, "Sigma0", n, definite=False)
+    stuck = unstabilizable_modes(a, b)
+    if stuck.size:
+        raise ValueError(
+            f"(A, B) must be stabilizable, but no input moves the eigenvalues {np.array2string(stuck, precision=4)} of "
+            "A, which lie on or outside the unit circle; add an actuator that reaches them, or drop those states."
+        )
+    dtype = jnp.result_type(float)
+    return LQRTask(*(jnp.asarray(value, dtype) for value in (a, b, q, r, sigma0)))
+
+
+def stack_tasks(tasks: Sequence[LQRTask]) -> LQRTask:
+    """One :class:`LQRTask` whose arrays carry a leading task axis; all tasks must have the same n and m.
+
+    >>> task = make_task([[0.5]], [[1.0]])
+    >>> stack_tasks([task, task]).A.shape
+    (2, 1, 1)
+    """
+    tasks = list(tasks)
+    if not tasks:
+        raise ValueError("tasks must hold at least one task, got an empty sequence.")
+    sizes = {tuple(task.B.shape) for task in tasks}
+    if len(sizes) > 1:
+        raise ValueError(f"tasks must all have the same numbers of states and inputs, got (n, m) in {sorted(sizes)}.")
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *tasks)
+
+
+def unstabilizable_modes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Eigenvalues of ``a`` on or outside the unit circle that fail the Popov-Belevitch-Hautus rank test."""
+    n = a.shape[0]
+    scale = max(1.0, float(np.linalg.norm(a, 2)), float(np.linalg.norm(b, 2)))
+    unstable = [value for value in np.linalg.eigvals(a) if abs(value) >= 1.0]
+
+    def reached(value: complex) -> bool:
+        pencil = np.concatenate([a - value * np.eye(n), b], axis=1)
+        # sqrt(eps): an eigenvalue itself is only that sharp when it is repeated.
+        return bool(np.linalg.svd(pencil, compute_uv=False)[-1] > np.sqrt(np.finfo(float).eps) * scale)
+
+    return np.array([value for value in unstable if not reached(value)])
+
+
+def _checked(value: Any, name: str) -> np.ndarray:
+    if isinstance(value, Tracer):
+        raise TypeError(
+            f"make_task looks at the values of {name} and cannot run inside jit, vmap or grad; build the task outside, "
+            "or construct LQRTask from arrays that were checked before."
+        )
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a real matrix, got {type(value).__name__}: {error}.") from None
+    if not np.all(np.isfinite(array)):
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name} must be finite, got {array[where]} at index {where}.")
+    return array
+
+
+def _symmetric(value: Any, name: str, size: int, *, definite: bool) -> np.ndarray:
+    if value is None:
+        return np.eye(size)
+    array = _checked(value, name)
+    if array.shape != (size, size):
+        raise ValueError(f"{name} must have shape ({size}, {size}), got {array.shape}.")
+    scale = float(np.max(np.abs(array), initial=0.0))
+    # float32 data that was symmetrised in float32 passes; anything worse was not meant to be symmetric.
+    asymmetry = float(np.max(np.abs(array - array.T)))
+    if asymmetry > 1e-6 * scale:
+        raise ValueError(
+            f"{name} must be symmetric, got a largest difference of {asymmetry:.3g} from its transpose; pass "
+            f"({name} + {name}.T) / 2."
+        )
+    array = (array + array.T) / 2
+    smallest = float(np.linalg.eigvalsh(array)[0])
+    if definite and smallest <= 1e-12 * scale:
+        raise ValueError(f"{name} must be positive definite, got a smallest eigenvalue of {smallest:.3g}.")
+    if smallest < -1e-12 * scale:
+        raise ValueError(f"{name} must be positive semidefinite, got a smallest eigenvalue of {smallest:.3g}.")
+    return array

@@ -1,0 +1,5 @@
+"""Learning across tasks, for any loss and any oracle."""
+
+from jaxlqr.meta.objective import adapt as adapt
+from jaxlqr.meta.objective import maml_gradient as maml_gradient
+from jaxlqr.meta.objective import maml_loss as maml_loss

@@ -1,0 +1,62 @@
+"""What an oracle is: where the derivatives of a loss come from."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+from jax import Array
+
+PyTree = Any
+Loss = Callable[[PyTree, PyTree], Array]  # (params, task) -> scalar
+
+
+@runtime_checkable
+class StochasticLoss(Protocol):
+    """A loss whose value is random: ``with_key(key)`` fixes its randomness and returns a plain loss."""
+
+    def __call__(self, params: PyTree, task: PyTree, /) -> Array: ...
+
+    def with_key(self, key: Array) -> Loss: ...
+
+
+def with_key(loss: Loss, key: Array) -> Loss:
+    """``loss`` with its randomness fixed by ``key``; a deterministic loss as it is."""
+    return loss.with_key(key) if isinstance(loss, StochasticLoss) else loss
+
+
+class Expansion(NamedTuple):
+    """Derivatives of a loss at one point, all from the same evaluations.
+
+    Attributes:
+        gradient: a pytree like the parameters.
+        hessian_vector_product: applies the Hessian, or its estimate, to a pytree like the parameters; None if only
+            the first order was asked for.
+        failed_queries: number of cost queries that were not finite, a scalar integer.
+    """
+
+    gradient: PyTree
+    hessian_vector_product: Callable[[PyTree], PyTree] | None
+    failed_queries: Array
+
+
+class Oracle(Protocol):
+    """Protocol of oracles. ``loss`` is a function (params, task) -> scalar, unbatched; callers vmap over tasks.
+
+    ``expand`` gives the gradient and the Hessian at one point and shares all work between them. The other two methods
+    give one of them; they agree with ``expand`` for the same ``key``.
+    """
+
+    def expand(
+        self, loss: Loss, params: PyTree, task: PyTree, key: Array | None, *, second_order: bool = True
+    ) -> Expansion: ...
+
+    def gradient(self, loss: Loss, params: PyTree, task: PyTree, key: Array | None) -> PyTree: ...
+
+    def hessian_vector_product(
+        self, loss: Loss, params: PyTree, vector: PyTree, task: PyTree, key: Array | None
+    ) -> PyTree: ...
+
+
+def step_along(params: PyTree, step_size: Array | float, direction: PyTree) -> PyTree:
+    """params - step_size * direction, leaf by leaf."""
+    return jax.tree.map(lambda leaf, change: leaf - step_size * change, params, direction)

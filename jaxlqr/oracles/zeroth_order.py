@@ -1,0 +1,157 @@
+"""Derivatives estimated from cost queries alone (ZO2P)."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.flatten_util import ravel_pytree
+
+from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.oracles.protocol import Expansion, Loss, PyTree, StochasticLoss, with_key
+
+
+class _Queries(NamedTuple):
+    """Costs at params + U_j, at params - U_j for directions U [m, d], and at params."""
+
+    directions: Array
+    plus: Array
+    minus: Array
+    base: Array  # NaN unless it was asked for
+    usable: Array  # [m], false where a pair is left out
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class ZerothOrderOracle:
+    r"""Two-point zeroth-order estimates of gradient and Hessian; the loss is queried, never differentiated.
+
+    With :math:`U_1, \dots, U_m` uniform on the sphere of radius r in the d entries of the parameters,
+
+    .. math:: \hat\nabla J = \frac{d}{2 r^2} \frac1m \sum_j (J(K + U_j) - J(K - U_j)) U_j,
+
+    unbiased for the gradient of J averaged over the ball of radius r, and, with u = vec(U),
+
+    .. math:: \hat H = \frac{d (d + 2)}{r^4} \frac1m \sum_j \tfrac12 (J(K + U_j) + J(K - U_j) - 2 J(K))
+              \left(u_j u_j^\top - \tfrac{r^2}{d + 2} I\right),
+
+    unbiased for a quadratic. Stochastic losses (see :class:`jaxlqr.RolloutCost`) are drawn afresh for each query.
+
+    Attributes:
+        num_samples: number m of directions: 2 m queries for a gradient, one more for the Hessian.
+        radius: smoothing radius r, in units of the parameters.
+        hessian: ``"stein"``, the estimate above, or ``"printed"``, the one of the MAML-LQR paper, kept for fidelity: it
+            is not an estimate of the Hessian and has the wrong sign (docs/errata.md, T3). The printed one needs the
+            parameters to be one matrix.
+        failed_queries: what to do when a query is not finite (the perturbed gain does not stabilise). ``"drop"``
+            leaves out both queries of that direction and averages over the others, NaN when none is left; the
+            number of failed queries is reported in any case. ``"propagate"`` lets NaN through.
+        common_random_numbers: use the same random numbers in all queries of a stochastic loss at one point. That takes
+            most of the noise out of the differences, if the plant can be reset to the same initial state and noise.
+
+    >>> import jax, jax.numpy as jnp
+    >>> oracle = ZerothOrderOracle(num_samples=20_000, radius=0.1)
+    >>> loss = lambda params, task: jnp.sum(task * params**2)
+    >>> estimate = oracle.gradient(loss, jnp.ones(2), jnp.array([1.0, 3.0]), jax.random.key(0))
+    >>> bool(jnp.allclose(estimate, jnp.array([2.0, 6.0]), atol=0.2))
+    True
+
+    Source: toso2024, Algorithm 2; Nesterov and Spokoiny, Found. Comput. Math. 17 (2017) for the gradient; the constants
+    of the Hessian are derived in docs/errata.md, T3.
+    """
+
+    num_samples: int = field(metadata={"static": True})
+    radius: float | Array
+    hessian: Literal["stein", "printed"] = field(default="stein", metadata={"static": True})
+    failed_queries: Literal["drop", "propagate"] = field(default="drop", metadata={"static": True})
+    common_random_numbers: bool = field(default=False, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.num_samples, int) or self.num_samples < 1:
+            raise ValueError(f"num_samples must be an integer of at least 1, got {self.num_samples!r}.")
+        # The radius is a tracer when jit rebuilds the oracle; it was checked as a number before that.
+        if isinstance(self.radius, (int, float)) and not 0 < self.radius < float("inf"):
+            raise ValueError(f"radius must be positive and finite, got {self.radius}; try 1e-2.")
+        if self.hessian not in ("stein", "printed"):
+            raise ValueError(f'hessian must be "stein" or "printed", got {self.hessian!r}.')
+        if self.failed_queries not in ("drop", "propagate"):
+            raise ValueError(f'failed_queries must be "drop" or "propagate", got {self.failed_queries!r}.')
+
+    def expand(self, loss: Loss, params: PyTree, task: PyTree, key: Array, *, second_order: bool = True) -> Expansion:
+        """Estimates of the gradient and of the Hessian-vector map from one set of 2 m + 1 queries."""
+        queries = self._ask(loss, params, task, key, with_base=second_order)
+        failed = jnp.sum(~jnp.isfinite(queries.plus)) + jnp.sum(~jnp.isfinite(queries.minus))
+        product = partial(self._hessian_vector_product, params, queries) if second_order else None
+        return Expansion(self._gradient(params, queries), product, failed.astype(jnp.int32))
+
+    def gradient(self, loss: Loss, params: PyTree, task: PyTree, key: Array) -> PyTree:
+        """Estimate of the gradient from 2 m queries, a pytree like ``params``."""
+        return self._gradient(params, self._ask(loss, params, task, key, with_base=False))
+
+    def hessian_vector_product(self, loss: Loss, params: PyTree, vector: PyTree, task: PyTree, key: Array) -> PyTree:
+        """Estimate of the Hessian applied to ``vector``, from 2 m + 1 queries; both are pytrees like ``params``."""
+        return self._hessian_vector_product(params, self._ask(loss, params, task, key, with_base=True), vector)
+
+    def _ask(self, loss: Loss, params: PyTree, task: PyTree, key: Array, *, with_base: bool) -> _Queries:
+        flat, unravel = ravel_pytree(params)
+        gaussian = jax.random.normal(jax.random.fold_in(key, 0), (self.num_samples, flat.size), flat.dtype)
+        directions = self.radius * gaussian / jnp.linalg.norm(gaussian, axis=1, keepdims=True)
+        points = [flat + directions, flat - directions] + ([flat[None]] if with_base else [])
+        values = self._values(loss, jnp.concatenate(points), unravel, task, jax.random.fold_in(key, 1))
+        m = self.num_samples
+        plus, minus = values[:m], values[m : 2 * m]
+        usable = jnp.ones_like(plus, bool)
+        if self.failed_queries == "drop":
+            usable = jnp.isfinite(plus) & jnp.isfinite(minus)
+        return _Queries(directions, plus, minus, values[2 * m] if with_base else jnp.array(jnp.nan, flat.dtype), usable)
+
+    def _values(self, loss: Loss, points: Array, unravel, task: PyTree, key: Array) -> Array:
+        if not isinstance(loss, StochasticLoss):
+            return jax.vmap(lambda point: loss(unravel(point), task))(points)
+        if self.common_random_numbers:
+            fixed = with_key(loss, key)
+            return jax.vmap(lambda point: fixed(unravel(point), task))(points)
+        # Folded by index, so that the draws of a gradient do not change when the Hessian asks for one query more.
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(points.shape[0]))
+        return jax.vmap(lambda point, k: with_key(loss, k)(unravel(point), task))(points, keys)
+
+    @staticmethod
+    def _average(weights: Array, queries: _Queries) -> tuple[Array, Array]:
+        """Means over usable directions of w_j u_j ... as (w_j / count) and their sum; NaN when no direction is left."""
+        count = jnp.sum(queries.usable)
+        scale = jnp.where(count > 0, 1 / count.astype(weights.dtype), jnp.nan)
+        # where, not a product: an infinite query times zero would be NaN.
+        weights = scale * jnp.where(queries.usable, weights, 0)
+        return weights, jnp.sum(weights)
+
+    def _gradient(self, params: PyTree, queries: _Queries) -> PyTree:
+        flat, unravel = ravel_pytree(params)
+        weights, _ = self._average(queries.plus - queries.minus, queries)
+        return unravel(flat.size / (2 * self.radius**2) * matmul(weights, queries.directions))
+
+    def _hessian_vector_product(self, params: PyTree, queries: _Queries, vector: PyTree) -> PyTree:
+        if self.hessian == "printed":
+            return self._printed_product(params, queries, vector)
+        flat, unravel = ravel_pytree(params)
+        v, _ = ravel_pytree(vector)
+        d, u = flat.size, queries.directions
+        weights, total = self._average((queries.plus + queries.minus - 2 * queries.base) / 2, queries)
+        product = matmul(weights * matmul(u, v), u) - self.radius**2 / (d + 2) * total * v
+        return unravel(d * (d + 2) / self.radius**4 * product)
+
+    def _printed_product(self, params: PyTree, queries: _Queries, vector: PyTree) -> PyTree:
+        # Algorithm 2, line 6: (n_u^2 / (r^2 m)) sum (J(K + U) - J(K)) (U U' - I), applied from the left.
+        if not hasattr(params, "ndim") or params.ndim != 2:
+            raise ValueError(
+                'hessian="printed" needs the parameters to be one matrix [n_u, n_x], got '
+                f'{jax.tree.map(jnp.shape, params)}; use hessian="stein".'
+            )
+        num_inputs = params.shape[0]
+        weights, total = self._average(queries.plus - queries.base, queries)
+        u = queries.directions.reshape(-1, *params.shape)
+        second = jnp.einsum("j,jab,jcb->ac", weights, u, u, precision=lax.Precision.HIGHEST) - total * jnp.eye(
+            num_inputs, dtype=params.dtype
+        )
+        return (num_inputs / self.radius) ** 2 * matmul(second, vector)
