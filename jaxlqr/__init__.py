@@ -21,3 +21,7 @@ from jaxlqr.meta import maml_gradient as maml_gradient
 from jaxlqr.meta import maml_loss as maml_loss
 from jaxlqr.oracles import ExactOracle as ExactOracle
 from jaxlqr.oracles import ZerothOrderOracle as ZerothOrderOracle
+from jaxlqr.training import Status as Status
+from jaxlqr.training import TrainingResult as TrainingResult
+from jaxlqr.training import meta_train as meta_train
+from jaxlqr.training import policy_gradient as policy_gradient

@@ -1,0 +1,287 @@
+"""Meta-training and policy gradient: the two learners, each a direction for the loop of :mod:`jaxlqr.training.loop`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxlqr.meta.objective import Perturbations, meta_estimate, num_tasks
+from jaxlqr.oracles.exact import ExactOracle
+from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
+from jaxlqr.training.loop import Evaluation, Settings, TrainingResult, hashable, run
+
+if TYPE_CHECKING:
+    import optax
+
+Metrics = Callable[[PyTree, Any], dict[str, Array]]
+
+
+class _Data(NamedTuple):
+    tasks: PyTree
+    reference: PyTree
+    oracle: Oracle
+    key: Array
+    inner_step_size: Array
+    weights: Array
+
+
+@dataclass(frozen=True)
+class _MetaProblem:
+    """Static part of the meta-objective; the arrays come as :class:`_Data`."""
+
+    loss: Loss
+    feasible: Callable[[PyTree, Any], Array] | None
+    metrics: Metrics | None
+    num_inner_steps: int
+    first_order: bool
+    perturbations: Perturbations
+
+    def evaluate(self, data: _Data, params: PyTree, step: Array) -> Evaluation:
+        key, loss_key = jax.random.split(jax.random.fold_in(data.key, step))
+        estimate = meta_estimate(
+            self.loss,
+            params,
+            data.tasks,
+            data.inner_step_size,
+            data.oracle,
+            key,
+            num_inner_steps=self.num_inner_steps,
+            weights=data.weights,
+            first_order=self.first_order,
+            perturbations=self.perturbations,
+        )
+        loss = with_key(self.loss, loss_key)
+        losses = jax.vmap(lambda task: loss(params, task))(data.tasks)
+        if self.feasible is None:
+            feasible = jnp.all(jnp.isfinite(losses))
+        else:
+            feasible = jnp.all(jax.vmap(self.feasible, in_axes=(None, 0))(params, data.tasks))
+        record = {"loss": losses, "failed_queries": estimate.failed_queries, **self._recorded(data, params)}
+        return Evaluation(estimate.gradient, feasible, record)
+
+    def _recorded(self, data: _Data, params: PyTree) -> dict[str, Array]:
+        if self.metrics is not None:
+            return jax.vmap(self.metrics, in_axes=(None, 0))(params, data.tasks)
+        if data.reference is None:
+            return {}
+        return jax.vmap(lambda task, reference: task.metrics(params, reference))(data.tasks, data.reference)
+
+
+@lru_cache(maxsize=1)
+def _plain_descent() -> "optax.GradientTransformation":
+    import optax  # imported on first use: it takes as long to import as the rest of this package
+
+    return optax.sgd(1.0)
+
+
+def meta_train(
+    loss: Loss,
+    params: PyTree,
+    tasks: PyTree,
+    *,
+    num_steps: int,
+    inner_step_size: float | Array,
+    outer_step_size: float | Array | None = None,
+    optimizer: "optax.GradientTransformation | None" = None,
+    oracle: Oracle | None = None,
+    key: Array | None = None,
+    num_inner_steps: int = 1,
+    weights: Array | None = None,
+    first_order: bool = False,
+    perturbations: Perturbations = "independent",
+    safeguard: bool = True,
+    max_backtracks: int = 20,
+    feasible: Callable[[PyTree, Any], Array] | None = None,
+    metrics: Metrics | None = None,
+    batched: bool = False,
+    chunk_size: int = 50,
+    progress: bool | None = None,
+) -> TrainingResult:
+    r"""Minimise the meta-objective :func:`jaxlqr.maml_loss` over the parameters, in one compiled loop.
+
+    With the exact oracle this is Algorithm 1 of toso2024, with the zeroth-order oracle Algorithm 3; both take the step
+    :math:`\theta \leftarrow \theta + s \cdot \mathrm{update}(\hat\nabla L(\theta))` with s = 1 unless the safeguard
+    shortens it.
+
+    Arguments:
+        loss: function (params, task) -> scalar, unbatched and hashable; +inf marks infeasible parameters.
+        params: initial parameters, feasible for every task.
+        tasks: pytree with a leading task axis M.
+        num_steps: number of outer steps.
+        inner_step_size: adaptation step size; one per run when ``batched``, or one for all.
+        outer_step_size: step size of plain gradient descent outside. Give this or ``optimizer``.
+        optimizer: any optax optimiser.
+        oracle: source of derivatives; exact unless given.
+        key: random key; ``jax.random.key(0)`` unless given. The same key gives the same result.
+        num_inner_steps, weights, first_order, perturbations: as in :func:`jaxlqr.maml_gradient`; ``num_inner_steps=0``
+            is plain multi-task gradient descent.
+        safeguard: halve a step until every task is feasible and the next direction is finite. Off, a run may diverge,
+            which its status then says.
+        max_backtracks: halvings after which a step is refused.
+        feasible: test (params, task) -> bool; unless given, the loss must be finite. With rollouts, whose cost is
+            finite for any gain, ``jaxlqr.is_stabilizing`` is the exact test where a model is known.
+        metrics: function (params, task) -> dict of scalars to record; unless given, those of the task's own type
+            (``task.metrics``), if it has any.
+        batched: ``params``, ``tasks``, ``key`` and ``weights`` carry a leading axis of independent runs, which are
+            trained side by side.
+        chunk_size: steps between two updates of the progress bar.
+        progress: show the progress bar; ``None`` shows it in a terminal or a notebook.
+
+    Returns:
+        :class:`TrainingResult` with the last parameters, the history and the status.
+
+    Raises:
+        ValueError: when an argument does not fit, or the initial parameters are not feasible (with the tasks).
+
+    >>> import jax, jaxlqr
+    >>> task = jaxlqr.families.boeing()
+    >>> tasks = jaxlqr.families.perturb(jax.random.key(0), task, 3, level=0.01)
+    >>> K0 = jaxlqr.families.boeing_initial_gain()
+    >>> result = jaxlqr.meta_train(
+    ...     jaxlqr.cost, K0, tasks, num_steps=20, inner_step_size=1e-7, outer_step_size=1e-6
+    ... )
+    >>> result.history["cost"].shape, bool((result.history["gap"][-1] < result.history["gap"][0]).all())
+    ((21, 3), True)
+    """
+    rule, scale = _step_rule(optimizer, outer_step_size)
+    _check_positive("num_steps", num_steps, 1)
+    _check_positive("num_inner_steps", num_inner_steps, 0)
+    _check_positive("max_backtracks", max_backtracks, 1)
+    _check_positive("chunk_size", chunk_size, 1)
+    _check_step("inner_step_size", inner_step_size, zero_allowed=True)
+    if perturbations not in ("independent", "shared"):
+        raise ValueError(f'perturbations must be "independent" or "shared", got {perturbations!r}.')
+    runs = num_tasks(params) if batched else None
+    count = num_tasks(jax.tree.map(lambda leaf: leaf[0], tasks) if batched else tasks)
+    key = jax.random.key(0) if key is None else key
+    if batched and key.shape != (runs,):
+        key = jax.random.split(key, runs)
+    dtype = jnp.result_type(*jax.tree.leaves(params))
+
+    def per_run(value: Any) -> Array:
+        value = jnp.asarray(value, dtype)
+        return jnp.broadcast_to(value, (runs,)) if batched else value
+
+    if weights is None:
+        weights = jnp.full((runs, count) if batched else count, 1 / count, dtype)
+    reference = _reference(tasks, batched) if metrics is None and hasattr(tasks, "metrics") else None
+    source: Oracle = ExactOracle() if oracle is None else oracle
+    source = jax.tree.map(per_run, source)  # its numbers become arrays: another radius compiles nothing
+    data = _Data(tasks, reference, source, key, per_run(inner_step_size), jnp.asarray(weights))
+    problem = _MetaProblem(hashable(loss, "loss"), feasible, metrics, num_inner_steps, first_order, perturbations)  # type: ignore[arg-type]
+    return run(
+        Settings(problem, rule, safeguard, max_backtracks),
+        data,
+        params,
+        per_run(scale),
+        num_steps=num_steps,
+        batched=batched,
+        chunk_size=min(chunk_size, num_steps + 1),
+        progress=progress,
+        reject=_reject if safeguard else None,
+    )
+
+
+def policy_gradient(
+    loss: Loss,
+    params: PyTree,
+    task: PyTree,
+    *,
+    num_steps: int,
+    step_size: float | Array | None = None,
+    optimizer: "optax.GradientTransformation | None" = None,
+    batched: bool = False,
+    **options: Any,
+) -> TrainingResult:
+    """Minimise the loss of one task by gradient descent; also the adaptation of a meta-learned policy to a new task.
+
+    Arguments:
+        loss, params: as in :func:`meta_train`.
+        task: one task, without a task axis.
+        num_steps: number of steps.
+        step_size: step size of plain gradient descent. Give this or ``optimizer``, an optax optimiser.
+        batched: ``params``, ``task`` and ``key`` carry a leading axis of independent runs.
+        options: ``oracle``, ``key``, ``safeguard``, ``max_backtracks``, ``feasible``, ``metrics``, ``chunk_size`` and
+            ``progress`` of :func:`meta_train`.
+
+    Returns:
+        :class:`TrainingResult`; the history has no task axis.
+
+    >>> import jaxlqr
+    >>> task = jaxlqr.make_task([[1.1]], [[1.0]])
+    >>> result = policy_gradient(jaxlqr.cost, jnp.array([[0.5]]), task, num_steps=50, step_size=0.02)
+    >>> bool(abs(result.params - jaxlqr.optimal_gain(task)) < 1e-3)
+    True
+
+    Source: Fazel et al., ICML 2018, for the exact oracle; toso2024, section 7, for its use in adaptation.
+    """
+    allowed = {"oracle", "key", "safeguard", "max_backtracks", "feasible", "metrics", "chunk_size", "progress"}
+    unknown = sorted(set(options) - allowed)
+    if unknown:
+        raise TypeError(f"policy_gradient got unknown options {unknown}; it takes {sorted(allowed)}.")
+    axis = 1 if batched else 0
+    result = meta_train(
+        loss,
+        params,
+        jax.tree.map(lambda leaf: np.expand_dims(leaf, axis), task),
+        num_steps=num_steps,
+        inner_step_size=0.0,
+        num_inner_steps=0,
+        outer_step_size=step_size,
+        optimizer=optimizer,
+        batched=batched,
+        **options,
+    )
+    without_runs = 2 if batched else 1
+    history = {
+        name: rows.squeeze(axis=axis + 1) if rows.ndim > without_runs else rows for name, rows in result.history.items()
+    }
+    return TrainingResult(params=result.params, history=history, status=result.status)
+
+
+@partial(jax.jit, static_argnames="batched")
+def _reference(tasks: PyTree, batched: bool) -> PyTree:
+    prepare = jax.vmap(lambda task: task.reference())
+    return (jax.vmap(prepare) if batched else prepare)(tasks)
+
+
+def _step_rule(optimizer: Any, step_size: Any) -> "tuple[optax.GradientTransformation, Any]":
+    """The optimiser and the factor on its updates: a traced number, so that another step size compiles nothing."""
+    if (optimizer is None) == (step_size is None):
+        raise ValueError("give exactly one of optimizer and the (outer) step size.")
+    if optimizer is not None:
+        return optimizer, 1.0
+    _check_step("the (outer) step size", step_size, zero_allowed=False)
+    return _plain_descent(), step_size
+
+
+def _check_positive(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+
+
+def _check_step(name: str, value: Any, *, zero_allowed: bool) -> None:
+    array = np.asarray(value, dtype=float)
+    good = (array >= 0) if zero_allowed else (array > 0)
+    if not np.all(good & np.isfinite(array)):
+        raise ValueError(f"{name} must be {'non-negative' if zero_allowed else 'positive'} and finite, got {value}.")
+
+
+def _reject(row: dict[str, np.ndarray]) -> None:
+    losses = row["loss"].reshape(-1, row["loss"].shape[-1])
+    bad = sorted({int(task) for _, task in np.argwhere(~np.isfinite(losses))})
+    if bad:
+        listed = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
+        raise ValueError(
+            f"params must be feasible for every task, but the loss is not finite for {len(bad)} of "
+            f"{losses.shape[1]} tasks: {listed}; start from parameters that are (for LQR, a gain that stabilises them)."
+        )
+    raise ValueError(
+        "params are not feasible, or the meta-gradient there is not finite: if the loss is finite for every task, the "
+        "adapted parameters leave the feasible set; reduce inner_step_size, or the radius of a zeroth-order oracle."
+    )

@@ -1,0 +1,260 @@
+"""One descent loop for every learner: guarded optax steps in compiled chunks, with a history and a progress bar.
+
+The loop knows a direction to descend along and a test of feasibility; it does not know where they come from. It looks
+one step ahead: a candidate is accepted when it is feasible and its own direction, the one the next iteration needs
+anyway, is finite. So a safeguarded iteration costs no more than an unguarded one unless it has to backtrack.
+"""
+
+import enum
+import sys
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+if TYPE_CHECKING:
+    import optax
+
+PyTree = Any
+
+
+class Status(enum.IntEnum):
+    """How a run ended, one code per run.
+
+    Attributes:
+        COMPLETED: all steps were taken.
+        STALLED: the last step was refused, since no fraction of it that was tried was feasible.
+        DIVERGED: without a safeguard, an iterate was infeasible or not finite.
+    """
+
+    COMPLETED = 0
+    STALLED = 1
+    DIVERGED = 2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """Outcome of a training run.
+
+    Attributes:
+        params: last iterate.
+        history: arrays whose row n describes iterate n, rows 0 to num_steps: ``gradient_norm``, ``accepted_step`` (the
+            fraction of the proposed step that led to this iterate, NaN in row 0), ``failed_queries`` (cost queries
+            that were not finite), ``loss`` and the task's own metrics (for LQR ``cost``, ``gap``,
+            ``spectral_radius``), these with one column per task.
+        status: :class:`Status` code.
+
+    For batched runs every array has a leading axis of runs.
+    """
+
+    params: PyTree
+    history: dict[str, Array]
+    status: Array
+
+    def check(self) -> "TrainingResult":
+        """Raise ``RuntimeError`` with likely causes and remedies unless every run completed; return self."""
+        codes = jnp.atleast_1d(self.status)
+        for status, advice in _ADVICE.items():
+            count = int(jnp.sum(codes == status))
+            if count:
+                raise RuntimeError(f"{count} of {codes.size} runs {status.name}: {advice}")
+        return self
+
+
+_ADVICE = {
+    Status.STALLED: (
+        "every fraction of the step that was tried left the feasible set. The policy is at its boundary, or the "
+        "adaptation step leaves it: reduce inner_step_size, or, with a zeroth-order oracle, the radius."
+    ),
+    Status.DIVERGED: (
+        "an iterate was infeasible or not finite. Reduce the step sizes, or leave the safeguard on (safeguard=True)."
+    ),
+}
+
+
+class Evaluation(NamedTuple):
+    """What is known at an iterate: where to descend, whether it is feasible, and what to record."""
+
+    direction: PyTree
+    feasible: Array
+    record: dict[str, Array]
+
+
+class Problem(Protocol):
+    """What is minimised; hashable, so that a compiled loop is found again."""
+
+    def evaluate(self, data: PyTree, params: PyTree, step: Array) -> Evaluation:
+        """Evaluate iterate number ``step``; ``data`` holds all arrays."""
+        ...
+
+    __hash__: Callable[[], int]  # type: ignore[assignment]
+
+
+class Settings(NamedTuple):
+    """Static choices of the loop."""
+
+    problem: Problem
+    optimizer: "optax.GradientTransformation"
+    safeguard: bool
+    max_backtracks: int
+
+
+class _State(NamedTuple):
+    params: PyTree
+    opt_state: PyTree
+    direction: PyTree
+    status: Array
+
+
+def _all_finite(tree: PyTree) -> Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _norm(tree: PyTree) -> Array:
+    return jnp.sqrt(sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(tree)))
+
+
+def _evaluate(settings: Settings, data: PyTree, params: PyTree, step: Array) -> tuple[Evaluation, Array]:
+    evaluation = settings.problem.evaluate(data, params, step)
+    return evaluation, evaluation.feasible & _all_finite(evaluation.direction)
+
+
+def _search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array):
+    """Largest fraction 1, 1/2, 1/4, ... of the updates that is acceptable; after the last trial, none of them."""
+
+    def attempt(fraction: Array):
+        # where, not a product: updates that are not finite must vanish with the fraction.
+        moved = jax.tree.map(lambda p, u: jnp.where(fraction > 0, p + fraction * u, p), params, updates)
+        evaluation, acceptable = _evaluate(settings, data, moved, step)
+        return fraction, moved, evaluation, acceptable
+
+    one = jnp.asarray(1.0)
+    if not settings.safeguard:
+        return attempt(one)
+
+    def unfinished(carry):
+        (fraction, _, _, acceptable), trial = carry
+        return ~acceptable & (fraction > 0) | (trial == 0)
+
+    def halve(carry):
+        _, trial = carry
+        fraction = jnp.where(trial < settings.max_backtracks, 0.5**trial, 0.0).astype(one.dtype)
+        return attempt(fraction), trial + 1
+
+    # The first trial runs inside the loop, so that the evaluation is compiled once.
+    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(attempt, one))
+    found, _ = lax.while_loop(unfinished, halve, (blank, jnp.asarray(0)))
+    return found
+
+
+def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step: Array):
+    updates, opt_state = settings.optimizer.update(state.direction, state.opt_state, state.params)
+    # Step 0 only evaluates the first iterate: the same compiled code, without an update.
+    updates = jax.tree.map(lambda u: jnp.where(step > 0, scale.astype(u.dtype) * u, 0), updates)
+    opt_state = jax.tree.map(lambda new, old: jnp.where(step > 0, new, old), opt_state, state.opt_state)
+    fraction, params, evaluation, acceptable = _search(settings, data, state.params, updates, step)
+    if settings.safeguard:
+        status = jnp.where(fraction > 0, Status.COMPLETED, Status.STALLED).astype(jnp.int32)
+        # A direction that is not finite would stay in the optimiser's memory: stand still until the next draw instead.
+        finite = _all_finite(evaluation.direction)
+        direction = jax.tree.map(lambda d: jnp.where(finite, d, 0), evaluation.direction)
+    else:
+        status = jnp.where(acceptable, state.status, Status.DIVERGED).astype(jnp.int32)
+        direction = evaluation.direction
+    norm = _norm(evaluation.direction)
+    row = {**evaluation.record, "gradient_norm": norm, "accepted_step": fraction.astype(norm.dtype)}
+    return _State(params, opt_state, direction, status), row
+
+
+@partial(jax.jit, static_argnames=("settings", "batched", "length"), donate_argnames=("state",))
+def _chunk(settings: Settings, batched: bool, length: int, data, scale, state: _State, first: Array, last: Array):
+    advance = partial(_advance, settings)
+    if batched:
+        advance = jax.vmap(advance, in_axes=(0, 0, 0, None))
+
+    def step(state: _State, number: Array):
+        # The length is static and the number of steps is not: what lies beyond the last step is passed over, so that no
+        # remainder needs a second compilation. The step number is the same for all runs of a batch: a true branch.
+        skipped = jax.eval_shape(advance, data, scale, state, number)[1]
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), skipped)
+        return lax.cond(number <= last, lambda s: advance(data, scale, s, number), lambda s: (s, zeros), state)
+
+    return lax.scan(step, state, first + jnp.arange(length))
+
+
+@partial(jax.jit, static_argnames=("optimizer", "batched"))
+def _initial_state(optimizer: "optax.GradientTransformation", batched: bool, params: PyTree) -> _State:
+    def one(params: PyTree) -> _State:
+        direction = jax.tree.map(jnp.zeros_like, params)
+        return _State(params, optimizer.init(params), direction, jnp.asarray(Status.COMPLETED, jnp.int32))
+
+    return (jax.vmap(one) if batched else one)(params)
+
+
+def run(
+    settings: Settings,
+    data: PyTree,
+    params: PyTree,
+    scale: Array,
+    *,
+    num_steps: int,
+    batched: bool,
+    chunk_size: int,
+    progress: bool | None,
+    reject: Callable[[dict[str, np.ndarray]], None] | None = None,
+) -> TrainingResult:
+    """Take ``num_steps`` steps.
+
+    Arguments:
+        settings: static choices.
+        data: pytree of arrays handed to ``settings.problem.evaluate``.
+        params: first iterate.
+        scale: factor on the optimiser's updates.
+        batched: whether ``data``, ``params`` and ``scale`` carry a leading axis of independent runs.
+        chunk_size: steps between two updates of the progress bar.
+        progress: show the bar; ``None`` shows it in a terminal or a notebook.
+        reject: called with row 0 when some run's first iterate is not acceptable, to raise an error.
+    """
+    state = _initial_state(settings.optimizer, batched, params)
+    axis = 1 if batched else 0
+    chunks = []
+    with _bar(num_steps, progress) as bar:
+        for first in range(0, num_steps + 1, chunk_size):
+            taken = min(chunk_size, num_steps + 1 - first)
+            state, chunk = _chunk(settings, batched, chunk_size, data, scale, state, first, num_steps)
+            # To the host, which also waits for the chunk. Scan stacks steps in front; runs go first.
+            chunks.append({name: np.moveaxis(np.asarray(leaf)[:taken], 0, axis) for name, leaf in chunk.items()})
+            if first == 0 and reject is not None:
+                start = {name: rows.take(0, axis) for name, rows in chunks[0].items()}
+                if not np.all(start["accepted_step"] > 0):
+                    reject(start)
+            bar.update(taken if first else taken - 1)
+    history = {name: np.concatenate([chunk[name] for chunk in chunks], axis=axis) for name in chunks[0]}
+    history["accepted_step"][(slice(None),) * axis + (0,)] = np.nan
+    history = {name: jnp.asarray(rows) for name, rows in history.items()}
+    return TrainingResult(params=state.params, history=history, status=state.status)
+
+
+def _bar(total: int, progress: bool | None):
+    from tqdm.auto import tqdm
+
+    shown = progress if progress is not None else sys.stderr.isatty() or "ipykernel" in sys.modules
+    return tqdm(total=total, unit="step", disable=not shown, dynamic_ncols=True)
+
+
+def hashable(value: Any, name: str) -> Hashable:
+    """``value`` if it can key a compiled function, else a ``TypeError`` that says what to do."""
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be hashable, so that the compiled loop can be found again, got {type(value).__name__}; use a "
+            "function or a frozen dataclass of plain numbers."
+        ) from None
+    return value
