@@ -1,22 +1,24 @@
 r"""The meta-objective :math:`\sum_i w_i\, J_i(\theta - \eta \nabla J_i(\theta))` and its gradient, for any loss."""
 
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxlqr.oracles.exact import ExactOracle
-from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, step_along
+from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, all_finite, step_along
 
 Perturbations = Literal["independent", "shared"]
 
 
 class MetaGradient(NamedTuple):
-    """Meta-gradient, a pytree like the parameters, and the number of failed cost queries over all tasks."""
+    """Meta-gradient, a pytree like the parameters, and what became of the queries and inner steps over all tasks."""
 
     gradient: PyTree
-    failed_queries: Array
+    failed_queries: Array  # number of cost queries that were not finite
+    inner_fraction: Array  # smallest fraction of an inner step that was taken; 1 if none was shortened
 
 
 def num_tasks(tasks: PyTree) -> int:
@@ -135,8 +137,13 @@ def meta_estimate(
     weights: Array | None,
     first_order: bool,
     perturbations: Perturbations,
+    max_halvings: int = 0,
 ) -> MetaGradient:
-    """:func:`maml_gradient` together with the number of failed cost queries."""
+    """:func:`maml_gradient` with its diagnostics, and with inner steps that are halved when they must be.
+
+    An inner step is halved, up to ``max_halvings`` times and then not taken, until the gradient at the adapted
+    parameters is finite. The chain rule then uses the step that was taken.
+    """
     if perturbations not in ("independent", "shared"):
         raise ValueError(f'perturbations must be "independent" or "shared", got {perturbations!r}.')
     weights = _weights(tasks, weights)
@@ -156,27 +163,56 @@ def meta_estimate(
             task_key if shared or task_key is None else jax.random.fold_in(task_key, step)
             for step in range(num_inner_steps + 1)
         ]
-        return _task_gradient(loss, params, task, inner_step_size, oracle, step_keys, first_order)
+        expand = partial(oracle.expand, loss, task=task)
+        return _task_gradient(expand, params, inner_step_size, step_keys, first_order, max_halvings)
 
     per_task = jax.vmap(one, in_axes=(0, None if shared or keys is None else 0))(tasks, keys)
     gradient = jax.tree.map(lambda leaf: jnp.tensordot(weights.astype(leaf.dtype), leaf, axes=1), per_task.gradient)
-    return MetaGradient(gradient, jnp.sum(per_task.failed_queries))
+    return MetaGradient(gradient, jnp.sum(per_task.failed_queries), jnp.min(per_task.inner_fraction))
 
 
-def _task_gradient(loss, params, task, inner_step_size, oracle: Oracle, keys, first_order: bool) -> MetaGradient:
+def _task_gradient(expand, params, inner_step_size, keys, first_order: bool, max_halvings: int) -> MetaGradient:
     # Chain rule through the steps theta_{k+1} = theta_k - eta g(theta_k), whose Jacobians are I - eta H(theta_k).
-    *inner_keys, outer_key = keys
-    expansions = []
-    for key in inner_keys:
-        expansions.append(oracle.expand(loss, params, task, key, second_order=not first_order))
-        params = step_along(params, inner_step_size, expansions[-1].gradient)
-    outer = oracle.expand(loss, params, task, outer_key, second_order=False)
-    gradient, failed = outer.gradient, outer.failed_queries
-    for expansion in reversed(expansions):
+    num_inner_steps = len(keys) - 1
+    expansion = expand(params, key=keys[0], second_order=num_inner_steps > 0 and not first_order)
+    failed, smallest = expansion.failed_queries, jnp.asarray(1.0)
+    steps = []
+    for step, key in enumerate(keys[1:], start=1):
+        ahead = partial(expand, key=key, second_order=False)
+        params, following, fraction = _inner_step(ahead, params, inner_step_size, expansion.gradient, max_halvings)
+        if step < num_inner_steps and not first_order:
+            following = expand(params, key=key)  # the Hessian map cannot leave the loop that finds the step
+        steps.append((expansion, fraction * inner_step_size))
+        expansion, smallest = following, jnp.minimum(smallest, fraction)
         failed = failed + expansion.failed_queries
-        if not first_order:
-            gradient = step_along(gradient, inner_step_size, expansion.hessian_vector_product(gradient))
-    return MetaGradient(gradient, failed)
+    gradient = expansion.gradient
+    for at_step, step_size in reversed(steps) if not first_order else ():
+        gradient = step_along(gradient, step_size, at_step.hessian_vector_product(gradient))
+    return MetaGradient(gradient, failed, smallest)
+
+
+def _inner_step(expand, params: PyTree, step_size, gradient: PyTree, max_halvings: int):
+    """Parameters after an inner step, their expansion, and the fraction 1, 1/2, 1/4, ..., 0 of the step taken."""
+
+    def attempt(fraction: Array):
+        moved = step_along(params, fraction * step_size, gradient)
+        return moved, expand(moved), fraction
+
+    one = jnp.ones((), jnp.result_type(*jax.tree.leaves(params)))
+    if max_halvings == 0:
+        return attempt(one)
+
+    def unfinished(carry):
+        (_, expansion, fraction), trial = carry
+        return (trial == 0) | ~all_finite(expansion.gradient) & (fraction > 0)
+
+    def halve(carry):
+        _, trial = carry
+        return attempt(jnp.where(trial < max_halvings, 0.5**trial, 0.0).astype(one.dtype)), trial + 1
+
+    # The first attempt is made inside the loop, so that the expansion is compiled once.
+    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(attempt, one))
+    return lax.while_loop(unfinished, halve, (blank, jnp.asarray(0)))[0]
 
 
 def _weights(tasks: PyTree, weights: Array | None) -> Array:

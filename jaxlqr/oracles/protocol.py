@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 PyTree = Any
@@ -60,3 +61,8 @@ class Oracle(Protocol):
 def step_along(params: PyTree, step_size: Array | float, direction: PyTree) -> PyTree:
     """params - step_size * direction, leaf by leaf."""
     return jax.tree.map(lambda leaf, change: leaf - step_size * change, params, direction)
+
+
+def all_finite(tree: PyTree) -> Array:
+    """Whether every entry of every leaf is finite."""
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))

@@ -40,6 +40,7 @@ class _MetaProblem:
     num_inner_steps: int
     first_order: bool
     perturbations: Perturbations
+    max_halvings: int
 
     def evaluate(self, data: _Data, params: PyTree, step: Array) -> Evaluation:
         key, loss_key = jax.random.split(jax.random.fold_in(data.key, step))
@@ -54,6 +55,7 @@ class _MetaProblem:
             weights=data.weights,
             first_order=self.first_order,
             perturbations=self.perturbations,
+            max_halvings=self.max_halvings,
         )
         loss = with_key(self.loss, loss_key)
         losses = jax.vmap(lambda task: loss(params, task))(data.tasks)
@@ -61,7 +63,12 @@ class _MetaProblem:
             feasible = jnp.all(jnp.isfinite(losses))
         else:
             feasible = jnp.all(jax.vmap(self.feasible, in_axes=(None, 0))(params, data.tasks))
-        record = {"loss": losses, "failed_queries": estimate.failed_queries, **self._recorded(data, params)}
+        record = {
+            "loss": losses,
+            "failed_queries": estimate.failed_queries,
+            "inner_fraction": estimate.inner_fraction,
+            **self._recorded(data, params),
+        }
         return Evaluation(estimate.gradient, feasible, record)
 
     def _recorded(self, data: _Data, params: PyTree) -> dict[str, Array]:
@@ -120,8 +127,8 @@ def meta_train(
         key: random key; ``jax.random.key(0)`` unless given. The same key gives the same result.
         num_inner_steps, weights, first_order, perturbations: as in :func:`jaxlqr.maml_gradient`; ``num_inner_steps=0``
             is plain multi-task gradient descent.
-        safeguard: halve a step until every task is feasible and the next direction is finite. Off, a run may diverge,
-            which its status then says.
+        safeguard: halve an outer step until every task is feasible there, and an inner step until the gradient at the
+            adapted parameters is finite. Off, a run may diverge, which its status then says.
         max_backtracks: halvings after which a step is refused.
         feasible: test (params, task) -> bool; unless given, the loss must be finite. With rollouts, whose cost is
             finite for any gain, ``jaxlqr.is_stabilizing`` is the exact test where a model is known.
@@ -159,7 +166,7 @@ def meta_train(
     runs = num_tasks(params) if batched else None
     count = num_tasks(jax.tree.map(lambda leaf: leaf[0], tasks) if batched else tasks)
     key = jax.random.key(0) if key is None else key
-    if batched and key.shape != (runs,):
+    if runs is not None and key.shape != (runs,):
         key = jax.random.split(key, runs)
     dtype = jnp.result_type(*jax.tree.leaves(params))
 
@@ -173,7 +180,15 @@ def meta_train(
     source: Oracle = ExactOracle() if oracle is None else oracle
     source = jax.tree.map(per_run, source)  # its numbers become arrays: another radius compiles nothing
     data = _Data(tasks, reference, source, key, per_run(inner_step_size), jnp.asarray(weights))
-    problem = _MetaProblem(hashable(loss, "loss"), feasible, metrics, num_inner_steps, first_order, perturbations)  # type: ignore[arg-type]
+    problem = _MetaProblem(
+        loss=hashable(loss, "loss"),
+        feasible=feasible,
+        metrics=metrics,
+        num_inner_steps=num_inner_steps,
+        first_order=first_order,
+        perturbations=perturbations,
+        max_halvings=max_backtracks if safeguard else 0,
+    )
     return run(
         Settings(problem, rule, safeguard, max_backtracks),
         data,
@@ -183,7 +198,7 @@ def meta_train(
         batched=batched,
         chunk_size=min(chunk_size, num_steps + 1),
         progress=progress,
-        reject=_reject if safeguard else None,
+        reject=partial(_reject, oracle is None or isinstance(oracle, ExactOracle)) if safeguard else None,
     )
 
 
@@ -272,7 +287,7 @@ def _check_step(name: str, value: Any, *, zero_allowed: bool) -> None:
         raise ValueError(f"{name} must be {'non-negative' if zero_allowed else 'positive'} and finite, got {value}.")
 
 
-def _reject(row: dict[str, np.ndarray]) -> None:
+def _reject(deterministic: bool, row: dict[str, np.ndarray]) -> None:
     losses = row["loss"].reshape(-1, row["loss"].shape[-1])
     bad = sorted({int(task) for _, task in np.argwhere(~np.isfinite(losses))})
     if bad:
@@ -281,7 +296,10 @@ def _reject(row: dict[str, np.ndarray]) -> None:
             f"params must be feasible for every task, but the loss is not finite for {len(bad)} of "
             f"{losses.shape[1]} tasks: {listed}; start from parameters that are (for LQR, a gain that stabilises them)."
         )
-    raise ValueError(
-        "params are not feasible, or the meta-gradient there is not finite: if the loss is finite for every task, the "
-        "adapted parameters leave the feasible set; reduce inner_step_size, or the radius of a zeroth-order oracle."
-    )
+    if not np.all(row["feasible"]):
+        raise ValueError("params must be feasible for every task, but the test passed as feasible says they are not.")
+    if deterministic:  # a random direction may be finite at the next draw
+        raise ValueError(
+            "params are feasible, but the meta-gradient there is not finite: the adapted parameters leave the feasible "
+            "set; reduce inner_step_size."
+        )

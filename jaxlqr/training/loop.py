@@ -7,7 +7,7 @@ anyway, is finite. So a safeguarded iteration costs no more than an unguarded on
 
 import enum
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -17,10 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxlqr.oracles.protocol import PyTree, all_finite
+
 if TYPE_CHECKING:
     import optax
-
-PyTree = Any
 
 
 class Status(enum.IntEnum):
@@ -44,10 +44,11 @@ class TrainingResult:
 
     Attributes:
         params: last iterate.
-        history: arrays whose row n describes iterate n, rows 0 to num_steps: ``gradient_norm``, ``accepted_step`` (the
-            fraction of the proposed step that led to this iterate, NaN in row 0), ``failed_queries`` (cost queries
-            that were not finite), ``loss`` and the task's own metrics (for LQR ``cost``, ``gap``,
-            ``spectral_radius``), these with one column per task.
+        history: arrays whose row n describes iterate n, rows 0 to num_steps: ``gradient_norm``; ``accepted_step`` (the
+            fraction of the proposed step that led to this iterate, NaN in row 0); ``inner_fraction`` (the smallest
+            fraction of an adaptation step that was taken); ``failed_queries`` (cost queries that were not finite);
+            ``feasible``; ``loss`` and the task's own metrics (for LQR ``cost``, ``gap``, ``spectral_radius``), these
+            with one column per task.
         status: :class:`Status` code.
 
     For batched runs every array has a leading axis of runs.
@@ -112,17 +113,13 @@ class _State(NamedTuple):
     status: Array
 
 
-def _all_finite(tree: PyTree) -> Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
 def _norm(tree: PyTree) -> Array:
     return jnp.sqrt(sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(tree)))
 
 
 def _evaluate(settings: Settings, data: PyTree, params: PyTree, step: Array) -> tuple[Evaluation, Array]:
     evaluation = settings.problem.evaluate(data, params, step)
-    return evaluation, evaluation.feasible & _all_finite(evaluation.direction)
+    return evaluation, evaluation.feasible & all_finite(evaluation.direction)
 
 
 def _search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array):
@@ -162,13 +159,18 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
     if settings.safeguard:
         status = jnp.where(fraction > 0, Status.COMPLETED, Status.STALLED).astype(jnp.int32)
         # A direction that is not finite would stay in the optimiser's memory: stand still until the next draw instead.
-        finite = _all_finite(evaluation.direction)
+        finite = all_finite(evaluation.direction)
         direction = jax.tree.map(lambda d: jnp.where(finite, d, 0), evaluation.direction)
     else:
         status = jnp.where(acceptable, state.status, Status.DIVERGED).astype(jnp.int32)
         direction = evaluation.direction
     norm = _norm(evaluation.direction)
-    row = {**evaluation.record, "gradient_norm": norm, "accepted_step": fraction.astype(norm.dtype)}
+    row = {
+        **evaluation.record,
+        "feasible": evaluation.feasible,
+        "gradient_norm": norm,
+        "accepted_step": fraction.astype(norm.dtype),
+    }
     return _State(params, opt_state, direction, status), row
 
 
@@ -219,7 +221,7 @@ def run(
         batched: whether ``data``, ``params`` and ``scale`` carry a leading axis of independent runs.
         chunk_size: steps between two updates of the progress bar.
         progress: show the bar; ``None`` shows it in a terminal or a notebook.
-        reject: called with row 0 when some run's first iterate is not acceptable, to raise an error.
+        reject: called with row 0 when the first step finds no acceptable iterate for some run, to raise an error.
     """
     state = _initial_state(settings.optimizer, batched, params)
     axis = 1 if batched else 0
@@ -248,7 +250,7 @@ def _bar(total: int, progress: bool | None):
     return tqdm(total=total, unit="step", disable=not shown, dynamic_ncols=True)
 
 
-def hashable(value: Any, name: str) -> Hashable:
+def hashable(value: Any, name: str) -> Any:
     """``value`` if it can key a compiled function, else a ``TypeError`` that says what to do."""
     try:
         hash(value)
