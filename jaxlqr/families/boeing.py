@@ -3,6 +3,7 @@
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxlqr.lqr.task import LQRTask, make_task
@@ -29,7 +30,7 @@ def boeing(variant: Literal["released", "printed"] = "released") -> LQRTask:
     if variant not in _SECOND_ROW:
         raise ValueError(f'variant must be "released" or "printed", got {variant!r}.')
     rows = [[1.22, 0.03, -0.02, -0.32], _SECOND_ROW[variant], [0.02, -0.06, 0.40, 0.0], [0.01, -0.04, 0.72, 1.55]]
-    return make_task(rows, _B, jnp.eye(4), jnp.eye(2), jnp.eye(4) / 4)
+    return make_task(rows, _B, np.eye(4), np.eye(2), np.eye(4) / 4)
 
 
 def boeing_initial_gain() -> Array:

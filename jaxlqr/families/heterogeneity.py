@@ -1,9 +1,11 @@
 """Families of similar tasks around a nominal one."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from jaxlqr.lqr.task import LQRTask
@@ -54,57 +56,62 @@ def perturb(
     if masks is None and not 0 < scale < 1:
         raise ValueError(f"scale must lie in (0, 1), or every second draw would be rejected for ever; got {scale}.")
     levels = jnp.broadcast_to(jnp.asarray(level, task.A.dtype), (len(_MATRICES),))
+    shapes = [getattr(task, name).shape for name in _MATRICES]
+    if masks is not None:
+        if [jnp.shape(mask) for mask in masks] != shapes:
+            raise ValueError(
+                f"masks must be four matrices of the shapes of A, B, Q, R, {shapes}, got "
+                f"{[jnp.shape(mask) for mask in masks]}."
+            )
+        masks = tuple(jnp.asarray(mask, task.A.dtype) for mask in masks)
+    return _draw(key, task, levels, masks, num_tasks=num_tasks, scale=scale, include_nominal=include_nominal)
+
+
+@partial(jax.jit, static_argnames=("num_tasks", "scale", "include_nominal"))
+def _draw(key, task: LQRTask, levels, masks, *, num_tasks: int, scale: float, include_nominal: bool) -> LQRTask:
     nominal = [getattr(task, name) for name in _MATRICES]
-    if masks is not None and [jnp.shape(mask) for mask in masks] != [matrix.shape for matrix in nominal]:
-        raise ValueError(
-            f"masks must be four matrices of the shapes of A, B, Q, R, {[matrix.shape for matrix in nominal]}, got "
-            f"{[jnp.shape(mask) for mask in masks]}."
-        )
-    keys = jax.random.split(key, len(_MATRICES))
-    changes = []
-    for index, (name, matrix) in enumerate(zip(_MATRICES, nominal, strict=True)):
-        if masks is not None:
-            change = _masked(keys[index], jnp.asarray(masks[index], matrix.dtype), num_tasks, include_nominal)
-        else:
-            change = _separated(keys[index], matrix, num_tasks, name in ("Q", "R"), scale, include_nominal)
-        changes.append(matrix + levels[index] * change)
-    sigma0 = jnp.broadcast_to(task.Sigma0, (num_tasks, *task.Sigma0.shape))
-    A, B, Q, R = changes
-    return LQRTask(A, B, Q, R, sigma0)
+    if masks is None:
+        changes = _separated(key, nominal, num_tasks, scale, include_nominal)
+    else:
+        sizes = jax.random.uniform(key, (len(_MATRICES), num_tasks), task.A.dtype)
+        sizes = sizes.at[:, 0].set(0) if include_nominal else sizes
+        changes = [size[:, None, None] * mask for size, mask in zip(sizes, masks, strict=True)]
+    A, B, Q, R = (x + level * change for x, level, change in zip(nominal, levels, changes, strict=True))
+    return LQRTask(A, B, Q, R, jnp.broadcast_to(task.Sigma0, (num_tasks, *task.Sigma0.shape)))
 
 
-def _masked(key: Array, mask: Array, num_tasks: int, include_nominal: bool) -> Array:
-    size = jax.random.uniform(key, (num_tasks,), mask.dtype)
-    if include_nominal:
-        size = size.at[0].set(0)
-    return size[:, None, None] * mask
-
-
-def _separated(
-    key: Array, matrix: Array, num_tasks: int, symmetric: bool, scale: float, include_nominal: bool
-) -> Array:
+def _separated(key: Array, nominal: list[Array], num_tasks: int, scale: float, include_nominal: bool) -> list[Array]:
     """Changes [M, ...] of spectral norm ``scale``, pairwise nearer than 1, in units of the level."""
+    ends = np.cumsum([matrix.size for matrix in nominal])
 
-    def propose(draw_key: Array) -> Array:
-        draw = jax.random.normal(draw_key, matrix.shape, matrix.dtype)
-        draw = (draw + draw.T) / 2 if symmetric else draw
-        return scale * draw / jnp.linalg.norm(draw, 2)
+    def propose(draw_key: Array) -> list[Array]:
+        # One draw for all four matrices: compiling a draw takes as long as compiling all the rest.
+        draws = jnp.split(jax.random.normal(draw_key, (int(ends[-1]),), nominal[0].dtype), ends[:-1])
+        draws = [draw.reshape(matrix.shape) for draw, matrix in zip(draws, nominal, strict=True)]
+        draws[2:] = [(draw + draw.T) / 2 for draw in draws[2:]]  # Q and R
+        return [scale * draw / jnp.linalg.norm(draw, 2) for draw in draws]
 
-    def add(index: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+    def add(index: Array, state):
         drawn, key = state
         known = jnp.arange(num_tasks) < index
 
-        def too_far(candidate: Array) -> Array:
-            distances = jnp.linalg.norm(drawn - candidate, 2, axis=(1, 2))
-            return jnp.any(known & (distances >= 1))
-
-        def redraw(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            next_key, draw_key = jax.random.split(carry[1])
-            return propose(draw_key), next_key
+        def redraw(carry):
+            candidates, far, key = carry
+            key, draw_key = jax.random.split(key)
+            candidates = [
+                jnp.where(again, fresh, candidate)
+                for again, fresh, candidate in zip(far, propose(draw_key), candidates, strict=True)
+            ]
+            distances = [
+                jnp.linalg.norm(before - candidate, 2, axis=(1, 2))
+                for before, candidate in zip(drawn, candidates, strict=True)
+            ]
+            return candidates, jnp.stack([jnp.any(known & (distance >= 1)) for distance in distances]), key
 
         # Ends with probability one: a neighbourhood of every task already drawn is acceptable.
-        candidate, key = lax.while_loop(lambda carry: too_far(carry[0]), redraw, redraw((drawn[0], key)))
-        return drawn.at[index].set(candidate), key
+        start = ([jnp.zeros_like(matrix) for matrix in nominal], jnp.ones(len(nominal), bool), key)
+        candidates, _, key = lax.while_loop(lambda carry: jnp.any(carry[1]), redraw, start)
+        return [before.at[index].set(new) for before, new in zip(drawn, candidates, strict=True)], key
 
-    start = jnp.zeros((num_tasks, *matrix.shape), matrix.dtype)
-    return lax.fori_loop(1 if include_nominal else 0, num_tasks, add, (start, key))[0]
+    blank = [jnp.zeros((num_tasks, *matrix.shape), matrix.dtype) for matrix in nominal]
+    return lax.fori_loop(1 if include_nominal else 0, num_tasks, add, (blank, key))[0]

@@ -1,0 +1,287 @@
+"""Figures in one style: readable in print, safe for colour-blind readers, and without side effects on import.
+
+Every function takes the axes to draw on and returns what it drew; none opens a window. Figures are plain
+``matplotlib.figure.Figure`` objects, made without pyplot, so they need no display and leave no global state.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    from jaxlqr.training import TrainingResult
+
+#: Okabe and Ito's palette, darkest first, without yellow, which vanishes on white paper.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "lines.linewidth": 1.5,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+}
+
+_LABELS = {
+    "loss": "loss",
+    "cost": "cost J(K)",
+    "gap": "gap J(K) - J(K*)",
+    "gradient_norm": "norm of the meta-gradient",
+    "spectral_radius": "spectral radius of A - BK",
+    "accepted_step": "accepted fraction of the step",
+    "failed_queries": "failed cost queries",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within this block matplotlib makes figures, titles and legends in the style of the library.
+
+    >>> with style():
+    ...     figure, axes = new_figure()
+    ...     legend = axes[0, 0].legend(*[[axes[0, 0].plot([0, 1])[0]], ["line"]])
+    >>> legend.get_frame_on()
+    False
+    """
+    import matplotlib
+    from cycler import cycler
+
+    with matplotlib.rc_context({**STYLE, "axes.prop_cycle": cycler(color=COLORS)}):  # type: ignore[arg-type]
+        yield
+
+
+def new_figure(
+    num_rows: int = 1, num_columns: int = 1, *, panel_size: tuple[float, float] = (3.4, 2.6)
+) -> "tuple[Figure, np.ndarray]":
+    """A figure in the style of the library and its axes, an array [num_rows, num_columns]; sizes in inches.
+
+    >>> figure, axes = new_figure(1, 3)
+    >>> axes.shape
+    (1, 3)
+    """
+    from matplotlib.figure import Figure
+
+    width, height = panel_size
+    with style():
+        figure = Figure(figsize=(width * num_columns, height * num_rows), layout="constrained")
+        axes = figure.subplots(num_rows, num_columns, squeeze=False)
+        for ax in axes.flat:
+            # Tick labels are otherwise made when the figure is drawn, in whatever style rules by then.
+            ax.tick_params(labelsize=STYLE["xtick.labelsize"])
+    return figure, axes
+
+
+def median_band(
+    ax: "Axes",
+    x: ArrayLike,
+    rows: ArrayLike,
+    label: str | None = None,
+    color: str | None = None,
+    quantiles: tuple[float, float] = (0.25, 0.75),
+    *,
+    diverged: ArrayLike | None = None,
+    linestyle: str = "-",
+) -> "Line2D":
+    """Draw the median of ``rows`` over its first axis, with a band between two quantiles.
+
+    Arguments:
+        ax: axes to draw on.
+        x: abscissa [steps].
+        rows: one row for each seed [seeds, steps]; diverged runs hold NaN or infinities.
+        label: for the legend; the number of diverged runs is appended.
+        color: of line and band; the next of the axes' own unless given.
+        quantiles: of the band.
+        diverged: which rows diverged [seeds], booleans; those that are not finite throughout unless given.
+        linestyle: of the median.
+
+    Returns:
+        The line of the median. A diverged run is left out at all steps, not only from where it diverged, so that the
+        population is the same along the curve; with none left the line is empty and the legend says so.
+
+    >>> _, axes = new_figure()
+    >>> line = median_band(axes[0, 0], [0, 1], [[3.0, 1.0], [5.0, 2.0], [4.0, float("nan")]], "demo")
+    >>> line.get_ydata().tolist(), line.get_label()
+    ([4.0, 1.5], 'demo (1 of 3 diverged)')
+    """
+    x, rows = np.asarray(x), np.asarray(rows, dtype=float)
+    if rows.ndim != 2 or x.shape != rows.shape[1:]:
+        raise ValueError(f"rows must have shape [seeds, steps] with steps = {x.shape}, got {rows.shape}.")
+    low, high = quantiles
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"quantiles must be two increasing numbers in [0, 1], got {quantiles}.")
+    lost = ~np.all(np.isfinite(rows), axis=1)
+    if diverged is not None:
+        given = np.asarray(diverged, dtype=bool)
+        if given.shape != lost.shape:
+            raise ValueError(f"diverged must have one entry for each of {len(rows)} rows, got shape {given.shape}.")
+        lost |= given
+    if label is not None and lost.any():
+        label = f"{label} ({int(lost.sum())} of {len(rows)} diverged)"
+    kept = rows[~lost]
+    if len(kept) == 0:
+        (line,) = ax.plot([], [], label=label, color=color, linestyle=linestyle)
+        return line
+    bottom, middle, top = np.quantile(kept, [low, 0.5, high], axis=0)
+    (line,) = ax.plot(x, middle, label=label, color=color, linestyle=linestyle)
+    if len(kept) > 1:
+        ax.fill_between(x, bottom, top, color=line.get_color(), alpha=0.2, linewidth=0)
+    return line
+
+
+def plot_history(
+    history: "TrainingResult | Mapping[str, ArrayLike]",
+    key: str,
+    ax: "Axes | None" = None,
+    *,
+    label: str | None = None,
+    color: str | None = None,
+    over: Literal["tasks", "runs"] = "tasks",
+    quantiles: tuple[float, float] = (0.25, 0.75),
+    log: bool | None = None,
+) -> "Axes":
+    """Plot one entry of a training history against the step: its median, with a quantile band.
+
+    Arguments:
+        history: a :class:`jaxlqr.TrainingResult` or its ``history``.
+        key: the entry.
+        ax: axes to draw on; those of a new figure (``ax.figure``) unless given.
+        label, color: of the curve.
+        over: what median and band are over. ``"tasks"``: the history of one run, with the tasks in its columns, if the
+            entry has any. ``"runs"``: a batched history, whose runs come first; its tasks are averaged.
+        quantiles: of the band.
+        log: logarithmic ordinate; where all values are positive unless given.
+
+    Returns:
+        The axes.
+
+    >>> ax = plot_history({"gap": np.geomspace(1, 0.01, 12).reshape(6, 2)}, "gap")
+    >>> ax.get_yscale(), ax.get_xlabel()
+    ('log', 'step')
+    """
+    rows = _rows(history, key, over)
+    axes: Axes = new_figure()[1][0, 0] if ax is None else ax
+    steps = np.arange(rows.shape[1])
+    # Row 0 has no accepted step: NaN there marks no divergence.
+    defined = ~np.all(np.isnan(rows), axis=0)
+    line = median_band(axes, steps[defined], rows[:, defined], label, color, quantiles)
+    drawn = np.asarray(line.get_ydata(), dtype=float)
+    with style():
+        finish_axes(axes, key, drawn, log=log)
+    return axes
+
+
+def plot_training(result: "TrainingResult | Mapping[str, ArrayLike]") -> "Figure":
+    """Overview of one training run: gap (or loss), gradient norm, spectral radius and accepted step.
+
+    Thin lines are tasks, the thick one is their median. Panels whose entry the history lacks, as that of a loss other
+    than LQR does, are left out. Histories of batched runs are for :func:`plot_history`.
+
+    >>> figure = plot_training({"loss": np.ones((3, 2)), "gradient_norm": np.ones(3), "accepted_step": np.ones(3)})
+    >>> [ax.get_title(loc="left") for ax in figure.axes]
+    ['loss', 'norm of the meta-gradient', 'accepted fraction of the step']
+    """
+    entries = _entries(result)
+    keys = ["gap" if "gap" in entries else "loss", "gradient_norm", "spectral_radius", "accepted_step"]
+    keys = [key for key in keys if key in entries]
+    if not keys:
+        raise ValueError(f"the history has none of the entries that are plotted, only {sorted(entries)}.")
+    columns = 2 if len(keys) > 3 else len(keys)
+    figure, axes = new_figure(-(-len(keys) // columns), columns)
+    with style():
+        for ax, key in zip(axes.flat, keys, strict=True):
+            _plot_tasks(ax, _rows(entries, key, "tasks"), key)
+    return figure
+
+
+def _plot_tasks(ax: "Axes", rows: np.ndarray, key: str) -> None:
+    finite = np.where(np.isfinite(rows), rows, np.nan)
+    steps = np.arange(rows.shape[1])
+    if len(rows) == 1:
+        marker = {"marker": ".", "markersize": 3, "linestyle": "none"} if key == "accepted_step" else {}
+        ax.plot(steps, finite[0], color=COLORS[0], **marker)
+        drawn = finite[0]
+    else:
+        # Beyond a few dozen tasks the lines are a grey area, which a sample of them shows as well.
+        shown = finite[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int))]
+        ax.plot(steps, shown.T, color="#999999", linewidth=0.5)
+        # A task that diverged counts as worse than every other one, so that the median does not flatter.
+        drawn = np.median(np.where(np.isfinite(rows), rows, np.inf), axis=0)
+        drawn = np.where(np.isfinite(drawn), drawn, np.nan)
+        ax.plot(steps, drawn, color=COLORS[0], label=f"median of {len(rows)} tasks")
+    if key == "spectral_radius":
+        ax.axhline(1.0, color=COLORS[1], linestyle="--", linewidth=1.0, label="stability limit")
+    if key == "accepted_step":
+        ax.set_ylim(-0.05, 1.05)
+    finish_axes(ax, key, finite, log=None if key in ("gap", "loss", "gradient_norm") else False)
+    ax.set_title(ax.get_ylabel(), loc="left")
+    ax.set_ylabel("")
+
+
+def finish_axes(ax: "Axes", key: str, values: ArrayLike, *, log: bool | None = None) -> None:
+    """Label the axes of a plot of the history entry ``key``, with a legend if anything has a label.
+
+    The ordinate is logarithmic if ``log``, or, unless given, if the finite ``values`` drawn on it are positive.
+    """
+    finite = np.asarray(values, dtype=float)
+    finite = finite[np.isfinite(finite)]
+    if log is None:
+        # A gap at rounding level may be zero or below for a step or two: those are left out, not the scale.
+        log = bool(finite.size and np.quantile(finite, 0.05) > 0)
+    if log:
+        _logarithmic(ax, finite[finite > 0])
+    ax.set_xlabel("step")
+    ax.set_ylabel(_LABELS.get(key, key.replace("_", " ")))
+    ax.margins(x=0.02)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend()
+
+
+def _logarithmic(ax: "Axes", values: np.ndarray) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_yscale("log", nonpositive="mask")
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    if values.size and np.ptp(np.log10(values)) < 2:
+        # Powers of ten alone would be one label, or none.
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _entries(history: Any) -> Mapping[str, ArrayLike]:
+    return history if isinstance(history, Mapping) else history.history
+
+
+def _rows(history: Any, key: str, over: str) -> np.ndarray:
+    """The entry ``key`` as [tasks or runs, steps]."""
+    if over not in ("tasks", "runs"):
+        raise ValueError(f'over must be "tasks" or "runs", got {over!r}.')
+    entries = _entries(history)
+    if key not in entries:
+        raise ValueError(f"the history has no entry {key!r}; it has {', '.join(sorted(entries))}.")
+    values = np.asarray(entries[key], dtype=float)
+    if over == "runs":
+        # [runs, steps] or [runs, steps, tasks].
+        if values.ndim not in (2, 3):
+            raise ValueError(f'over="runs" needs the history of batched runs, but {key!r} has shape {values.shape}.')
+        return values.mean(axis=2) if values.ndim == 3 else values
+    if values.ndim not in (1, 2):
+        raise ValueError(f'{key!r} has shape {values.shape}, a history of batched runs; pass over="runs".')
+    return values.T if values.ndim == 2 else values[None]
