@@ -75,8 +75,8 @@ def _draw(key, task: LQRTask, levels, masks, *, num_tasks: int, scale: float, in
     else:
         sizes = jax.random.uniform(key, (len(_MATRICES), num_tasks), task.A.dtype)
         sizes = sizes.at[:, 0].set(0) if include_nominal else sizes
-        changes = [size[:, None, None] * mask for size, mask in zip(sizes, masks, strict=True)]
-    A, B, Q, R = (x + level * change for x, level, change in zip(nominal, levels, changes, strict=True))
+        changes = [size[:, None, None] * mask[None] for size, mask in zip(sizes, masks, strict=True)]
+    A, B, Q, R = (x[None] + level * change for x, level, change in zip(nominal, levels, changes, strict=True))
     return LQRTask(A, B, Q, R, jnp.broadcast_to(task.Sigma0, (num_tasks, *task.Sigma0.shape)))
 
 
@@ -103,7 +103,7 @@ def _separated(key: Array, nominal: list[Array], num_tasks: int, scale: float, i
                 for again, fresh, candidate in zip(far, propose(draw_key), candidates, strict=True)
             ]
             distances = [
-                jnp.linalg.norm(before - candidate, 2, axis=(1, 2))
+                jnp.linalg.norm(before - candidate[None], 2, axis=(1, 2))
                 for before, candidate in zip(drawn, candidates, strict=True)
             ]
             return candidates, jnp.stack([jnp.any(known & (distance >= 1)) for distance in distances]), key

@@ -98,7 +98,7 @@ class ZerothOrderOracle:
         flat, unravel = ravel_pytree(params)
         gaussian = jax.random.normal(jax.random.fold_in(key, 0), (self.num_samples, flat.size), flat.dtype)
         directions = self.radius * gaussian / jnp.linalg.norm(gaussian, axis=1, keepdims=True)
-        points = [flat + directions, flat - directions] + ([flat[None]] if with_base else [])
+        points = [flat[None] + directions, flat[None] - directions] + ([flat[None]] if with_base else [])
         values = self._values(loss, jnp.concatenate(points), unravel, task, jax.random.fold_in(key, 1))
         m = self.num_samples
         plus, minus = values[:m], values[m : 2 * m]
