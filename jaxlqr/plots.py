@@ -251,7 +251,8 @@ def finish_axes(ax: "Axes", key: str, values: ArrayLike, *, log: bool | None = N
     ax.set_ylabel(_LABELS.get(key, key.replace("_", " ")))
     ax.margins(x=0.02)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend()
+        # The search for the best place takes seconds, and warns, when there are many points to avoid.
+        ax.legend(loc="best" if finite.size <= 20_000 else "upper right")
 
 
 def _logarithmic(ax: "Axes", values: np.ndarray) -> None:

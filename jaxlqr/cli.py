@@ -1,0 +1,215 @@
+"""The command line: ``jaxlqr train`` and ``jaxlqr reproduce``. A mistake gets one sentence, not a traceback."""
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+# Newer versions of typer carry their own click, so the base of its usage errors is found through one of them.
+_UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException
+
+PAPERS = {"toso2024": "jaxlqr.experiments.toso2024"}
+
+app = typer.Typer(
+    name="jaxlqr",
+    help="Meta-learn linear-quadratic controllers, and reproduce the papers on it. Computes in float64.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: boxes leave a third of a terminal for the text, and markup eats brackets
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from jaxlqr import __version__
+
+        print(f"jaxlqr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    tasks: Annotated[
+        Path, typer.Option(help="Tasks: .npz with A, B (optionally Q, R, Sigma0, K0), or .toml.", metavar="FILE")
+    ],
+    out: Annotated[Path, typer.Option(help="Output folder; results of an earlier run are replaced.", metavar="DIR")],
+    steps: Annotated[int, typer.Option(help="Outer steps.")] = 200,
+    inner_step: Annotated[
+        float | None,
+        typer.Option(help="Adaptation step size. Default: 0.1 / L, L the largest Hessian eigenvalue over tasks at K0."),
+    ] = None,
+    outer_step: Annotated[
+        float | None,
+        typer.Option(
+            help="Outer step size. Default: 1 / L; zeroth-order 1 / (L (1 + d / samples)), d the entries of K; "
+            "adam 1e-3."
+        ),
+    ] = None,
+    oracle: Annotated[str, typer.Option(help="Source of derivatives.", metavar="exact|zeroth-order")] = "exact",
+    samples: Annotated[int, typer.Option(help="Zeroth-order: directions per gradient.")] = 20,
+    radius: Annotated[float, typer.Option(help="Zeroth-order: smoothing radius, in units of K.")] = 1e-2,
+    hessian: Annotated[
+        str, typer.Option(help="Zeroth-order: Hessian estimate; printed is that of the paper.", metavar="stein|printed")
+    ] = "stein",
+    inner_steps: Annotated[int, typer.Option(help="Adaptation steps; 0 is plain multi-task descent.")] = 1,
+    first_order: Annotated[bool, typer.Option("--first-order", help="Leave out the Hessian.")] = False,
+    optimizer: Annotated[str, typer.Option(help="Outer update.", metavar="sgd|adam")] = "sgd",
+    k0: Annotated[
+        Path | None,
+        typer.Option(
+            help="Initial gain: .npy, .npz (K or K0) or CSV. Default: K0 of the tasks file, else the optimum of the "
+            "average task.",
+            metavar="FILE",
+        ),
+    ] = None,
+    safeguard: Annotated[bool, typer.Option(help="Shorten steps so that every iterate stabilises every task.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of the zeroth-order oracle.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
+) -> None:
+    """Meta-train one gain for your own systems; writes gain.npz, history.npz, training.png and summary.json.
+
+    Exit code 0: done, with a warning if the last step was refused. 1: diverged, which only happens without the
+    safeguard; results are written. 2: bad input, nothing is written. 130: interrupted, nothing is written.
+    """
+    _use_float64()
+    from jaxlqr.experiments import train as experiment
+
+    settings = experiment.TrainSettings(
+        steps=steps,
+        inner_step=inner_step,
+        outer_step=outer_step,
+        oracle=oracle,
+        samples=samples,
+        radius=radius,
+        hessian=hessian,
+        inner_steps=inner_steps,
+        first_order=first_order,
+        optimizer=optimizer,
+        safeguard=safeguard,
+        seed=seed,
+    )
+    progress = False if quiet else None
+    summary = experiment.train(tasks, out, settings, gain_file=k0, progress=progress)
+    if not quiet:
+        _show(summary, f"wrote {', '.join(experiment.RESULT_FILES)} to {out}")
+    if summary["advice"]:
+        _say("warning", f"the run ended {summary['status']}: {summary['advice']}")
+    if summary["status"] == "DIVERGED":
+        raise typer.Exit(1)
+
+
+@app.command()
+def reproduce(
+    paper: Annotated[str, typer.Argument(help=f"Which paper: {', '.join(PAPERS)}.", metavar="PAPER")],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps, within 30 seconds.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder. Default: the name of the paper.", metavar="DIR")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of each curve. Default: as many as the paper.")] = None,
+) -> None:
+    """Reproduce the experiments of a paper: figures, summary.json and a table."""
+    if paper not in PAPERS:
+        near = get_close_matches(paper, PAPERS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(PAPERS)}."
+        raise ValueError(f"unknown paper {paper!r}; {hint}")
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"the number of seeds must be at least 1, got {seeds}.")
+    from jaxlqr.output import check_folder
+
+    folder = check_folder(Path(paper) if out is None else out)
+    _use_float64()
+    from importlib import import_module
+
+    import_module(PAPERS[paper]).reproduce(folder, quick=quick, num_seeds=seeds, progress=None)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; ``arguments`` are those of the process unless given.
+
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    jaxlqr ...
+    0
+    """
+    try:
+        # Not standalone: typer would print its errors as boxes, and exit here.
+        code = app(None if arguments is None else list(arguments), prog_name="jaxlqr", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except _UsageProblem as problem:
+        if type(problem).__name__ == "NoArgsIsHelpError":
+            print(problem.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+            return 2
+        return _fail(problem.format_message())  # type: ignore[attr-defined]
+    except OSError as error:
+        return _fail(f"{error.strerror}: {error.filename}." if error.filename and error.strerror else str(error))
+    except (ValueError, MemoryError) as error:
+        return _fail(str(error) or "out of memory.")
+    except RuntimeError as error:
+        # The accelerator or its memory gave out; any other RuntimeError is a bug, whose traceback is wanted.
+        if type(error).__name__ not in ("JaxRuntimeError", "XlaRuntimeError"):
+            raise
+        return _fail(str(error))
+    return _interrupted() if code == 130 else code if isinstance(code, int) else 0
+
+
+def _show(summary: dict[str, Any], written: str) -> None:
+    """A short table of how the run began and ended."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    title = f"{summary['num_tasks']} tasks, {summary['settings']['steps']} steps: {summary['status'].lower()}"
+    table = Table("", "first", "last", title=title, title_justify="left")
+    for key, label in (
+        ("cost_median", "cost, median over tasks"),
+        ("gap_median", "gap to the optimum, median over tasks"),
+        ("gradient_norm", "norm of the meta-gradient"),
+        ("spectral_radius_max", "largest spectral radius"),
+    ):
+        table.add_row(label, *(f"{summary[key][end]:.6g}" for end in ("first", "last")))
+    console.print(table)
+    settings, chosen = summary["settings"], summary["steps_chosen_automatically"]
+    steps = (
+        f"{name.replace('_', ' ')} {settings[name]:.3g}{' (chosen)' if name in chosen else ''}"
+        for name in ("inner_step", "outer_step")
+    )
+    console.print(f"K0: {summary['initial_gain']}; {', '.join(steps)}; {summary['wall_seconds']:.1f} s", soft_wrap=True)
+    console.print(written, soft_wrap=True, markup=False)
+
+
+def _use_float64() -> None:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def _fail(message: str) -> int:
+    _say("error", message)
+    return 2
+
+
+def _interrupted() -> int:
+    _say("interrupted", "nothing half-written is left.")
+    return 130
+
+
+def _say(kind: str, message: str) -> None:
+    """One line on stderr, whatever line breaks the message has."""
+    print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""Meta-training on a user's own systems: what ``jaxlqr train`` runs."""
+
+import math
+import platform
+import time
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from jaxlqr.families.files import load_gain, load_tasks
+from jaxlqr.lqr import LQRTask, cost, hessian_vector_product
+from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
+from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
+from jaxlqr.output import OutputFolder
+from jaxlqr.training import Status, TrainingResult, meta_train
+
+if TYPE_CHECKING:
+    from jaxlqr.oracles import Oracle
+
+RESULT_FILES = ("gain.npz", "history.npz", "training.png", "summary.json")
+INNER_FRACTION = 0.1  # default inner step, in units of 1 / L: adaptation refines, it should not leap
+ADAM_STEP = 1e-3  # default step of Adam, which moves each entry of the gain by about this much a step
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Choices of :func:`train`, checked on construction; the options of ``jaxlqr train`` have the same names.
+
+    Attributes:
+        steps: number of outer steps.
+        inner_step, outer_step: step sizes; None chooses them with :func:`default_steps`.
+        oracle: ``"exact"`` or ``"zeroth-order"``.
+        samples, radius, hessian: of the zeroth-order oracle, see :class:`jaxlqr.ZerothOrderOracle`.
+        inner_steps: adaptation steps; 0 is plain multi-task descent.
+        first_order: leave out the Hessian.
+        optimizer: ``"sgd"`` or ``"adam"``.
+        safeguard: shorten steps that would leave the stabilising set.
+        seed: of the zeroth-order oracle.
+
+    >>> TrainSettings(oracle="zeroth")
+    Traceback (most recent call last):
+    ValueError: unknown oracle 'zeroth'; did you mean 'zeroth-order'?
+    """
+
+    steps: int = 200
+    inner_step: float | None = None
+    outer_step: float | None = None
+    oracle: str = "exact"
+    samples: int = 20
+    radius: float = 1e-2
+    hessian: str = "stein"
+    inner_steps: int = 1
+    first_order: bool = False
+    optimizer: str = "sgd"
+    safeguard: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for what, value, least in (
+            ("steps", self.steps, 1),
+            ("samples", self.samples, 1),
+            ("inner steps", self.inner_steps, 0),
+        ):
+            if value < least:
+                raise ValueError(f"the number of {what} must be at least {least}, got {value}.")
+        for what, value in (
+            ("inner step size", self.inner_step),
+            ("outer step size", self.outer_step),
+            ("radius", self.radius),
+        ):
+            if value is not None and not (value > 0 and math.isfinite(value)):
+                raise ValueError(f"the {what} must be positive and finite, got {value}.")
+        for what, value, known in (
+            ("oracle", self.oracle, ("exact", "zeroth-order")),
+            ("hessian", self.hessian, ("stein", "printed")),
+            ("optimizer", self.optimizer, ("sgd", "adam")),
+        ):
+            if value not in known:
+                near = get_close_matches(value, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {' and '.join(map(repr, known))}."
+                raise ValueError(f"unknown {what} {value!r}; {hint}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"the seed must lie between 0 and 2^32 - 1, got {self.seed}.")
+
+
+class Start(NamedTuple):
+    """Where training starts: the tasks, the gain K0 [m, n], and where that came from."""
+
+    tasks: LQRTask
+    K0: Array
+    source: str
+
+
+def load_start(tasks_file: str | Path, gain_file: str | Path | None = None) -> Start:
+    """Tasks and an initial gain that stabilises them all: from ``gain_file``, else from the tasks file, else the
+    optimum of the average task.
+
+    Raises ``ValueError`` listing the tasks, with their spectral radii, that the initial gain does not stabilise.
+    """
+    tasks, K0 = load_tasks(tasks_file)
+    source = "tasks file"
+    if gain_file is not None:
+        K0, source = load_gain(gain_file), "gain file"
+    name = "K0"
+    if K0 is None:
+        K0, source = average_task_gain(tasks), "optimum of the average task"
+        if not bool(jnp.all(jnp.isfinite(K0))):
+            raise ValueError("no K0 is given and the average task has no stabilising optimum to start from; give a K0.")
+        name = "the optimum of the average task, taken because no K0 is given,"
+    check_stabilizes_all(K0, tasks, name=name)
+    return Start(tasks, K0, source)
+
+
+@partial(jax.jit, static_argnames="iterations")
+def largest_curvature(K: Array, tasks: LQRTask, iterations: int = 100) -> Array:
+    """Largest modulus of the eigenvalues of the Hessians of the cost at ``K`` over a stack of tasks, by power
+    iteration on Hessian-vector products.
+
+    >>> import jaxlqr
+    >>> task = jaxlqr.make_task([[0.0]], [[1.0]])  # J(K) = (1 + K^2) / (1 - K^2), J''(0) = 4
+    >>> print(f"{largest_curvature(jnp.zeros((1, 1)), jaxlqr.stack_tasks([task])):.3f}")
+    4.000
+    """
+
+    def of_task(task: LQRTask) -> Array:
+        def step(_, state: tuple[Array, Array]) -> tuple[Array, Array]:
+            vector = state[0]
+            product = hessian_vector_product(K, vector, task)
+            size = jnp.linalg.norm(product)
+            return product / jnp.where(size > 0, size, 1), size
+
+        start = jax.random.normal(jax.random.key(0), K.shape, K.dtype)
+        return lax.fori_loop(0, iterations, step, (start / jnp.linalg.norm(start), jnp.zeros((), K.dtype)))[1]
+
+    return jnp.max(jax.vmap(of_task)(tasks))
+
+
+def default_steps(K0: Array, tasks: LQRTask, settings: TrainSettings) -> tuple[float, float]:
+    """Inner and outer step size: those of the settings where given, else safe ones for the problem.
+
+    With L the largest Hessian eigenvalue over tasks at ``K0``, the inner step is 0.1 / L and the outer one 1 / L, or,
+    with the zeroth-order oracle, 1 / (L (1 + d / m)) for d entries of the gain and m samples, since a sampled gradient
+    is that much longer in mean square. Adam, whose steps have the unit of the gain, takes 1e-3.
+    """
+    inner, outer = settings.inner_step, settings.outer_step
+    if outer is None and settings.optimizer == "adam":
+        outer = ADAM_STEP
+    if inner is not None and outer is not None:
+        return inner, outer
+    curvature = float(largest_curvature(K0, tasks))
+    if not (curvature > 0 and math.isfinite(curvature)):
+        raise ValueError(
+            f"no step size can be chosen, because the largest Hessian eigenvalue at K0 is {curvature:g}; give the "
+            "inner and the outer step size."
+        )
+    noise = 1 + K0.size / settings.samples if settings.oracle == "zeroth-order" else 1.0
+    return inner or INNER_FRACTION / curvature, outer or 1 / (curvature * noise)
+
+
+def train(
+    tasks_file: str | Path,
+    out: str | Path,
+    settings: TrainSettings | None = None,
+    *,
+    gain_file: str | Path | None = None,
+    progress: bool | None = None,
+) -> dict[str, Any]:
+    """Meta-train one gain for the tasks of a file and write it, the history, a figure and a summary to ``out``.
+
+    Arguments:
+        tasks_file: see :func:`jaxlqr.families.files.load_tasks`.
+        out: output folder; files of earlier runs are replaced, and only by a run that succeeds.
+        settings: see :class:`TrainSettings`.
+        gain_file: initial gain; else that of the tasks file, else the optimum of the average task.
+        progress: show a progress bar; None shows it in a terminal.
+
+    Returns:
+        The content of ``summary.json``: settings and step sizes used, status, first and last medians over tasks of cost
+        and gap, the largest spectral radius, failed queries, wall time, versions.
+    """
+    began = time.perf_counter()
+    settings = settings or TrainSettings()
+    folder = OutputFolder(out, RESULT_FILES)
+    # A gain file may be replaced, to go on from an earlier run; losing the description of the tasks is a mishap.
+    if Path(tasks_file).resolve() in [(folder.path / name).resolve() for name in RESULT_FILES]:
+        raise ValueError(f"the tasks file {tasks_file} would be replaced by a result; choose another output folder.")
+    tasks, K0, gain_source = load_start(tasks_file, gain_file)
+    inner, outer = default_steps(K0, tasks, settings)
+    result = meta_train(
+        cost,
+        K0,
+        tasks,
+        num_steps=settings.steps,
+        inner_step_size=inner,
+        oracle=_oracle(settings),
+        key=jax.random.key(settings.seed),
+        num_inner_steps=settings.inner_steps,
+        first_order=settings.first_order,
+        safeguard=settings.safeguard,
+        progress=progress,
+        **_outer_rule(settings, outer),
+    )
+    summary = _summary(tasks, result)
+    summary = {
+        "command": "train",
+        "tasks_file": str(tasks_file),
+        "settings": {**asdict(settings), "inner_step": inner, "outer_step": outer},
+        "steps_chosen_automatically": [
+            name for name in ("inner_step", "outer_step") if getattr(settings, name) is None
+        ],
+        "initial_gain": gain_source,
+        **summary,
+        "wall_seconds": round(time.perf_counter() - began, 3),
+        "versions": _versions(),
+    }
+    from jaxlqr.plots import plot_training  # matplotlib is slow to import, and not needed before
+
+    with folder:
+        folder.write_arrays("gain.npz", {"K": result.params, "K0": K0})
+        folder.write_arrays("history.npz", result.history)
+        folder.write_figure("training.png", plot_training(result))
+        folder.write_json("summary.json", summary)
+    return summary
+
+
+def _oracle(settings: TrainSettings) -> "Oracle":
+    if settings.oracle == "exact":
+        return ExactOracle()
+    return ZerothOrderOracle(settings.samples, settings.radius, hessian=settings.hessian)  # type: ignore[arg-type]
+
+
+def _outer_rule(settings: TrainSettings, outer: float) -> dict[str, Any]:
+    if settings.optimizer == "sgd":
+        return {"outer_step_size": outer}  # a traced number: another step size compiles nothing
+    import optax
+
+    return {"optimizer": optax.adam(outer)}
+
+
+def _summary(tasks: LQRTask, result: TrainingResult) -> dict[str, Any]:
+    history = {name: np.asarray(rows) for name, rows in result.history.items()}
+    num_tasks, num_states, num_inputs = tasks.B.shape
+    status, advice = Status(int(result.status)), None
+    try:
+        result.check()
+    except RuntimeError as error:
+        advice = str(error).split(": ", 1)[1]
+    ends = {"first": 0, "last": -1}
+    return {
+        "num_tasks": num_tasks,
+        "num_states": num_states,
+        "num_inputs": num_inputs,
+        "status": status.name,
+        "advice": advice,
+        **{f"{name}_median": {end: _median(history[name][i]) for end, i in ends.items()} for name in ("cost", "gap")},
+        "gradient_norm": {end: float(history["gradient_norm"][i]) for end, i in ends.items()},
+        "spectral_radius_max": {end: float(np.max(history["spectral_radius"][i])) for end, i in ends.items()},
+        "failed_queries": int(np.sum(history["failed_queries"])),
+        "outer_steps_shortened": int(np.sum(history["accepted_step"][1:] < 1)),
+        "inner_steps_shortened": int(np.sum(history["inner_fraction"] < 1)),
+    }
+
+
+def _median(values: np.ndarray) -> float:
+    # A task that diverged counts as infinitely bad: the median of the others would flatter the run.
+    return float(np.median(np.where(np.isnan(values), np.inf, values)))
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("jaxlqr", "jax", "jaxlib", "numpy", "optax")}
+    return {**packages, "python": platform.python_version()}

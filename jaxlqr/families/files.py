@@ -1,0 +1,289 @@
+"""Tasks and gains from a user's files: ``.npz`` arrays, or TOML that names a nominal system and a perturbation."""
+
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from jaxlqr.families.boeing import boeing, boeing_initial_gain
+from jaxlqr.families.heterogeneity import perturb
+from jaxlqr.lqr.task import LQRTask, make_task, stack_tasks
+
+_MATRICES = ("A", "B", "Q", "R", "Sigma0")
+_PERTURBED = ("A", "B", "Q", "R")
+
+
+class LoadedTasks(NamedTuple):
+    """A checked stack of tasks and the initial gain [m, n] that the file names, if any."""
+
+    tasks: LQRTask
+    K0: Array | None
+
+
+def load_tasks(path: str | Path) -> LoadedTasks:
+    """Read a stack of tasks, each checked by :func:`jaxlqr.make_task`, from a ``.npz`` or a ``.toml`` file.
+
+    A ``.npz`` holds A [M, n, n] and B [M, n, m], and optionally Q, R, Sigma0 (one for each task, or one matrix for
+    all; the identity unless given) and K0 [m, n]. It is read without pickle. A TOML file names a nominal system and
+    how the tasks differ from it, see :func:`parse_tasks`.
+
+    Raises:
+        ValueError: in one sentence, with the file, the task and the argument at fault.
+        FileNotFoundError: when there is no such file.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder) / "tasks.npz", A=0.5 * np.ones((3, 1, 1)), B=np.ones((3, 1, 1)))
+    ...     tasks, K0 = load_tasks(Path(folder) / "tasks.npz")
+    >>> tasks.R.shape, K0 is None
+    ((3, 1, 1), True)
+    """
+    path = _existing(path, "tasks file")
+    readers = {".npz": lambda: _tasks_from_arrays(_read_npz(path)), ".toml": lambda: parse_tasks(_read_toml(path))}
+    if path.suffix not in readers:
+        raise ValueError(f"the tasks file must end in .npz or .toml, got {path}.")
+    try:
+        return readers[path.suffix]()
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def load_gain(path: str | Path) -> Array:
+    """Read a gain [m, n] from a ``.npy``, ``.npz`` or comma-separated file.
+
+    Of a ``.npz``, such as the ``gain.npz`` that training writes, the array K is taken, else K0. The shape is checked
+    where the tasks are known.
+    """
+    path = _existing(path, "gain file")
+    try:
+        value = _read_gain(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return _gain(value, str(path))
+
+
+def _read_gain(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        return _read_numpy(path)
+    if path.suffix == ".npz":
+        arrays = _read_npz(path)
+        found = [name for name in ("K", "K0") if name in arrays]
+        if not found:
+            raise ValueError(f"the file must hold an array K or K0, got {', '.join(arrays) or 'nothing'}.")
+        return arrays[found[0]]
+    try:
+        return np.loadtxt(path, delimiter=",", ndmin=2)
+    except ValueError as error:
+        # numpy adds advice on its own arguments, which the user of a file cannot follow.
+        raise ValueError(f"this is not a comma-separated matrix: {str(error).split('; ')[0].rstrip('.')}.") from None
+
+
+def parse_tasks(document: Mapping[str, Any]) -> LoadedTasks:
+    r"""Build the stack of tasks that a TOML document describes, given as a dictionary.
+
+    ``[nominal]``
+        ``family = "boeing"`` with ``variant = "released"`` or ``"printed"``, or matrices ``A``, ``B`` and optionally
+        ``Q``, ``R``, ``Sigma0``.
+    ``[perturbation]``
+        ``num_tasks``, ``level`` (one number, or four for A, B, Q, R) and optionally ``seed`` (0),
+        ``include_nominal`` (true) and the table ``masks`` with matrices ``A``, ``B``, ``Q``, ``R`` (zero unless
+        given), all as in :func:`jaxlqr.families.perturb`. Without this table the nominal system is the only task.
+    ``[initial]``
+        ``K0``, a matrix, or ``"paper"`` for the initial gain of the Boeing system.
+
+    >>> tasks, K0 = parse_tasks({"nominal": {"A": [[0.9]], "B": [[1.0]]}, "initial": {"K0": [[0.5]]}})
+    >>> tasks.A.shape, K0.shape
+    ((1, 1, 1), (1, 1))
+    >>> parse_tasks({"nominal": {"family": "boeing", "varient": "printed"}})
+    Traceback (most recent call last):
+    ValueError: unknown key 'varient' in [nominal] with a family; did you mean 'variant'?
+    """
+    _known(document, ("nominal", "perturbation", "initial"), "the file")
+    for name, value in document.items():
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} must be a table, written [{name}], got {_shown(value)}.")
+    if "nominal" not in document:
+        raise ValueError('the file must have a table [nominal] that says the system, such as family = "boeing".')
+    nominal = document["nominal"]
+    task = _nominal(nominal)
+    tasks = _perturbed(task, document["perturbation"]) if "perturbation" in document else stack_tasks([task])
+    K0 = None
+    if "initial" in document:
+        _known(document["initial"], ("K0",), "[initial]")
+        _required(document["initial"], ("K0",), "[initial]")
+        value = document["initial"]["K0"]
+        paper = value == "paper" and nominal.get("family") == "boeing"
+        K0 = boeing_initial_gain() if paper else _gain(value, "K0 of [initial]")
+    return LoadedTasks(tasks, K0)
+
+
+def _nominal(table: Mapping[str, Any]) -> LQRTask:
+    if "family" in table:
+        _known(table, ("family", "variant"), "[nominal] with a family")
+        if table["family"] != "boeing":
+            raise ValueError(f'unknown family {table["family"]!r} in [nominal]; known is "boeing".')
+        return boeing(table.get("variant", "released"))
+    _known(table, ("family", "variant", *_MATRICES), "[nominal]")
+    if "variant" in table or not table:
+        raise ValueError('[nominal] must name a family, such as family = "boeing", or give the matrices A and B.')
+    _required(table, ("A", "B"), "[nominal]")
+    return _checked_task(table, "[nominal]")
+
+
+def _perturbed(task: LQRTask, table: Mapping[str, Any]) -> LQRTask:
+    where = "[perturbation]"
+    _known(table, ("num_tasks", "level", "seed", "include_nominal", "masks"), where)
+    _required(table, ("num_tasks", "level"), where)
+    num_tasks = _integer(table["num_tasks"], f"num_tasks in {where}", 1)
+    seed = _integer(table.get("seed", 0), f"seed in {where}", 0)
+    nominal = table.get("include_nominal", True)
+    if not isinstance(nominal, bool):
+        raise ValueError(f"include_nominal in {where} must be true or false, got {_shown(nominal)}.")
+    level = _numbers(table["level"], "level", where)
+    if level.shape not in ((), (4,)) or not np.all(np.isfinite(level) & (level >= 0)):
+        raise ValueError(
+            f"level in {where} must be one number >= 0, or four, for A, B, Q and R, got {_shown(table['level'])}."
+        )
+    masks = _masks(task, table["masks"]) if "masks" in table else None
+    stack = perturb(jax.random.key(seed), task, num_tasks, jnp.asarray(level), masks=masks, include_nominal=nominal)
+    return _checked_stack({name: np.asarray(getattr(stack, name)) for name in _MATRICES})
+
+
+def _masks(task: LQRTask, table: Any) -> list[Array]:
+    where = "[perturbation.masks]"
+    if not isinstance(table, dict):
+        raise ValueError(f"masks must be a table {where} with matrices A, B, Q, R, got {_shown(table)}.")
+    _known(table, _PERTURBED, where)
+    # Their shapes are checked by perturb, their values by make_task, as those of the tasks they lead to.
+    return [jnp.asarray(_numbers(table.get(name, 0 * getattr(task, name)), name, where)) for name in _PERTURBED]
+
+
+def _tasks_from_arrays(arrays: Mapping[str, np.ndarray]) -> LoadedTasks:
+    _known(arrays, (*_MATRICES, "K0"), "the file")
+    _required(arrays, ("A", "B"), "the file")
+    arrays = {name: _numbers(value, name, "the file") for name, value in arrays.items()}
+    A, B = arrays["A"], arrays["B"]
+    if A.ndim != 3 or B.ndim != 3 or len(A) != len(B):
+        raise ValueError(
+            f"A and B must have shapes [M, n, n] and [M, n, m] with one matrix for each of M tasks, got {A.shape} and "
+            f"{B.shape}; a single task has M = 1."
+        )
+    if len(A) == 0:
+        raise ValueError(f"the file must hold at least one task, got A of shape {A.shape}.")
+    stacks = {"A": A, "B": B}
+    for name in ("Q", "R", "Sigma0"):
+        if name not in arrays:
+            continue
+        value = arrays[name]
+        if value.ndim not in (2, 3) or (value.ndim == 3 and len(value) != len(A)):
+            raise ValueError(
+                f"{name} must be one matrix for all tasks or one for each of {len(A)}, got shape {value.shape}."
+            )
+        stacks[name] = value if value.ndim == 3 else np.broadcast_to(value, (len(A), *value.shape))
+    K0 = _gain(arrays["K0"], "K0") if "K0" in arrays else None
+    return LoadedTasks(_checked_stack(stacks), K0)
+
+
+def _checked_stack(stacks: Mapping[str, np.ndarray]) -> LQRTask:
+    count = len(stacks["A"])
+    checked = [_checked_task({name: s[i] for name, s in stacks.items()}, f"task {i}") for i in range(count)]
+    return stack_tasks(checked)
+
+
+def _checked_task(matrices: Mapping[str, Any], where: str) -> LQRTask:
+    try:
+        return make_task(*(matrices.get(name) for name in _MATRICES))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _gain(value: Any, name: str) -> Array:
+    gain = _numbers(value, name, "the file")
+    if gain.ndim != 2 or not np.all(np.isfinite(gain)):
+        raise ValueError(f"{name} must be a finite matrix [m, n], got {_shown(value)} of shape {gain.shape}.")
+    return jnp.asarray(gain, jnp.result_type(float))
+
+
+def _integer(value: Any, name: str, least: int) -> int:
+    # bool is an int to Python, but true is no number of tasks; 2^32 is the largest seed of every generator.
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**32:
+        raise ValueError(f"{name} must be an integer of at least {least} (and below 2^32), got {_shown(value)}.")
+    return value
+
+
+def _numbers(value: Any, name: str, where: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)  # raises for rows of different lengths
+    except ValueError:
+        raise ValueError(f"{name} in {where} must have rows of equal length, got {_shown(value)}.") from None
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name} in {where} must be real numbers, got {_shown(value)}.")
+    return array.astype(float)
+
+
+def _existing(path: str | Path, what: str) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"the {what} {path} is a folder.")
+    if not path.exists():
+        raise FileNotFoundError(f"the {what} {path} does not exist.")
+    return path
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"this is not valid TOML: {error}.") from None
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    content = _read_numpy(path)
+    if isinstance(content, np.ndarray):
+        raise ValueError("this is a single array and not an .npz archive; write it with numpy.savez(path, A=A, B=B).")
+    return content
+
+
+def _read_numpy(path: Path) -> Any:
+    """The content of a ``.npy`` or ``.npz`` file, read completely, so that what is corrupt is found here."""
+    try:
+        with path.open("rb") as file:  # opened here, because numpy leaves a corrupt file open
+            content = np.load(file, allow_pickle=False)
+            return content if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
+    except (ValueError, EOFError, KeyError, NotImplementedError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the content: said in the system's words
+        if "Object arrays" in str(error):
+            raise ValueError(
+                "this holds arrays of Python objects, which are not read because a pickle can run code; save plain "
+                "numeric arrays."
+            ) from None
+        raise ValueError("this cannot be read as a NumPy file; it is of another kind, truncated or corrupt.") from None
+
+
+def _known(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in names:
+            folded = {name.lower(): name for name in names}  # a is A, mistyped
+            near = get_close_matches(key.lower(), folded, n=1)
+            hint = f"did you mean {folded[near[0]]!r}?" if near else f"known are {', '.join(names)}."
+            raise ValueError(f"unknown key {key!r} in {where}; {hint}")
+
+
+def _required(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise ValueError(f"{where} must have {' and '.join(missing)}, got {', '.join(sorted(table)) or 'nothing'}.")
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value.tolist() if isinstance(value, np.ndarray) else value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
