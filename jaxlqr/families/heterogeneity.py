@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.core import Tracer
 
 from jaxlqr.lqr.task import LQRTask
 
@@ -17,7 +18,7 @@ def perturb(
     key: Array,
     task: LQRTask,
     num_tasks: int,
-    level: float | Array | Sequence[float],
+    level: float | Array | np.ndarray | Sequence[float],
     *,
     masks: Sequence[Array] | None = None,
     scale: float = 0.6,
@@ -55,6 +56,8 @@ def perturb(
         raise ValueError(f"num_tasks must be at least 1, got {num_tasks}.")
     if masks is None and not 0 < scale < 1:
         raise ValueError(f"scale must lie in (0, 1), or every second draw would be rejected for ever; got {scale}.")
+    if not isinstance(level, Tracer) and not np.all(np.asarray(level) >= 0):
+        raise ValueError(f"level must not be negative, got {level}.")
     levels = jnp.broadcast_to(jnp.asarray(level, task.A.dtype), (len(_MATRICES),))
     shapes = [getattr(task, name).shape for name in _MATRICES]
     if masks is not None:

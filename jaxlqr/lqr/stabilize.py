@@ -15,6 +15,7 @@ def average_task(tasks: LQRTask) -> LQRTask:
     return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), tasks)
 
 
+@jax.jit
 def average_task_gain(tasks: LQRTask) -> Array:
     """Optimal gain [m, n] of the average task: where training starts when no initial gain is known."""
     return optimal_gain(average_task(tasks))

@@ -133,6 +133,8 @@ def _checked(value: Any, name: str) -> np.ndarray:
             f"make_task looks at the values of {name} and cannot run inside jit, vmap or grad; build the task outside, "
             "or construct LQRTask from arrays that were checked before."
         )
+    if np.iscomplexobj(value):
+        raise ValueError(f"{name} must be real, got complex entries; a linear-quadratic task here is real.")
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:
