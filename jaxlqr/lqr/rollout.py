@@ -16,7 +16,7 @@ def gaussian_initial_state(key: Array, task: LQRTask) -> Array:
     """Initial state [n] drawn from N(0, Sigma0)."""
     # An eigenvalue root, unlike Cholesky, exists for the semidefinite Sigma0 that a task may have.
     values, vectors = jnp.linalg.eigh(task.Sigma0)
-    root = vectors * jnp.sqrt(jnp.maximum(values, 0))
+    root = vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]
     noise = jax.random.normal(key, task.Sigma0.shape[:1], task.Sigma0.dtype)
     return jnp.matmul(root, noise, precision=lax.Precision.HIGHEST)
 

@@ -133,9 +133,9 @@ def _checked(value: Any, name: str) -> np.ndarray:
             f"make_task looks at the values of {name} and cannot run inside jit, vmap or grad; build the task outside, "
             "or construct LQRTask from arrays that were checked before."
         )
-    if np.iscomplexobj(value):
-        raise ValueError(f"{name} must be real, got complex entries; a linear-quadratic task here is real.")
     try:
+        if np.iscomplexobj(value):
+            raise TypeError("its entries are complex")
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a real matrix, got {type(value).__name__}: {error}.") from None

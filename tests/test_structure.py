@@ -1,0 +1,106 @@
+"""The house rules that a machine can check: imports go one way, files are short, public names are documented."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxlqr
+
+ROOT = Path(jaxlqr.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+# Rooms in the order of docs/architecture.md: each may import from rooms of a lower floor and from itself. Rooms of the
+# same floor do not know each other. experiments draw figures and write them: plots and output are below them, and the
+# command line above.
+FLOORS = [
+    {"matrix_equations"},
+    {"lqr", "mdp", "supervised"},
+    {"oracles"},
+    {"trajectory"},
+    {"meta"},
+    {"training"},
+    {"families"},
+    {"theory"},
+    {"plots", "output"},
+    {"experiments"},
+    {"cli"},
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(ROOT).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms named in any import of a file, at any depth of its code."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names] if module == "jaxlqr" else [module]
+        else:
+            continue
+        rooms |= {name.split(".")[1] for name in names if name.startswith("jaxlqr.")}
+    return rooms & FLOOR.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    room = room_of(path)
+    if room == "__init__":
+        return  # the public names come from everywhere
+    assert room in FLOOR, f"{room} is a new room: give it a floor here and in docs/architecture.md"
+    wrong = {other for other in imported_rooms(path) if other != room and FLOOR[other] >= FLOOR[room]}
+    assert not wrong, f"{room} must not import {wrong}"
+
+
+def test_the_import_check_sees_imports():
+    assert "matrix_equations" in imported_rooms(ROOT / "lqr" / "cost.py")
+    assert {"oracles", "meta"} <= imported_rooms(ROOT / "training" / "learners.py")
+
+
+@pytest.mark.parametrize("folder", [ROOT, Path(__file__).parent], ids=["jaxlqr", "tests"])
+def test_no_file_is_longer_than_20_kB(folder):
+    long = {path.name: path.stat().st_size for path in folder.rglob("*.py") if path.stat().st_size > 20_000}
+    assert not long
+
+
+def public_names():
+    names = {name for name in vars(jaxlqr) if not name.startswith("_")}
+    rooms = {path.name.removesuffix(".py") for path in ROOT.iterdir()}
+    return sorted(names - rooms)
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_public_names_are_documented(name):
+    value = getattr(jaxlqr, name)
+    documentation = value.__doc__ or ""
+    assert len(documentation.split()) >= 3
+    # A dataclass or a NamedTuple without a docstring is given its own signature as one.
+    assert not documentation.startswith(f"{name}(")
+    if isinstance(value, type):
+        for method in (m for key, m in vars(value).items() if not key.startswith("_") and callable(m)):
+            assert method.__doc__, f"{name}.{method.__name__}"
+
+
+def test_every_module_is_documented():
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree) or not tree.body, path
+
+
+def test_import_is_light_and_changes_no_setting():
+    code = (
+        "import sys, jax, jaxlqr\n"
+        "print([name for name in ('matplotlib', 'optax', 'typer', 'scipy.optimize', 'tqdm') if name in sys.modules])\n"
+        "print(jax.config.jax_enable_x64)\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout.split() == ["[]", "False"]

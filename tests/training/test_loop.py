@@ -1,0 +1,199 @@
+"""The compiled loop: determinism, chunks, batches, optimisers, history, tracing, the progress bar."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxlqr
+from jaxlqr import Status, ZerothOrderOracle, maml_gradient, policy_gradient
+from tests.references import relative_error
+from tests.training.setting import ORIGIN, POINTS, START, STEP, TASKS, quartic, train, train_quartic
+
+ORACLE = ZerothOrderOracle(num_samples=6, radius=0.01)
+KEY = jax.random.key(9)
+
+
+def assert_same(left, right):
+    np.testing.assert_array_equal(left.params, right.params)
+    assert left.history.keys() == right.history.keys()
+    for name in left.history:
+        np.testing.assert_array_equal(left.history[name], right.history[name], err_msg=name)
+
+
+def test_loop_is_gradient_descent_written_out():
+    result = train()
+    params = START
+    gradient = jax.jit(lambda p: maml_gradient(jaxlqr.cost, p, TASKS, 1e-4))
+    costs = jax.jit(jax.vmap(jaxlqr.cost, (None, 0)))
+    best = jax.jit(jax.vmap(jaxlqr.optimal_cost))(TASKS)
+    radii = jax.jit(jax.vmap(jaxlqr.spectral_radius, (None, 0)))
+    for step in range(13):
+        direction = gradient(params)
+        rows = {name: rows[step] for name, rows in result.history.items()}
+        # Twelve contracting steps amplify no rounding.
+        assert relative_error(rows["cost"], costs(params, TASKS)) < 1e-11
+        assert relative_error(rows["loss"], costs(params, TASKS)) < 1e-11
+        np.testing.assert_allclose(rows["gap"], costs(params, TASKS) - best, rtol=1e-9, atol=1e-12)
+        assert relative_error(rows["spectral_radius"], radii(params, TASKS)) < 1e-11
+        assert relative_error(rows["gradient_norm"], jnp.linalg.norm(direction)) < 1e-10
+        if step < 12:
+            params = params - STEP * direction
+    assert relative_error(result.params, params) < 1e-11
+    assert result.status == Status.COMPLETED
+    assert result.check() is result
+
+
+def test_history_has_one_row_for_each_iterate_and_one_column_for_each_task():
+    history = train().history
+    for name in ("loss", "cost", "gap", "spectral_radius"):
+        assert history[name].shape == (13, 3), name
+    for name in ("gradient_norm", "accepted_step", "failed_queries"):
+        assert history[name].shape == (13,), name
+    assert np.isnan(history["accepted_step"][0])
+    np.testing.assert_array_equal(history["accepted_step"][1:], 1)
+    assert bool(jnp.all(history["gap"][-1] < history["gap"][0]))
+
+
+def test_same_key_same_result_another_key_another():
+    first, again, other = (train_quartic(oracle=ORACLE, key=key) for key in (KEY, KEY, jax.random.key(10)))
+    assert_same(first, again)
+    assert float(jnp.max(jnp.abs(first.params - other.params))) > 1e-6
+
+
+@pytest.mark.parametrize("chunk_size", [1, 100])
+def test_result_does_not_depend_on_the_chunk_size(chunk_size):
+    # 1e-12: XLA may unroll a loop of another length differently.
+    expected, found = (train_quartic(oracle=ORACLE, key=KEY, chunk_size=size) for size in (5, chunk_size))
+    assert relative_error(found.params, expected.params) < 1e-12
+    for name, rows in expected.history.items():
+        assert found.history[name].shape == rows.shape
+        np.testing.assert_allclose(found.history[name], rows, rtol=1e-10, atol=1e-12, err_msg=name)
+
+
+def test_batched_runs_equal_single_runs():
+    keys = jax.random.split(KEY, 2)
+    starts = jnp.stack([ORIGIN, ORIGIN + 0.05])
+    tasks = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf[::-1]]), POINTS)
+    together = train_quartic(params=starts, tasks=tasks, key=keys, oracle=ORACLE, batched=True)
+    assert together.history["loss"].shape == (2, 13, 3)
+    assert together.status.shape == (2,)
+    for run in range(2):
+        lane = jax.tree.map(lambda leaf, run=run: leaf[run], tasks)
+        alone = train_quartic(params=starts[run], tasks=lane, key=keys[run], oracle=ORACLE)
+        # Other kernels for batches: rounding, times 1 / radius in the oracle, over 12 steps.
+        assert relative_error(together.params[run], alone.params) < 1e-9
+        for name, rows in alone.history.items():
+            np.testing.assert_allclose(together.history[name][run], rows, rtol=1e-8, atol=1e-9, err_msg=name)
+
+
+def test_batched_runs_may_have_their_own_step_sizes():
+    tasks = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), POINTS)
+    steps = jnp.array([0.02, 0.005])
+    together = train_quartic(params=jnp.stack([ORIGIN] * 2), tasks=tasks, outer_step_size=steps, batched=True)
+    for run in range(2):
+        assert relative_error(together.params[run], train_quartic(outer_step_size=float(steps[run])).params) < 1e-10
+
+
+@pytest.mark.parametrize("optimizer", [optax.adam(1e-2), optax.sgd(1e-3, momentum=0.9)], ids=["adam", "momentum"])
+def test_any_optax_optimizer(optimizer):
+    result = train_quartic(optimizer=optimizer, num_steps=6)
+    state, params = optimizer.init(ORIGIN), ORIGIN
+    gradient = jax.jit(lambda p: maml_gradient(quartic, p, POINTS, 0.01))
+    for _ in range(6):
+        updates, state = optimizer.update(gradient(params), state, params)
+        params = optax.apply_updates(params, updates)
+    assert relative_error(result.params, params) < 1e-10
+    assert jnp.sum(result.history["loss"][-1]) < jnp.sum(result.history["loss"][0])
+
+
+class Counted:
+    """A loss that counts how often Python traces it; hashable by identity."""
+
+    def __init__(self):
+        self.traces = 0
+
+    def __call__(self, params, task):
+        self.traces += 1
+        return jnp.sum((params - task) ** 2) + jnp.sum(params**4)
+
+
+def test_no_retrace_in_the_loop_or_on_a_second_call_with_other_numbers():
+    loss = Counted()
+    arguments = {"loss": loss, "params": jnp.zeros(2), "tasks": jnp.ones((3, 2)), "chunk_size": 4}
+    train(**arguments, num_steps=3, oracle=ZerothOrderOracle(num_samples=4, radius=0.1))
+    first = loss.traces
+    assert first > 0
+    # More steps in more chunks with a remainder, other step sizes, key and radius: nothing new.
+    oracle = ZerothOrderOracle(num_samples=4, radius=0.2)
+    options = {"outer_step_size": 1e-3, "inner_step_size": 3e-4, "key": jax.random.key(3), "oracle": oracle}
+    train(**arguments, num_steps=30, **options)
+    assert loss.traces == first
+
+
+def test_pytree_parameters_and_a_task_without_metrics():
+    def loss(params, task):
+        return jnp.sum((params["a"] - task) ** 2) + (params["b"] - 1) ** 2
+
+    start = {"a": jnp.zeros(2), "b": jnp.array(0.0)}
+    tasks = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+    result = train(loss=loss, params=start, tasks=tasks, num_steps=200, outer_step_size=0.1)
+    np.testing.assert_allclose(result.params["a"], [2.0, 3.0], rtol=1e-9)  # the mean, reached at 0.8^200
+    np.testing.assert_allclose(result.params["b"], 1.0, rtol=1e-9)
+    assert "cost" not in result.history
+    assert result.history["loss"].shape == (201, 2)
+
+
+def test_own_metrics():
+    def size(params, task):
+        return {"size": jnp.sum(params**2)}
+
+    result = train_quartic(metrics=size, num_steps=3)
+    assert result.history["size"].shape == (4, 3)
+    assert relative_error(result.history["size"][-1, 0], jnp.sum(result.params**2)) < 1e-14  # rounding
+
+
+def test_policy_gradient_reaches_the_optimum():
+    task = jax.tree.map(lambda leaf: leaf[0], TASKS)
+    result = policy_gradient(jaxlqr.cost, START, task, num_steps=3000, step_size=5e-3, progress=False)
+    assert result.history["gap"].shape == (3001,)
+    # The gap is the square of the distance: at 1e-10 the gain is good to 1e-5 of its size.
+    assert result.history["gap"][-1] < 1e-10
+    assert relative_error(result.params, jaxlqr.optimal_gain(task)) < 1e-4
+
+
+def test_policy_gradient_of_a_batch():
+    tasks = jax.tree.map(lambda leaf: leaf[:2], POINTS)
+    options = {"num_steps": 5, "step_size": 1e-3, "progress": False}
+    together = policy_gradient(quartic, jnp.stack([ORIGIN] * 2), tasks, batched=True, **options)
+    assert together.history["loss"].shape == (2, 6)
+    alone = policy_gradient(quartic, ORIGIN, jax.tree.map(lambda leaf: leaf[1], tasks), **options)
+    assert relative_error(together.params[1], alone.params) < 1e-11  # rounding
+
+
+@pytest.mark.parametrize("num_inner_steps", [0, 2])
+def test_other_numbers_of_inner_steps(num_inner_steps):
+    result = train_quartic(num_inner_steps=num_inner_steps, num_steps=1, safeguard=False)
+    gradient = jax.jit(lambda p: maml_gradient(quartic, p, POINTS, 0.01, num_inner_steps=num_inner_steps))
+    direction = gradient(ORIGIN)
+    assert relative_error(ORIGIN - result.params, 0.02 * direction) < 1e-10
+
+
+def test_weights_are_used():
+    weights = jnp.array([1.0, 0.0, 0.0])
+    result = train_quartic(weights=weights, num_steps=1)
+    direction = jax.jit(lambda p: maml_gradient(quartic, p, POINTS, 0.01, weights=weights))(ORIGIN)
+    assert relative_error(ORIGIN - result.params, 0.02 * direction) < 1e-10
+
+
+@pytest.mark.parametrize("progress", [True, False, None])
+def test_progress_bar_is_written_to_stderr_when_asked_for(progress, capfd):
+    train(progress=progress)
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    if progress:
+        assert "12/12" in captured.err
+        assert "step/s" in captured.err
+    else:  # None: not a terminal
+        assert captured.err == ""
