@@ -135,7 +135,7 @@ def _checked(value: Any, name: str) -> np.ndarray:
         )
     try:
         if np.iscomplexobj(value):
-            raise TypeError("its entries are complex")
+            raise TypeError("it has complex entries")
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a real matrix, got {type(value).__name__}: {error}.") from None

@@ -194,6 +194,7 @@ def _task_gradient(expand, params, inner_step_size, keys, first_order: bool, max
 def _inner_step(expand, params: PyTree, step_size, gradient: PyTree, max_halvings: int):
     """Parameters after an inner step, their expansion, and the fraction 1, 1/2, 1/4, ..., 0 of the step taken."""
 
+    @jax.jit  # traced once, though it is called for its shapes and for its values
     def attempt(fraction: Array):
         moved = step_along(params, fraction * step_size, gradient)
         return moved, expand(moved), fraction

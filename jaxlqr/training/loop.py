@@ -125,6 +125,7 @@ def _evaluate(settings: Settings, data: PyTree, params: PyTree, step: Array) -> 
 def _search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array):
     """Largest fraction 1, 1/2, 1/4, ... of the updates that is acceptable; after the last trial, none of them."""
 
+    @jax.jit  # traced once, though it is called for its shapes and for its values
     def attempt(fraction: Array):
         # where, not a product: updates that are not finite must vanish with the fraction.
         moved = jax.tree.map(lambda p, u: jnp.where(fraction > 0, p + fraction * u, p), params, updates)
@@ -177,8 +178,7 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
 @partial(jax.jit, static_argnames=("settings", "batched", "length"), donate_argnames=("state",))
 def _chunk(settings: Settings, batched: bool, length: int, data, scale, state: _State, first: Array, last: Array):
     advance = partial(_advance, settings)
-    if batched:
-        advance = jax.vmap(advance, in_axes=(0, 0, 0, None))
+    advance = jax.jit(jax.vmap(advance, in_axes=(0, 0, 0, None)) if batched else advance)  # traced once, see below
 
     def step(state: _State, number: Array):
         # The length is static and the number of steps is not: what lies beyond the last step is passed over, so that no

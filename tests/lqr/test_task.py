@@ -40,7 +40,7 @@ REFUSED = {
     "Sigma0 NaN": ({"A": A, "B": B, "Sigma0": NAN}, r"Sigma0 must be finite"),
     "A text": ({"A": "matrix", "B": B}, r"A must be a real matrix"),
     "A ragged": ({"A": [[1.0], [1.0, 2.0]], "B": B}, r"A must be a real matrix"),
-    "A complex": ({"A": 1j * EYE, "B": B}, r"A must be real"),
+    "A complex": ({"A": 1j * EYE, "B": B}, r"A must be a real matrix, .*complex"),
     "unstabilizable": ({"A": A, "B": [[1.0], [0.0]], "Q": EYE} | {"A": np.diag([0.5, 1.2])}, r"stabilizable.*1\.2"),
     "on the unit circle": ({"A": np.diag([1.0, 0.5]), "B": B}, r"stabilizable.*unit circle"),
 }
