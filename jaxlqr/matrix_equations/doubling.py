@@ -21,8 +21,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
 
+from jaxlqr.matrix_equations.batching import Solved, with_batch_rule
 from jaxlqr.matrix_equations.products import adjoint, matmul
 
 # Largest n for which the task-last layout beats a batched matrix product (benchmarks/small_matrices.py).
@@ -32,14 +32,6 @@ _BLOCK = 64
 # Doublings between two convergence tests in the task-last layout: testing after each of them doubles the time. 2^10
 # terms serve a spectral radius of 0.98.
 _DOUBLINGS_PER_TEST = 5
-
-
-class Doubled(NamedTuple):
-    """Sum, whether the power vanished (the spectral radius is below one), and the doublings that were spent."""
-
-    value: Array
-    converged: Array
-    iterations: Array
 
 
 class _Layout(NamedTuple):
@@ -84,7 +76,7 @@ def _task_last_magnitude(a: Array) -> Array:
 _TASK_LAST = _Layout(_task_last_double, _DOUBLINGS_PER_TEST, _task_last_magnitude, spread=lambda lane: lane)
 
 
-def _iterate(layout: _Layout, n: int, a: Array, q: Array) -> Doubled:
+def _iterate(layout: _Layout, n: int, a: Array, q: Array) -> Solved:
     real = jnp.finfo(a.dtype)
     # The next term is at most n^2 max|a|^2 max|x|: below this bound it is under the rounding of x.
     vanished = math.sqrt(float(real.eps)) / n
@@ -105,15 +97,15 @@ def _iterate(layout: _Layout, n: int, a: Array, q: Array) -> Doubled:
     none = jnp.zeros(layout.magnitude(a).shape, jnp.int32)
     start = (a, q, none > 0, none == 0, none, jnp.asarray(0, jnp.int32))
     _, x, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[3]) & (s[5] < cap), step, start)
-    return Doubled(jnp.where(layout.spread(converged), x, jnp.nan), converged, spent)
+    return Solved(jnp.where(layout.spread(converged), x, jnp.nan), converged, spent)
 
 
-def _task_last(a: Array, q: Array) -> Doubled:
+def _task_last(a: Array, q: Array) -> Solved:
     turned = _iterate(_TASK_LAST, a.shape[-1], a.transpose(1, 2, 0), q.transpose(1, 2, 0))
     return turned._replace(value=turned.value.transpose(2, 0, 1))
 
 
-def _task_last_in_blocks(a: Array, q: Array) -> Doubled:
+def _task_last_in_blocks(a: Array, q: Array) -> Solved:
     num_tasks = a.shape[0]
     if num_tasks <= _BLOCK:
         return _task_last(a, q)
@@ -124,40 +116,17 @@ def _task_last_in_blocks(a: Array, q: Array) -> Doubled:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_tasks], result)
 
 
-@custom_vmap
-def _doubling_batch(a: Array, q: Array) -> Doubled:
+def _doubling_batch(a: Array, q: Array) -> Solved:
     """Arrays [tasks, n, n]."""
     if a.shape[-1] > _LARGEST_SMALL:
         return _iterate(_MATRIX, a.shape[-1], a, q)
     return lax.platform_dependent(a, q, cpu=_task_last_in_blocks, default=_task_last)
 
 
-@custom_vmap
-def _doubling(a: Array, q: Array) -> Doubled:
-    return _iterate(_MATRIX, a.shape[-1], a, q)
+_doubling = with_batch_rule(lambda a, q: _iterate(_MATRIX, a.shape[-1], a, q), _doubling_batch)
 
 
-def _with_axis(axis_size: int, in_batched: list[bool], *args: Array) -> list[Array]:
-    return [
-        arg if batched else jnp.broadcast_to(arg, (axis_size, *arg.shape))
-        for arg, batched in zip(args, in_batched, strict=True)
-    ]
-
-
-@_doubling.def_vmap
-def _(axis_size, in_batched, a, q):
-    return _doubling_batch(*_with_axis(axis_size, in_batched, a, q)), Doubled(True, True, True)  # type: ignore[arg-type]
-
-
-@_doubling_batch.def_vmap
-def _(axis_size, in_batched, a, q):
-    flat = [array.reshape(-1, *array.shape[2:]) for array in _with_axis(axis_size, in_batched, a, q)]
-    result = _doubling_batch(*flat)
-    nested = jax.tree.map(lambda leaf: leaf.reshape(axis_size, -1, *leaf.shape[1:]), result)
-    return nested, Doubled(True, True, True)  # type: ignore[arg-type]
-
-
-def doubling_sum(a: Array, q: Array) -> Doubled:
+def doubling_sum(a: Array, q: Array) -> Solved:
     """Sum over k >= 0 of a^k q (a^H)^k, which solves x = a x a^H + q when the spectral radius of a is below one.
 
     Arguments: ``a`` and ``q`` of shape [n, n] and one floating dtype, real or complex; ``jax.vmap`` batches.
