@@ -1,7 +1,9 @@
 """The discrete and the continuous Lyapunov equation, as equations and as the sums of stable systems."""
 
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -33,7 +35,7 @@ def on_any_device(schur: Solver, kronecker: Solver, size: int) -> Solver:
     return lambda *args: lax.platform_dependent(*args, cpu=schur, default=other)
 
 
-def _discrete_solver(method: Method, n: int, function: str) -> Solver:
+def _discrete_solver(method: Method, n: int) -> Solver:
     general = on_any_device(schur_stein, kronecker_stein, n)
     solvers = {
         "auto": with_fallback(doubling_sum, general),
@@ -41,10 +43,10 @@ def _discrete_solver(method: Method, n: int, function: str) -> Solver:
         "schur": schur_stein,
         "kronecker": kronecker_stein,
     }
-    return solvers[_checked_method(method, function)]
+    return solvers[method]
 
 
-def _continuous_solver(method: Method, n: int, function: str) -> Solver:
+def _continuous_solver(method: Method, n: int) -> Solver:
     def schur(a: Array, q: Array) -> Solved:
         return schur_sylvester(a, adjoint(a), q)
 
@@ -57,16 +59,14 @@ def _continuous_solver(method: Method, n: int, function: str) -> Solver:
         "schur": schur,
         "kronecker": kronecker,
     }
-    return solvers[_checked_method(method, function)]
+    return solvers[method]
 
 
-def _checked_method(method: Method, function: str) -> Method:
-    if method not in ("auto", "doubling", "schur", "kronecker"):
-        raise ValueError(f'{function}: method must be "auto", "doubling", "schur" or "kronecker", got {method!r}.')
-    return method
+# Compiled as a whole also when called outside jit: op by op, a first call would take seconds.
+@partial(jax.jit, static_argnames="method")
+def _solve_discrete(a: Array, q: Array, method: Method) -> Array:
+    solver = _discrete_solver(method, len(a))
 
-
-def _solve_discrete(a: Array, q: Array, solver: Solver) -> Array:
     # L(x) = x - a x a^H is linear in x, so differentiating L(x) = q gives L(dx) = dq + (da x a^H + a x da^H): the same
     # solver again, which is what custom_linear_solve does for every order. The transpose of L in the bilinear pairing
     # sum(y * L(x)) is y - a^T y conj(a), the same map for a^T: reverse mode calls the solver on a^T.
@@ -78,7 +78,10 @@ def _solve_discrete(a: Array, q: Array, solver: Solver) -> Array:
     )
 
 
-def _solve_continuous(a: Array, q: Array, solver: Solver) -> Array:
+@partial(jax.jit, static_argnames="method")
+def _solve_continuous(a: Array, q: Array, method: Method) -> Array:
+    solver = _continuous_solver(method, len(a))
+
     # As above with L(x) = a x + x a^H, whose transpose is a^T y + y conj(a), the same map for a^T.
     return lax.custom_linear_solve(
         lambda x: matmul(a, x) + matmul(x, adjoint(a)),
@@ -102,7 +105,7 @@ def stable_discrete_lyapunov(a: Array, q: Array) -> tuple[Array, Array]:
     >>> float(x[0, 0]), bool(stable)
     (4.0, True)
     """
-    x = _solve_discrete(a, q, doubling_sum)
+    x = _solve_discrete(a, q, "doubling")
     # The flag is read off the value, all NaN where the powers do not vanish: auxiliary outputs of custom_linear_solve
     # are marked as batched even where they are not, which breaks jax.hessian.
     return x, ~jnp.isnan(x[0, 0])
@@ -110,7 +113,7 @@ def stable_discrete_lyapunov(a: Array, q: Array) -> tuple[Array, Array]:
 
 def stable_continuous_lyapunov(a: Array, q: Array) -> Array:
     """Solution of a x + x a^H = q [n, n] when all eigenvalues of ``a`` have negative real parts, else NaN."""
-    return _solve_continuous(a, q, sign_lyapunov)
+    return _solve_continuous(a, q, "doubling")
 
 
 def is_schur_stable(a: Array) -> Array:
@@ -118,7 +121,9 @@ def is_schur_stable(a: Array) -> Array:
     return doubling_sum(lax.stop_gradient(a), jnp.zeros_like(a)).converged
 
 
-def _checked(a: ArrayLike, q: ArrayLike, function: str) -> tuple[Array, Array]:
+def _checked(a: ArrayLike, q: ArrayLike, method: Method, function: str) -> tuple[Array, Array]:
+    if method not in ("auto", "doubling", "schur", "kronecker"):
+        raise ValueError(f'{function}: method must be "auto", "doubling", "schur" or "kronecker", got {method!r}.')
     a, q = as_matrices(function, a=a, q=q)
     check_shapes(function, a=(a, "nn"), q=(q, "nn"))
     return a, q
@@ -151,11 +156,8 @@ def solve_discrete_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "aut
 
     Source: Smith, SIAM J. Appl. Math. 16 (1968); Kitagawa, Int. J. Control 25 (1977) for the Schur method.
     """
-    function = "solve_discrete_lyapunov"
-    a, q = _checked(a, q, function)
-    if not a.size:
-        return q
-    return _solve_discrete(a, q, _discrete_solver(method, len(a), function))
+    a, q = _checked(a, q, method, "solve_discrete_lyapunov")
+    return _solve_discrete(a, q, method) if a.size else q
 
 
 def solve_continuous_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Array:
@@ -181,11 +183,8 @@ def solve_continuous_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "a
 
     Source: Roberts, Int. J. Control 32 (1980), sign iteration; Bartels, Stewart, Comm. ACM 15 (1972), Schur method.
     """
-    function = "solve_continuous_lyapunov"
-    a, q = _checked(a, q, function)
-    if not a.size:
-        return q
-    return _solve_continuous(a, q, _continuous_solver(method, len(a), function))
+    a, q = _checked(a, q, method, "solve_continuous_lyapunov")
+    return _solve_continuous(a, q, method) if a.size else q
 
 
 def _failure(method: Method) -> SolveStatus:
@@ -201,9 +200,13 @@ def discrete_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "au
     >>> SolveStatus(int(discrete_lyapunov_result(jnp.eye(1), jnp.eye(1)).status)).name
     'SINGULAR'
     """
-    function = "discrete_lyapunov_result"
-    a, q = map(lax.stop_gradient, _checked(a, q, function))
-    solver = _discrete_solver(method, len(a), function)
+    return _discrete_result(*_checked(a, q, method, "discrete_lyapunov_result"), method)
+
+
+@partial(jax.jit, static_argnames="method")
+def _discrete_result(a: Array, q: Array, method: Method) -> EquationResult:
+    a, q = lax.stop_gradient((a, q))
+    solver = _discrete_solver(method, len(a))
     solved = solver(a, q)
     operator = 1 + jnp.linalg.norm(a) ** 2
     inverse = inverse_norm(lambda y: solver(a, y).value, lambda y: solver(adjoint(a), y).value, q)
@@ -220,9 +223,13 @@ def continuous_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "
     >>> SolveStatus(int(continuous_lyapunov_result(-jnp.eye(1), jnp.eye(1)).status)).name
     'SOLVED'
     """
-    function = "continuous_lyapunov_result"
-    a, q = map(lax.stop_gradient, _checked(a, q, function))
-    solver = _continuous_solver(method, len(a), function)
+    return _continuous_result(*_checked(a, q, method, "continuous_lyapunov_result"), method)
+
+
+@partial(jax.jit, static_argnames="method")
+def _continuous_result(a: Array, q: Array, method: Method) -> EquationResult:
+    a, q = lax.stop_gradient((a, q))
+    solver = _continuous_solver(method, len(a))
     solved = solver(a, q)
     inverse = inverse_norm(lambda y: solver(a, y).value, lambda y: solver(adjoint(a), y).value, q)
     terms = (matmul(a, solved.value), matmul(solved.value, adjoint(a)), -q)

@@ -28,7 +28,9 @@ from jaxlqr.matrix_equations.sign import sign_lyapunov
 #     closed^H dp + dp closed = -(derivative of bellman in a, b, q, r, s with gain and p held).
 
 
+# Compiled as a whole also when called outside jit: op by op, a first call would take seconds.
 @jax.custom_jvp
+@jax.jit
 def _dare(a: Array, b: Array, q: Array, r: Array, s: Array) -> Array:
     return solve_discrete(a, b, q, r, s).value
 
@@ -44,6 +46,7 @@ def _dare_jvp(primals, tangents):
 
 
 @jax.custom_jvp
+@jax.jit
 def _care(a: Array, b: Array, q: Array, r: Array, s: Array) -> Array:
     return solve_continuous(a, b, q, r, s).value
 
@@ -144,7 +147,12 @@ def discrete_are_result(
     >>> SolveStatus(int(discrete_are_result(2 * one, zero, one, one).status)).name  # nothing moves the unstable mode
     'NO_STABILIZING_SOLUTION'
     """
-    inputs = tuple(map(lax.stop_gradient, _standard_form("discrete_are_result", a, b, q, r, e, s)))
+    return _discrete_result(*_standard_form("discrete_are_result", a, b, q, r, e, s))
+
+
+@jax.jit
+def _discrete_result(*inputs: Array) -> EquationResult:
+    inputs = lax.stop_gradient(inputs)
     a, b, _, r, s = inputs
     solved = solve_discrete(*inputs)
     p = solved.value
@@ -168,7 +176,12 @@ def continuous_are_result(
     >>> SolveStatus(int(continuous_are_result(one, one, one, one).status)).name
     'SOLVED'
     """
-    inputs = tuple(map(lax.stop_gradient, _standard_form("continuous_are_result", a, b, q, r, e, s)))
+    return _continuous_result(*_standard_form("continuous_are_result", a, b, q, r, e, s))
+
+
+@jax.jit
+def _continuous_result(*inputs: Array) -> EquationResult:
+    inputs = lax.stop_gradient(inputs)
     a, b, q, r, s = inputs
     solved = solve_continuous(*inputs)
     p = solved.value

@@ -1,8 +1,10 @@
 """The Sylvester equation a x + x b = q."""
 
 import math
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -18,19 +20,19 @@ from jaxlqr.matrix_equations.triangular import schur_sylvester
 Method = Literal["auto", "schur", "kronecker"]
 
 
-def _solver(method: Method, a: Array, b: Array, function: str) -> Solver:
+def _solver(method: Method, a: Array, b: Array) -> Solver:
     size = math.isqrt(max(len(a) * len(b) - 1, 0)) + 1
     solvers = {
         "auto": on_any_device(schur_sylvester, kronecker_sylvester, size),
         "schur": schur_sylvester,
         "kronecker": kronecker_sylvester,
     }
-    if method not in solvers:
-        raise ValueError(f'{function}: method must be "auto", "schur" or "kronecker", got {method!r}.')
     return solvers[method]
 
 
-def _checked(a: ArrayLike, b: ArrayLike, q: ArrayLike, function: str) -> list[Array]:
+def _checked(a: ArrayLike, b: ArrayLike, q: ArrayLike, method: Method, function: str) -> list[Array]:
+    if method not in ("auto", "schur", "kronecker"):
+        raise ValueError(f'{function}: method must be "auto", "schur" or "kronecker", got {method!r}.')
     a, b, q = as_matrices(function, a=a, b=b, q=q)
     check_shapes(function, a=(a, "nn"), b=(b, "mm"), q=(q, "nm"))
     return [a, b, q]
@@ -59,10 +61,13 @@ def solve_sylvester(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method 
 
     Source: Bartels, Stewart, Comm. ACM 15 (1972).
     """
-    a, b, q = _checked(a, b, q, "solve_sylvester")
-    solver = _solver(method, a, b, "solve_sylvester")
-    if not q.size:
-        return q
+    a, b, q = _checked(a, b, q, method, "solve_sylvester")
+    return _solve(a, b, q, method) if q.size else q
+
+
+@partial(jax.jit, static_argnames="method")
+def _solve(a: Array, b: Array, q: Array, method: Method) -> Array:
+    solver = _solver(method, a, b)
     # L(x) = a x + x b is linear in x, so L(dx) = dq - (da x + x db); its transpose is a^T y + y b^T.
     return lax.custom_linear_solve(
         lambda x: matmul(a, x) + matmul(x, b),
@@ -81,9 +86,13 @@ def sylvester_result(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method
     >>> SolveStatus(int(sylvester_result(jnp.eye(1), -jnp.eye(1), jnp.eye(1)).status)).name
     'SINGULAR'
     """
-    function = "sylvester_result"
-    a, b, q = map(lax.stop_gradient, _checked(a, b, q, function))
-    solver = _solver(method, a, b, function)
+    return _result(*_checked(a, b, q, method, "sylvester_result"), method)
+
+
+@partial(jax.jit, static_argnames="method")
+def _result(a: Array, b: Array, q: Array, method: Method) -> EquationResult:
+    a, b, q = lax.stop_gradient((a, b, q))
+    solver = _solver(method, a, b)
     solved = solver(a, b, q)
     inverse = inverse_norm(lambda y: solver(a, b, y).value, lambda y: solver(adjoint(a), adjoint(b), y).value, q)
     terms = (matmul(a, solved.value), matmul(solved.value, b), -q)

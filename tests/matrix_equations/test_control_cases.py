@@ -16,9 +16,7 @@ def compare(actual, desired):
     np.testing.assert_allclose(actual, desired, rtol=RTOL, atol=RTOL)
 
 
-@pytest.mark.parametrize(
-    ("a", "q"), [([[-1.0, 1], [-1, 0]], np.eye(2)), ([[1.0, 2], [-3, -4]], [[3.0, 1], [1, 1]])]
-)
+@pytest.mark.parametrize(("a", "q"), [([[-1.0, 1], [-1, 0]], np.eye(2)), ([[1.0, 2], [-3, -4]], [[3.0, 1], [1, 1]])])
 def test_lyap(a, q):
     a, q = np.array(a), np.array(q)
     compare(jaxlqr.solve_continuous_lyapunov(a, -q), control.lyap(a, q))

@@ -13,9 +13,7 @@ exam = pytest.importorskip("scipy.linalg.tests.test_solvers", reason="this SciPy
 
 def as_inputs(*arrays):
     """Matrices of one floating dtype: SciPy's cases mix integers, numbers and matrix objects."""
-    return [
-        jnp.asarray(np.atleast_2d(np.asarray(x)).astype(complex if np.iscomplexobj(x) else float)) for x in arrays
-    ]
+    return [jnp.asarray(np.atleast_2d(np.asarray(x)).astype(complex if np.iscomplexobj(x) else float)) for x in arrays]
 
 
 def adjoint(x):
