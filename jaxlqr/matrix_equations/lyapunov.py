@@ -12,6 +12,7 @@ from jaxlqr.matrix_equations.batching import Solved, Solver, with_fallback
 from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.kronecker import kronecker_stein, kronecker_sylvester
+from jaxlqr.matrix_equations.powers import pays_off, powers_of, solve_with_powers
 from jaxlqr.matrix_equations.products import adjoint, matmul
 from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, diagnose, inverse_norm
 from jaxlqr.matrix_equations.sign import sign_lyapunov
@@ -91,6 +92,29 @@ def _solve_continuous(a: Array, q: Array, method: Method) -> Array:
     )
 
 
+@jax.custom_jvp
+@jax.jit
+def _stable_discrete(a: Array, q: Array) -> Array:
+    return doubling_sum(a, q).value
+
+
+@_stable_discrete.defjvp
+def _(primals, tangents):
+    # A value alone is summed without storing anything. Derivatives store the powers of a once: they are constants of
+    # the solve, and all solves of first and higher order, on a and on its transpose, are handed the same ones.
+    powers = powers_of(primals[0])
+
+    def solve(a: Array, q: Array) -> Array:
+        return lax.custom_linear_solve(
+            lambda x: x - matmul(a, x, adjoint(a)),
+            q,
+            solve=lambda _, rhs: solve_with_powers(powers, rhs, transposed=False),
+            transpose_solve=lambda _, rhs: solve_with_powers(powers, rhs, transposed=True),
+        )
+
+    return jax.jvp(solve, primals, tangents)
+
+
 def stable_discrete_lyapunov(a: Array, q: Array) -> tuple[Array, Array]:
     """Sum over k of a^k q (a^H)^k, and whether it exists, that is, whether the spectral radius of a is below one.
 
@@ -105,7 +129,7 @@ def stable_discrete_lyapunov(a: Array, q: Array) -> tuple[Array, Array]:
     >>> float(x[0, 0]), bool(stable)
     (4.0, True)
     """
-    x = _solve_discrete(a, q, "doubling")
+    x = _stable_discrete(a, q) if pays_off(len(a)) else _solve_discrete(a, q, "doubling")
     # The flag is read off the value, all NaN where the powers do not vanish: auxiliary outputs of custom_linear_solve
     # are marked as batched even where they are not, which breaks jax.hessian.
     return x, ~jnp.isnan(x[0, 0])

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 # Largest matrices whose product is written out as a sum over k. Under vmap XLA's CPU backend then makes one fused loop
-# of it, 11 times as fast as its batched dot for 4 x 4 and no slower for 8 x 8 (benchmarks/matrix_equations.py).
-_LARGEST_UNROLLED = 8
+# of it, 11 times as fast as its batched dot for 4 x 4. Above that, chains of products are computed over and over inside
+# one fusion: unrolled up to 8, a Hessian-vector product at n = 8 takes twice as long.
+_LARGEST_UNROLLED = 4
 
 
 def matmul(*factors: Array) -> Array:
