@@ -5,7 +5,7 @@ primal of a ``custom_jvp``.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,11 +24,11 @@ class Solved(NamedTuple):
 Solver = Callable[..., Solved]
 
 
-def with_batch_rule(single: Solver, batched: Solver) -> Solver:
+def with_batch_rule(single: Callable[..., Any], batched: Callable[..., Any]) -> Callable[..., Any]:
     """``single`` for one task; under any nest of vmaps ``batched``, on arrays with one leading task axis."""
 
     @custom_vmap
-    def many(*args: Array) -> Solved:
+    def many(*args: Array) -> Any:
         return batched(*args)
 
     @many.def_vmap
@@ -38,7 +38,7 @@ def with_batch_rule(single: Solver, batched: Solver) -> Solver:
         return nested, jax.tree.map(lambda _: True, nested)
 
     @custom_vmap
-    def one(*args: Array) -> Solved:
+    def one(*args: Array) -> Any:
         return single(*args)
 
     @one.def_vmap
@@ -68,9 +68,12 @@ def with_fallback(first: Solver, second: Solver) -> Solver:
             # Finished lanes are blanked: they must not hold up the loops of the second attempt.
             blanked = [jnp.where(_like(found.converged, arg), 0, arg) for arg in args]
             other = second(*blanked)
-            value = jnp.where(_like(found.converged, found.value), found.value, other.value)
+            # A first value that is doubtful but finite stands when the second attempt has none.
+            doubtful = jnp.all(jnp.isfinite(found.value), axis=(-2, -1)) & ~other.converged
+            keep = found.converged | doubtful
+            value = jnp.where(_like(keep, found.value), found.value, other.value)
             spent = jnp.where(found.converged, 0, other.iterations)
-            return Solved(value, found.converged | other.converged, found.iterations + spent)
+            return Solved(value, keep | other.converged, found.iterations + spent)
 
         return lax.cond(jnp.all(found.converged), lambda: found, fall_back)
 

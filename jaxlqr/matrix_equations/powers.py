@@ -28,12 +28,12 @@ class Powers(NamedTuple):
     """Powers of one matrix.
 
     ``stack`` [12, n, n] holds a^(2^k), zero once they have vanished; ``tail`` [n, n] the next one, zero if it has, NaN
-    if it exploded; ``count`` [] says how many of the stack matter.
+    if it exploded; ``used`` [] says how many of the stack matter.
     """
 
     stack: Array
     tail: Array
-    count: Array
+    used: Array
 
 
 def _build(a: Array) -> Powers:
@@ -60,7 +60,7 @@ def _apply(transposed: bool, powers: Powers, q: Array) -> Array:
     def fold(k: Array, x: Array) -> Array:
         return MATRIX.fold(turn(lax.dynamic_index_in_dim(powers.stack, k, 0, keepdims=False)), x)
 
-    x = lax.fori_loop(0, jnp.max(powers.count), fold, q)
+    x = lax.fori_loop(0, jnp.max(powers.used), fold, q)
     tail = turn(powers.tail)
     # Zero tails are done and NaN tails beyond help; iterate leaves the former alone and makes the latter NaN.
     return lax.cond(jnp.any(tail != 0), lambda: iterate(MATRIX, q.shape[-1], tail, x).value, lambda: x)
@@ -82,7 +82,7 @@ def _applier(transposed: bool) -> Any:
     )
 
 
-_build_any: Any = with_batch_rule(_build, _build_batch)  # type: ignore[arg-type]
+_build_any = with_batch_rule(_build, _build_batch)
 _apply_plain, _apply_transposed = _applier(False), _applier(True)
 
 

@@ -40,7 +40,7 @@ def _dare_jvp(primals, tangents):
     a, b, _, r, s = primals
     p = _dare(*primals)
     gain = discrete_gain(a, b, r, s, p)
-    _, rhs = jax.jvp(lambda *args: discrete_bellman(*args, gain, p), primals, tangents)
+    _, rhs = jax.jvp(lambda a, b, q, r, s: discrete_bellman(a, b, q, r, s, gain, p), primals, tangents)
     dp, _ = stable_discrete_lyapunov(adjoint(a - matmul(b, gain)), rhs)
     return p, dp
 
@@ -56,7 +56,7 @@ def _care_jvp(primals, tangents):
     a, b, _, r, s = primals
     p = _care(*primals)
     gain = continuous_gain(b, r, s, p)
-    _, rhs = jax.jvp(lambda *args: continuous_bellman(*args, gain, p), primals, tangents)
+    _, rhs = jax.jvp(lambda a, b, q, r, s: continuous_bellman(a, b, q, r, s, gain, p), primals, tangents)
     return p, stable_continuous_lyapunov(adjoint(a - matmul(b, gain)), -rhs)
 
 
@@ -153,14 +153,14 @@ def discrete_are_result(
 @jax.jit
 def _discrete_result(*inputs: Array) -> EquationResult:
     inputs = lax.stop_gradient(inputs)
-    a, b, _, r, s = inputs
+    a, b, q, r, s = inputs
     solved = solve_discrete(*inputs)
     p = solved.value
     gain = discrete_gain(a, b, r, s, p)
     closed = a - matmul(b, gain)
     inverse = inverse_norm(lambda y: doubling_sum(adjoint(closed), y).value, lambda y: doubling_sum(closed, y).value, p)
     condition = (1 + jnp.linalg.norm(closed) ** 2) * inverse
-    terms = (discrete_bellman(*inputs, gain, p), -p)
+    terms = (discrete_bellman(a, b, q, r, s, gain, p), -p)
     return diagnose(solved, inputs, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION)
 
 

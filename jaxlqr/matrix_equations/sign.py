@@ -29,7 +29,7 @@ class _State(NamedTuple):
     a: Array
     x: Array
     change: Array
-    count: Array
+    steps: Array
 
 
 def _newton(a: Array, x: Array) -> _State:
@@ -43,12 +43,12 @@ def _newton(a: Array, x: Array) -> _State:
         new = (state.a / scale + scale * inverse) / 2
         x = (state.x / scale + scale * matmul(inverse, state.x, adjoint(inverse))) / 2
         change = jnp.linalg.norm(new - state.a) / jnp.linalg.norm(new)
-        return _State(new, x, change, state.count + 1)
+        return _State(new, x, change, state.steps + 1)
 
     # Quadratic: a change of sqrt(eps) leaves an error of eps. NaN compares false and ends the loop.
     tolerance = math.sqrt(float(real.eps))
     start = _State(a, x, jnp.asarray(jnp.inf, real.dtype), jnp.asarray(0, jnp.int32))
-    return lax.while_loop(lambda s: (s.change > tolerance) & (s.count < _CAP), step, start)
+    return lax.while_loop(lambda s: (s.change > tolerance) & (s.steps < _CAP), step, start)
 
 
 def sign_lyapunov(a: Array, q: Array) -> Solved:
@@ -60,7 +60,7 @@ def sign_lyapunov(a: Array, q: Array) -> Solved:
     # The sign has eigenvalues +1 and -1 only, so any other limit than -I is at least 1 away from it.
     distance = jnp.linalg.norm(final.a + jnp.eye(a.shape[-1], dtype=a.dtype))
     converged = (distance < 0.1) & jnp.all(jnp.isfinite(final.x))
-    return Solved(jnp.where(converged, -final.x / 2, jnp.nan), converged, final.count)
+    return Solved(jnp.where(converged, -final.x / 2, jnp.nan), converged, final.steps)
 
 
 def sign_riccati(a: Array, g: Array, q: Array) -> Solved:
@@ -80,4 +80,4 @@ def sign_riccati(a: Array, g: Array, q: Array) -> Solved:
     y = -jnp.linalg.solve(triangle, matmul(adjoint(basis), shifted[:, :n]))
     x = scale * hermitian(y)
     converged = (final.change < _UNSCALED_BELOW) & jnp.all(jnp.isfinite(x))
-    return Solved(jnp.where(converged, x, jnp.nan), converged, final.count)
+    return Solved(jnp.where(converged, x, jnp.nan), converged, final.steps)

@@ -135,3 +135,14 @@ def test_condition_bounds_the_forward_error():
     moved = jaxlqr.solve_discrete_lyapunov(a * (1 + 2.0**-52), jnp.eye(6))
     error = float(jnp.linalg.norm(moved - result.value) / jnp.linalg.norm(result.value))
     assert 1e-11 < error < 2**-52 * float(result.condition) * 10
+
+
+def test_non_normal_coefficients_take_the_schur_path():
+    reflection = np.eye(2) - np.ones((2, 2))
+    a = jnp.asarray(reflection @ np.array([[0.9, 1e5], [0.0, -0.45]]) @ reflection)
+    a = a + 1e-3 * jnp.array([[1.0, 0.0], [0.3, -1.0]])  # no entry vanishes
+    result = jax.jit(lambda a: jaxlqr.discrete_lyapunov_result(a, jnp.eye(2)))(a)
+    doubling = jax.jit(lambda a: jaxlqr.discrete_lyapunov_result(a, jnp.eye(2), method="doubling"))(a)
+    # The norm of a is 1e5: backward stable means a residual of 1e5 eps at most.
+    assert result.residual < 1e-10
+    assert not doubling.residual < 1e-8
