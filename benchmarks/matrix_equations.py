@@ -290,6 +290,8 @@ def draw(path: Path, repeats: int) -> None:
         x = [n for _, n in points] if axis is left else [count for count, _ in points]
         axis.loglog(x, theirs, "s--", label="two SciPy solves a task")
         axis.loglog(x, ours, "o-", label="jaxlqr")
+        axis.set_xticks(x, [str(value) for value in x])
+        axis.minorticks_off()
         axis.set_xlabel(label)
         axis.set_ylabel("cost and gradient, microseconds a task")
         axis.legend()

@@ -15,7 +15,7 @@ def stable_batch(seed, count, n, radius=0.9):
 
 
 # Both layouts of the doubling kernel: task-last in two blocks and a padded third, and matrix products above n = 10.
-@pytest.mark.parametrize(("count", "n"), [(130, 4), (5, 12)])
+@pytest.mark.parametrize(("count", "n"), [(130, 4), pytest.param(5, 12, marks=pytest.mark.slow)])
 def test_vmap_equals_loop(count, n):
     a = stable_batch(0, count, n)
     batched = jax.jit(jax.vmap(lambda a: jaxlqr.solve_discrete_lyapunov(a, jnp.eye(n))))(a)

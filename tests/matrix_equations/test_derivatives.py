@@ -149,7 +149,7 @@ COMPLEX = A + 0.3j * normal(10, 3, 3)
         (jaxlqr.solve_discrete_lyapunov, (COMPLEX, normal(5, 3, 3) + 1j * normal(11, 3, 3))),
         (jaxlqr.solve_sylvester, (COMPLEX, COMPLEX[:2, :2] + 2, normal(12, 3, 2) + 0j)),
         (jaxlqr.solve_discrete_are, (2 * COMPLEX, B + 0.5j, Q + 0j, R + 0j)),
-        (jaxlqr.solve_continuous_are, (COMPLEX, B + 0.5j, Q + 0j, R + 0j)),
+        pytest.param(jaxlqr.solve_continuous_are, (COMPLEX, B + 0.5j, Q + 0j, R + 0j), marks=pytest.mark.slow),
     ],
     ids=["discrete Lyapunov", "Sylvester", "discrete Riccati", "continuous Riccati"],
 )
