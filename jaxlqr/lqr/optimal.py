@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.matrix_equations import lqr_gain, solve_discrete_are
+from jaxlqr.matrix_equations import discrete_lqr, solve_discrete_are
 
 if TYPE_CHECKING:
     from jaxlqr.lqr.task import LQRTask
@@ -21,8 +21,7 @@ def optimal_gain(task: LQRTask) -> Array:
     >>> print(f"{optimal_gain(jaxlqr.make_task([[1.0]], [[1.0]]))[0, 0]:.4f}")
     0.6180
     """
-    P = solve_discrete_are(task.A, task.B, task.Q, task.R)
-    return lqr_gain(task.A, task.B, task.R, P)
+    return discrete_lqr(task.A, task.B, task.Q, task.R).gain
 
 
 def optimal_cost(task: LQRTask) -> Array:

@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 
 
 def as_floating(value: ArrayLike, name: str, function: str) -> Array:
-    """The value as an array of floating dtype; Python numbers and lists become arrays, integers are refused."""
+    """The value as an array of floating dtype; lists of floats become arrays, integers are refused."""
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         raise TypeError(
@@ -16,16 +16,51 @@ def as_floating(value: ArrayLike, name: str, function: str) -> Array:
     return array
 
 
-def as_square_pair(a: ArrayLike, q: ArrayLike, function: str) -> tuple[Array, Array]:
-    """Both arguments as [n, n] arrays of one dtype."""
-    a, q = as_floating(a, "a", function), as_floating(q, "q", function)
-    for name, array in (("a", a), ("q", q)):
-        if array.ndim != 2 or array.shape[0] != array.shape[1]:
+def as_matrices(function: str, **arguments: ArrayLike) -> list[Array]:
+    """The arguments as matrices of one precision and one dtype, complex when any of them is.
+
+    Arrays of different precisions are refused, since rounding one of them silently would be as wrong as pretending that
+    the other has more digits than it has. Lists take the precision of the arrays.
+    """
+    arrays = {name: as_floating(value, name, function) for name, value in arguments.items()}
+    for name, array in arrays.items():
+        if array.ndim != 2:
             raise ValueError(
-                f"{function}: argument {name} must be a square matrix [n, n], got shape {array.shape}; use jax.vmap "
-                "for a batch."
+                f"{function}: argument {name} must be a matrix, an array with two axes, got shape {array.shape}; use "
+                "jax.vmap for a batch, and x[:, None] or [[x]] for a vector or a number."
             )
-    if a.shape != q.shape:
-        raise ValueError(f"{function}: arguments a and q must have the same shape, got {a.shape} and {q.shape}.")
-    dtype = jnp.promote_types(a.dtype, q.dtype)
-    return a.astype(dtype), q.astype(dtype)
+    typed = {name: array for name, array in arrays.items() if hasattr(arguments[name], "dtype")} or arrays
+    precisions = {jnp.finfo(array.dtype).dtype for array in typed.values()}
+    if len(precisions) > 1:
+        got = ", ".join(f"{name} {array.dtype}" for name, array in typed.items())
+        raise TypeError(
+            f"{function}: all arguments must have the same precision, got {got}; convert them with "
+            "x.astype(jnp.float64), which needs jax_enable_x64, or x.astype(jnp.float32)."
+        )
+    dtype = jnp.result_type(*typed.values())
+    if any(jnp.iscomplexobj(array) for array in arrays.values()):
+        dtype = jnp.result_type(dtype, jnp.complex64)
+    return [array.astype(dtype) for array in arrays.values()]
+
+
+def check_shapes(function: str, **expected: tuple[Array | None, str]) -> None:
+    """Raise ``ValueError`` unless each array has its shape, given as two letters for the sizes, such as ``"nm"``.
+
+    The first array in which a letter appears sets its size; an array that is ``None`` is passed over.
+    """
+    sizes: dict[str, tuple[int, str]] = {}
+    for name, (array, letters) in expected.items():
+        if array is None:
+            continue
+        if letters[0] == letters[1] and array.shape[0] != array.shape[1]:
+            raise ValueError(
+                f"{function}: argument {name} must be a square matrix [{letters[0]}, {letters[0]}], got shape "
+                f"{array.shape}; pass a matrix with as many rows as columns."
+            )
+        for letter, size in zip(letters, array.shape, strict=True):
+            wanted, owner = sizes.setdefault(letter, (size, name))
+            if size != wanted:
+                raise ValueError(
+                    f"{function}: argument {name} must have shape [{letters[0]}, {letters[1]}] with {letter} = "
+                    f"{wanted} as in argument {owner}, got shape {array.shape}; check the order of the arguments."
+                )

@@ -15,17 +15,17 @@ can, since a solve inside ``lax.custom_linear_solve`` is never differentiated th
 
 import math
 from collections.abc import Callable
-from functools import reduce
-from typing import NamedTuple
+from functools import partial, reduce
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
 
+from jaxlqr.matrix_equations.batching import Solved, with_batch_rule
 from jaxlqr.matrix_equations.products import adjoint, matmul
 
-# Largest n for which the task-last layout beats a batched matrix product (benchmarks/small_matrices.py).
+# Largest n for which the task-last layout beats a batched matrix product (benchmarks/matrix_equations.py).
 _LARGEST_SMALL = 10
 # Tasks in one block of the task-last layout: n = 4 in float64 is 8 kB an array, four of which fit a 48 kB L1 cache.
 _BLOCK = 64
@@ -34,25 +34,23 @@ _BLOCK = 64
 _DOUBLINGS_PER_TEST = 5
 
 
-class Doubled(NamedTuple):
-    """Sum, whether the power vanished (the spectral radius is below one), and the doublings that were spent."""
+class Layout(NamedTuple):
+    """How matrices are stored: the products and reductions that the iterations need."""
 
-    value: Array
-    converged: Array
-    iterations: Array
-
-
-class _Layout(NamedTuple):
-    """How matrices are stored: the products and reductions that the iteration needs."""
-
-    double: Callable[[Array, Array], tuple[Array, Array]]  # (power, x) -> the same, some doublings further on
-    doublings: int  # how many those are, between two convergence tests
+    product: Callable[[Array, Array], Array]
+    adjoint: Callable[[Array], Array]
+    doublings: int  # between two convergence tests
     magnitude: Callable[[Array], Array]  # largest absolute entry of each lane
     spread: Callable[[Array], Array]  # a value per lane, shaped to multiply the lane's matrix
 
+    def fold(self, power: Array, x: Array) -> Array:
+        """x + power x power^H."""
+        return x + self.product(self.product(power, x), self.adjoint(power))
 
-_MATRIX = _Layout(
-    double=lambda power, x: (matmul(power, power), x + matmul(power, x, adjoint(power))),
+
+MATRIX = Layout(
+    product=matmul,
+    adjoint=adjoint,
     doublings=1,
     magnitude=lambda a: jnp.max(jnp.abs(a), axis=(-2, -1)),
     spread=lambda lane: lane[..., None, None],
@@ -66,35 +64,44 @@ def _task_last_product(a: Array, b: Array) -> Array:
     return product
 
 
-def _task_last_double(power: Array, x: Array) -> tuple[Array, Array]:
-    def double(_, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        power, x = state
-        folded = _task_last_product(_task_last_product(power, x), power.conj().transpose(1, 0, 2))
-        return _task_last_product(power, power), x + folded
-
-    return lax.fori_loop(0, _DOUBLINGS_PER_TEST, double, (power, x))
-
-
 def _task_last_magnitude(a: Array) -> Array:
     n = a.shape[0]
     # Entry by entry: a reduction over the leading axes would be ten times slower.
     return reduce(jnp.maximum, [jnp.abs(a[i, j]) for i in range(n) for j in range(n)])
 
 
-_TASK_LAST = _Layout(_task_last_double, _DOUBLINGS_PER_TEST, _task_last_magnitude, spread=lambda lane: lane)
+TASK_LAST = Layout(
+    product=_task_last_product,
+    adjoint=lambda a: a.conj().transpose(1, 0, 2),
+    doublings=_DOUBLINGS_PER_TEST,
+    magnitude=_task_last_magnitude,
+    spread=lambda lane: lane,
+)
 
 
-def _iterate(layout: _Layout, n: int, a: Array, q: Array) -> Doubled:
-    real = jnp.finfo(a.dtype)
+def thresholds(dtype: jnp.dtype, n: int) -> tuple[float, float]:
+    """Largest entry below which a power has vanished, and above which it has exploded."""
+    real = jnp.finfo(dtype)
     # The next term is at most n^2 max|a|^2 max|x|: below this bound it is under the rounding of x.
-    vanished = math.sqrt(float(real.eps)) / n
-    exploded = math.sqrt(float(real.max)) / n
+    return math.sqrt(float(real.eps)) / n, math.sqrt(float(real.max)) / n
+
+
+def iterate(layout: Layout, n: int, a: Array, q: Array) -> Solved:
+    """Double until every lane is decided."""
+    vanished, exploded = thresholds(a.dtype, n)
     # A radius of 1 - eps/2 needs log2(log(1/vanished)/(eps/2)), six more than the digits of eps; no more can help.
-    cap = math.ceil(-math.log2(float(real.eps))) + 6
+    cap = math.ceil(-math.log2(float(jnp.finfo(a.dtype).eps))) + 6
+
+    def double(_, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        power, x = state
+        return layout.product(power, power), layout.fold(power, x)
 
     def step(state):
         power, x, converged, active, spent, count = state
-        power, x = layout.double(power, x)
+        if layout.doublings == 1:
+            power, x = double(0, (power, x))
+        else:
+            power, x = lax.fori_loop(0, layout.doublings, double, (power, x))
         size = layout.magnitude(power)
         converged = jnp.where(active, size <= vanished, converged)
         spent = spent + layout.doublings * active
@@ -105,59 +112,45 @@ def _iterate(layout: _Layout, n: int, a: Array, q: Array) -> Doubled:
     none = jnp.zeros(layout.magnitude(a).shape, jnp.int32)
     start = (a, q, none > 0, none == 0, none, jnp.asarray(0, jnp.int32))
     _, x, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[3]) & (s[5] < cap), step, start)
-    return Doubled(jnp.where(layout.spread(converged), x, jnp.nan), converged, spent)
+    return Solved(jnp.where(layout.spread(converged), x, jnp.nan), converged, spent)
 
 
-def _task_last(a: Array, q: Array) -> Doubled:
-    turned = _iterate(_TASK_LAST, a.shape[-1], a.transpose(1, 2, 0), q.transpose(1, 2, 0))
+def _task_last(a: Array, q: Array) -> Solved:
+    turned = iterate(TASK_LAST, a.shape[-1], a.transpose(1, 2, 0), q.transpose(1, 2, 0))
     return turned._replace(value=turned.value.transpose(2, 0, 1))
 
 
-def _task_last_in_blocks(a: Array, q: Array) -> Doubled:
-    num_tasks = a.shape[0]
+def in_blocks(function: Callable[..., Any], *arrays: Array) -> Any:
+    """``function`` of arrays with a leading task axis, called for 64 tasks at a time."""
+    num_tasks = arrays[0].shape[0]
     if num_tasks <= _BLOCK:
-        return _task_last(a, q)
+        return function(*arrays)
     num_blocks = -(-num_tasks // _BLOCK)
-    padding = [(0, num_blocks * _BLOCK - num_tasks), (0, 0), (0, 0)]
-    blocked = [jnp.pad(array, padding).reshape(num_blocks, _BLOCK, *array.shape[1:]) for array in (a, q)]
-    result = lax.map(lambda block: _task_last(*block), tuple(blocked))
+
+    def blocked(array: Array) -> Array:
+        padding = [(0, num_blocks * _BLOCK - num_tasks)] + [(0, 0)] * (array.ndim - 1)
+        return jnp.pad(array, padding).reshape(num_blocks, _BLOCK, *array.shape[1:])
+
+    result = lax.map(lambda block: function(*block), tuple(map(blocked, arrays)))
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_tasks], result)
 
 
-@custom_vmap
-def _doubling_batch(a: Array, q: Array) -> Doubled:
+def is_small(n: int) -> bool:
+    """Whether the task-last layout is the faster one."""
+    return n <= _LARGEST_SMALL
+
+
+def _doubling_batch(a: Array, q: Array) -> Solved:
     """Arrays [tasks, n, n]."""
-    if a.shape[-1] > _LARGEST_SMALL:
-        return _iterate(_MATRIX, a.shape[-1], a, q)
-    return lax.platform_dependent(a, q, cpu=_task_last_in_blocks, default=_task_last)
+    if not is_small(a.shape[-1]):
+        return iterate(MATRIX, a.shape[-1], a, q)
+    return lax.platform_dependent(a, q, cpu=partial(in_blocks, _task_last), default=_task_last)
 
 
-@custom_vmap
-def _doubling(a: Array, q: Array) -> Doubled:
-    return _iterate(_MATRIX, a.shape[-1], a, q)
+_doubling = with_batch_rule(lambda a, q: iterate(MATRIX, a.shape[-1], a, q), _doubling_batch)
 
 
-def _with_axis(axis_size: int, in_batched: list[bool], *args: Array) -> list[Array]:
-    return [
-        arg if batched else jnp.broadcast_to(arg, (axis_size, *arg.shape))
-        for arg, batched in zip(args, in_batched, strict=True)
-    ]
-
-
-@_doubling.def_vmap
-def _(axis_size, in_batched, a, q):
-    return _doubling_batch(*_with_axis(axis_size, in_batched, a, q)), Doubled(True, True, True)  # type: ignore[arg-type]
-
-
-@_doubling_batch.def_vmap
-def _(axis_size, in_batched, a, q):
-    flat = [array.reshape(-1, *array.shape[2:]) for array in _with_axis(axis_size, in_batched, a, q)]
-    result = _doubling_batch(*flat)
-    nested = jax.tree.map(lambda leaf: leaf.reshape(axis_size, -1, *leaf.shape[1:]), result)
-    return nested, Doubled(True, True, True)  # type: ignore[arg-type]
-
-
-def doubling_sum(a: Array, q: Array) -> Doubled:
+def doubling_sum(a: Array, q: Array) -> Solved:
     """Sum over k >= 0 of a^k q (a^H)^k, which solves x = a x a^H + q when the spectral radius of a is below one.
 
     Arguments: ``a`` and ``q`` of shape [n, n] and one floating dtype, real or complex; ``jax.vmap`` batches.

@@ -1,27 +1,129 @@
-"""The discrete Lyapunov (Stein) equation x = a x a^H + q, as an equation and as the sum of a stable system."""
+"""The discrete and the continuous Lyapunov equation, as equations and as the sums of stable systems."""
 
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxlqr.matrix_equations.checks import as_square_pair
+from jaxlqr.matrix_equations.batching import Solved, Solver, with_fallback
+from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
 from jaxlqr.matrix_equations.doubling import doubling_sum
+from jaxlqr.matrix_equations.kronecker import kronecker_stein, kronecker_sylvester
+from jaxlqr.matrix_equations.powers import pays_off, powers_of, solve_with_powers
 from jaxlqr.matrix_equations.products import adjoint, matmul
-from jaxlqr.matrix_equations.triangular import schur_lyapunov
+from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, diagnose, inverse_norm
+from jaxlqr.matrix_equations.sign import sign_lyapunov
+from jaxlqr.matrix_equations.triangular import schur_stein, schur_sylvester
+
+Method = Literal["auto", "doubling", "schur", "kronecker"]
+# Above this the dense system of the Kronecker method, n^4 numbers, would need more than 134 MB in float64.
+_LARGEST_KRONECKER = 64
 
 
-def _solve(a: Array, q: Array, solver):
+def on_any_device(schur: Solver, kronecker: Solver, size: int) -> Solver:
+    """Schur on the CPU, the only device that has it; elsewhere Kronecker, or NaN when that would need too much memory.
+
+    ``size`` is the geometric mean of the numbers of rows and columns.
+    """
+
+    def too_large(*args: Array) -> Solved:
+        return Solved(jnp.full_like(args[-1], jnp.nan), jnp.asarray(False), jnp.asarray(0, jnp.int32))
+
+    other = kronecker if size <= _LARGEST_KRONECKER else too_large
+    return lambda *args: lax.platform_dependent(*args, cpu=schur, default=other)
+
+
+def _doubling_with_residual(a: Array, q: Array) -> Solved:
+    # Highly non-normal powers grow by orders of magnitude before they decay, and the sum keeps the rounding of the
+    # largest: then the Schur method is better by as many digits. The residual, two products, tells.
+    solved = doubling_sum(a, q)
+    x = solved.value
+    folded = matmul(a, x, adjoint(a))
+    error = jnp.max(jnp.abs(folded - x + q))
+    size = jnp.max(jnp.abs(folded)) + jnp.max(jnp.abs(x)) + jnp.max(jnp.abs(q))
+    return solved._replace(converged=solved.converged & (error <= 64 * len(a) * jnp.finfo(a.dtype).eps * size))
+
+
+def _discrete_solver(method: Method, n: int) -> Solver:
+    general = on_any_device(schur_stein, kronecker_stein, n)
+    solvers = {
+        "auto": with_fallback(_doubling_with_residual, general),
+        "doubling": doubling_sum,
+        "schur": schur_stein,
+        "kronecker": kronecker_stein,
+    }
+    return solvers[method]
+
+
+def _continuous_solver(method: Method, n: int) -> Solver:
+    def schur(a: Array, q: Array) -> Solved:
+        return schur_sylvester(a, adjoint(a), q)
+
+    def kronecker(a: Array, q: Array) -> Solved:
+        return kronecker_sylvester(a, adjoint(a), q)
+
+    solvers = {
+        "auto": with_fallback(sign_lyapunov, on_any_device(schur, kronecker, n)),
+        "doubling": sign_lyapunov,
+        "schur": schur,
+        "kronecker": kronecker,
+    }
+    return solvers[method]
+
+
+# Compiled as a whole also when called outside jit: op by op, a first call would take seconds.
+@partial(jax.jit, static_argnames="method")
+def _solve_discrete(a: Array, q: Array, method: Method) -> Array:
+    solver = _discrete_solver(method, len(a))
+
     # L(x) = x - a x a^H is linear in x, so differentiating L(x) = q gives L(dx) = dq + (da x a^H + a x da^H): the same
     # solver again, which is what custom_linear_solve does for every order. The transpose of L in the bilinear pairing
     # sum(y * L(x)) is y - a^T y conj(a), the same map for a^T: reverse mode calls the solver on a^T.
     return lax.custom_linear_solve(
         lambda x: x - matmul(a, x, adjoint(a)),
         q,
-        solve=lambda _, rhs: solver(a, rhs),
-        transpose_solve=lambda _, rhs: solver(a.T, rhs),
+        solve=lambda _, rhs: solver(a, rhs).value,
+        transpose_solve=lambda _, rhs: solver(a.T, rhs).value,
     )
+
+
+@partial(jax.jit, static_argnames="method")
+def _solve_continuous(a: Array, q: Array, method: Method) -> Array:
+    solver = _continuous_solver(method, len(a))
+
+    # As above with L(x) = a x + x a^H, whose transpose is a^T y + y conj(a), the same map for a^T.
+    return lax.custom_linear_solve(
+        lambda x: matmul(a, x) + matmul(x, adjoint(a)),
+        q,
+        solve=lambda _, rhs: solver(a, rhs).value,
+        transpose_solve=lambda _, rhs: solver(a.T, rhs).value,
+    )
+
+
+@jax.custom_jvp
+@jax.jit
+def _stable_discrete(a: Array, q: Array) -> Array:
+    return doubling_sum(a, q).value
+
+
+@_stable_discrete.defjvp
+def _(primals, tangents):
+    # A value alone is summed without storing anything. Derivatives store the powers of a once: they are constants of
+    # the solve, and all solves of first and higher order, on a and on its transpose, are handed the same ones.
+    powers = powers_of(primals[0])
+
+    def solve(a: Array, q: Array) -> Array:
+        return lax.custom_linear_solve(
+            lambda x: x - matmul(a, x, adjoint(a)),
+            q,
+            solve=lambda _, rhs: solve_with_powers(powers, rhs, transposed=False),
+            transpose_solve=lambda _, rhs: solve_with_powers(powers, rhs, transposed=True),
+        )
+
+    return jax.jvp(solve, primals, tangents)
 
 
 def stable_discrete_lyapunov(a: Array, q: Array) -> tuple[Array, Array]:
@@ -38,10 +140,15 @@ def stable_discrete_lyapunov(a: Array, q: Array) -> tuple[Array, Array]:
     >>> float(x[0, 0]), bool(stable)
     (4.0, True)
     """
-    x = _solve(a, q, lambda matrix, rhs: doubling_sum(matrix, rhs).value)
+    x = _stable_discrete(a, q) if pays_off(len(a)) else _solve_discrete(a, q, "doubling")
     # The flag is read off the value, all NaN where the powers do not vanish: auxiliary outputs of custom_linear_solve
     # are marked as batched even where they are not, which breaks jax.hessian.
     return x, ~jnp.isnan(x[0, 0])
+
+
+def stable_continuous_lyapunov(a: Array, q: Array) -> Array:
+    """Solution of a x + x a^H = q [n, n] when all eigenvalues of ``a`` have negative real parts, else NaN."""
+    return _solve_continuous(a, q, "doubling")
 
 
 def is_schur_stable(a: Array) -> Array:
@@ -49,9 +156,15 @@ def is_schur_stable(a: Array) -> Array:
     return doubling_sum(lax.stop_gradient(a), jnp.zeros_like(a)).converged
 
 
-def solve_discrete_lyapunov(
-    a: ArrayLike, q: ArrayLike, *, method: Literal["auto", "doubling", "schur"] = "auto"
-) -> Array:
+def _checked(a: ArrayLike, q: ArrayLike, method: Method, function: str) -> tuple[Array, Array]:
+    if method not in ("auto", "doubling", "schur", "kronecker"):
+        raise ValueError(f'{function}: method must be "auto", "doubling", "schur" or "kronecker", got {method!r}.')
+    a, q = as_matrices(function, a=a, q=q)
+    check_shapes(function, a=(a, "nn"), q=(q, "nn"))
+    return a, q
+
+
+def solve_discrete_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Array:
     r"""Solve the discrete Lyapunov equation :math:`a x a^H - x + q = 0`, with SciPy's sign and order of arguments.
 
     A unique solution exists when no two eigenvalues of ``a`` satisfy :math:`\lambda_i \bar\lambda_j = 1`; ``a`` need
@@ -59,15 +172,16 @@ def solve_discrete_lyapunov(
 
     Arguments:
         a: square matrix [n, n], real or complex.
-        q: right-hand side [n, n], of the same dtype; need not be symmetric.
+        q: right-hand side [n, n], of the same precision; need not be symmetric.
         method: ``"doubling"`` uses matrix products only and runs on any device, but is NaN unless the spectral radius
-            of ``a`` is below one. ``"schur"`` works for any ``a`` with a unique solution; it needs the CPU. ``"auto"``
-            doubles, and falls back to ``"schur"`` when some matrix of the batch is not stable (on other devices
-            than the CPU it does not fall back, and such a lane is NaN).
+            of ``a`` is below one. ``"schur"`` works for any ``a`` with a unique solution; it needs the CPU.
+            ``"kronecker"`` does so on any device, for n up to a few dozen: O(n^6). ``"auto"`` doubles, and falls back
+            when some matrix of the batch is not stable: to ``"schur"`` on the CPU, elsewhere to ``"kronecker"`` up to
+            n = 64 and to NaN above.
 
     Returns:
-        The solution [n, n]. Inf or NaN where none is unique, in that lane only. Differentiable in ``a`` and ``q``,
-        in both modes and to any order.
+        The solution [n, n]; NaN where none is unique, in that lane only. Differentiable in ``a`` and ``q``, in both
+        modes and to any order.
 
     >>> import jax.numpy as jnp
     >>> a = jnp.array([[0.5, 1.0], [0.0, 2.5]])
@@ -77,20 +191,81 @@ def solve_discrete_lyapunov(
 
     Source: Smith, SIAM J. Appl. Math. 16 (1968); Kitagawa, Int. J. Control 25 (1977) for the Schur method.
     """
-    a, q = as_square_pair(a, q, "solve_discrete_lyapunov")
-    if method == "doubling":
-        return stable_discrete_lyapunov(a, q)[0]
-    if method not in ("auto", "schur"):
-        raise ValueError(f'method must be "auto", "doubling" or "schur", got {method!r}.')
-    solver = schur_lyapunov if method == "schur" else _doubling_else_schur
-    return _solve(a, q, solver)
+    a, q = _checked(a, q, method, "solve_discrete_lyapunov")
+    return _solve_discrete(a, q, method) if a.size else q
 
 
-def _doubling_else_schur(a: Array, q: Array) -> Array:
-    def fall_back(result):
-        general = lax.platform_dependent(a, q, cpu=schur_lyapunov, default=lambda a, q: jnp.full_like(q, jnp.nan))
-        return jnp.where(result.converged, result.value, general)
+def solve_continuous_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Array:
+    r"""Solve the continuous Lyapunov equation :math:`a x + x a^H = q`, with SciPy's sign and order of arguments.
 
-    result = doubling_sum(a, q)
-    # Under vmap the condition is one per lane and both branches run for the whole batch: right, only slower.
-    return lax.cond(result.converged, lambda r: r.value, fall_back, result)
+    A unique solution exists when no two eigenvalues of ``a`` satisfy :math:`\lambda_i + \bar\lambda_j = 0`; ``a`` need
+    not be stable.
+
+    Arguments:
+        a: square matrix [n, n], real or complex.
+        q: right-hand side [n, n], of the same precision; need not be symmetric.
+        method: as in :func:`solve_discrete_lyapunov`; ``"doubling"`` is the matrix sign iteration, which needs all
+            eigenvalues of ``a`` in the left half plane and runs on any device.
+
+    Returns:
+        The solution [n, n]; NaN where none is unique, in that lane only. Differentiable in ``a`` and ``q``, in both
+        modes and to any order.
+
+    >>> import jax.numpy as jnp
+    >>> x = solve_continuous_lyapunov(jnp.array([[-2.0]]), jnp.array([[-4.0]]))  # 2 (-2) x = -4
+    >>> print(f"{x[0, 0]:.4f}")
+    1.0000
+
+    Source: Roberts, Int. J. Control 32 (1980), sign iteration; Bartels, Stewart, Comm. ACM 15 (1972), Schur method.
+    """
+    a, q = _checked(a, q, method, "solve_continuous_lyapunov")
+    return _solve_continuous(a, q, method) if a.size else q
+
+
+def _failure(method: Method) -> SolveStatus:
+    return SolveStatus.NOT_STABLE if method == "doubling" else SolveStatus.SINGULAR
+
+
+def discrete_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> EquationResult:
+    """:func:`solve_discrete_lyapunov` with status, residual and condition; costs some nine solves.
+
+    Arguments and methods as there. Returns: :class:`EquationResult`, whose ``value`` is the same; not differentiable.
+
+    >>> import jax.numpy as jnp
+    >>> SolveStatus(int(discrete_lyapunov_result(jnp.eye(1), jnp.eye(1)).status)).name
+    'SINGULAR'
+    """
+    return _discrete_result(*_checked(a, q, method, "discrete_lyapunov_result"), method)
+
+
+@partial(jax.jit, static_argnames="method")
+def _discrete_result(a: Array, q: Array, method: Method) -> EquationResult:
+    a, q = lax.stop_gradient((a, q))
+    solver = _discrete_solver(method, len(a))
+    solved = solver(a, q)
+    operator = 1 + jnp.linalg.norm(a) ** 2
+    inverse = inverse_norm(lambda y: solver(a, y).value, lambda y: solver(adjoint(a), y).value, q)
+    terms = (matmul(a, solved.value, adjoint(a)), -solved.value, q)
+    return diagnose(solved, (a, q), terms, operator * inverse, _failure(method))
+
+
+def continuous_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> EquationResult:
+    """:func:`solve_continuous_lyapunov` with status, residual and condition; costs some nine solves.
+
+    Arguments and methods as there. Returns: :class:`EquationResult`, whose ``value`` is the same; not differentiable.
+
+    >>> import jax.numpy as jnp
+    >>> SolveStatus(int(continuous_lyapunov_result(-jnp.eye(1), jnp.eye(1)).status)).name
+    'SOLVED'
+    """
+    return _continuous_result(*_checked(a, q, method, "continuous_lyapunov_result"), method)
+
+
+@partial(jax.jit, static_argnames="method")
+def _continuous_result(a: Array, q: Array, method: Method) -> EquationResult:
+    a, q = lax.stop_gradient((a, q))
+    solver = _continuous_solver(method, len(a))
+    solved = solver(a, q)
+    inverse = inverse_norm(lambda y: solver(a, y).value, lambda y: solver(adjoint(a), y).value, q)
+    terms = (matmul(a, solved.value), matmul(solved.value, adjoint(a)), -q)
+    return diagnose(solved, (a, q), terms, 2 * jnp.linalg.norm(a) * inverse, _failure(method))

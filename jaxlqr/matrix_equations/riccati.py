@@ -1,116 +1,197 @@
-"""The discrete algebraic Riccati equation, by structured doubling, and its derivative."""
-
-import math
-from typing import NamedTuple
+"""The discrete and the continuous algebraic Riccati equation, with their derivatives."""
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxlqr.matrix_equations.checks import as_floating
-from jaxlqr.matrix_equations.lyapunov import stable_discrete_lyapunov
-from jaxlqr.matrix_equations.products import adjoint, matmul
+from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
+from jaxlqr.matrix_equations.doubling import doubling_sum
+from jaxlqr.matrix_equations.lyapunov import stable_continuous_lyapunov, stable_discrete_lyapunov
+from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
+from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, diagnose, inverse_norm
+from jaxlqr.matrix_equations.riccati_solvers import (
+    continuous_bellman,
+    continuous_gain,
+    discrete_bellman,
+    discrete_gain,
+    solve_continuous,
+    solve_discrete,
+)
+from jaxlqr.matrix_equations.sign import sign_lyapunov
+
+# In both rules below p is the least, over gains, of the Bellman operator at p. The gain is the minimiser, so its own
+# change is of second order (envelope theorem): differentiate with the gain held. For the discrete equation
+# p = bellman(a, b, q, r, s, gain, p) that gives
+#     dp = closed^H dp closed + (derivative of bellman in a, b, q, r, s with gain and p held),
+# and for the continuous one, 0 = bellman(a, b, q, r, s, gain, p),
+#     closed^H dp + dp closed = -(derivative of bellman in a, b, q, r, s with gain and p held).
 
 
-class _Doubling(NamedTuple):
-    a: Array  # A_k
-    g: Array  # G_k
-    h: Array  # H_k, which tends to the solution from below
-    change: Array  # max|H_k - H_{k-1}| / max|H_k|
-    steps: Array
-
-
-def _structured_doubling(a: Array, b: Array, q: Array, r: Array) -> Array:
-    # A <- A W^-1 A,  G <- G + A W^-1 G A^H,  H <- H + A^H H W^-1 A,  with W = I + G H: the closed loop is squared in
-    # each step, so that the error after k steps is its spectral radius to the power 2^(k+1).
-    identity = jnp.eye(a.shape[0], dtype=a.dtype)
-    real = jnp.finfo(a.dtype)
-    cap = math.ceil(-math.log2(float(real.eps))) + 6
-
-    def step(state: _Doubling) -> _Doubling:
-        w = identity + matmul(state.g, state.h)
-        solved = jnp.linalg.solve(w, jnp.concatenate([state.a, state.g], axis=1))
-        w_a, w_g = jnp.split(solved, 2, axis=1)
-        g = state.g + matmul(state.a, w_g, adjoint(state.a))
-        h = state.h + matmul(adjoint(state.a), state.h, w_a)
-        g, h = (g + adjoint(g)) / 2, (h + adjoint(h)) / 2
-        change = jnp.max(jnp.abs(h - state.h)) / jnp.max(jnp.abs(h))
-        return _Doubling(matmul(state.a, w_a), g, h, change, state.steps + 1)
-
-    def unfinished(state: _Doubling) -> Array:
-        # NaN compares false, so a lane without a solution ends the loop instead of holding up its batch.
-        return (state.change > float(real.eps)) & (state.steps < cap)
-
-    g = matmul(b, jnp.linalg.solve(r, adjoint(b)))
-    start = _Doubling(a, g, q, jnp.asarray(jnp.inf, real.dtype), jnp.asarray(0, jnp.int32))
-    return lax.while_loop(unfinished, step, start).h
-
-
-def lqr_gain(a: Array, b: Array, r: Array, p: Array) -> Array:
-    """Gain (r + b^H p b)^-1 b^H p a that minimises one step of cost when the cost to go is x^H p x; shape [m, n]."""
-    return jnp.linalg.solve(r + matmul(adjoint(b), p, b), matmul(adjoint(b), p, a))
-
-
-def _bellman(a: Array, b: Array, q: Array, r: Array, gain: Array, p: Array) -> Array:
-    closed = a - matmul(b, gain)
-    return q + matmul(adjoint(gain), r, gain) + matmul(adjoint(closed), p, closed)
-
-
+# Compiled as a whole also when called outside jit: op by op, a first call would take seconds.
 @jax.custom_jvp
-def _dare(a: Array, b: Array, q: Array, r: Array) -> Array:
-    p = _structured_doubling(a, b, q, r)
-    # One Newton (Kleinman) step squares the error that the doubling left and, because it is a Lyapunov solve that
-    # demands stability, turns a solution that does not stabilise into NaN.
-    gain = lqr_gain(a, b, r, p)
-    p, _ = stable_discrete_lyapunov(adjoint(a - matmul(b, gain)), q + matmul(adjoint(gain), r, gain))
-    return (p + adjoint(p)) / 2
+@jax.jit
+def _dare(a: Array, b: Array, q: Array, r: Array, s: Array) -> Array:
+    return solve_discrete(a, b, q, r, s).value
 
 
 @_dare.defjvp
 def _dare_jvp(primals, tangents):
-    # p = min over gains of bellman(a, b, q, r, gain, p). The gain is the minimiser, so its own change is of second
-    # order (envelope theorem): dp = closed^H dp closed + (derivative of bellman in a, b, q, r with gain and p held).
-    a, b, q, r = primals
-    p = _dare(a, b, q, r)
-    gain = lqr_gain(a, b, r, p)
-    _, rhs = jax.jvp(lambda a, b, q, r: _bellman(a, b, q, r, gain, p), primals, tangents)
+    a, b, _, r, s = primals
+    p = _dare(*primals)
+    gain = discrete_gain(a, b, r, s, p)
+    _, rhs = jax.jvp(lambda a, b, q, r, s: discrete_bellman(a, b, q, r, s, gain, p), primals, tangents)
     dp, _ = stable_discrete_lyapunov(adjoint(a - matmul(b, gain)), rhs)
     return p, dp
 
 
-def solve_discrete_are(a: ArrayLike, b: ArrayLike, q: ArrayLike, r: ArrayLike) -> Array:
+@jax.custom_jvp
+@jax.jit
+def _care(a: Array, b: Array, q: Array, r: Array, s: Array) -> Array:
+    return solve_continuous(a, b, q, r, s).value
+
+
+@_care.defjvp
+def _care_jvp(primals, tangents):
+    a, b, _, r, s = primals
+    p = _care(*primals)
+    gain = continuous_gain(b, r, s, p)
+    _, rhs = jax.jvp(lambda a, b, q, r, s: continuous_bellman(a, b, q, r, s, gain, p), primals, tangents)
+    return p, stable_continuous_lyapunov(adjoint(a - matmul(b, gain)), -rhs)
+
+
+def _standard_form(function: str, a, b, q, r, e, s) -> tuple[Array, Array, Array, Array, Array]:
+    """Checked arguments of the equation with e = I, q and r Hermitian and s an array."""
+    given = {"a": a, "b": b, "q": q, "r": r, "e": e, "s": s}
+    present = {name: value for name, value in given.items() if value is not None}
+    arrays = dict(zip(present, as_matrices(function, **present), strict=True))
+    letters = {"a": "nn", "b": "nm", "q": "nn", "r": "mm", "e": "nn", "s": "nm"}
+    check_shapes(function, **{name: (arrays.get(name), shape) for name, shape in letters.items()})
+    a, b, q, r = (arrays[name] for name in "abqr")
+    if not b.size:
+        raise ValueError(
+            f"{function}: argument b must have at least one row and one column, got shape {b.shape}; without inputs "
+            "the equation is a Lyapunov equation: use solve_discrete_lyapunov or solve_continuous_lyapunov."
+        )
+    s = arrays.get("s", jnp.zeros_like(b))
+    # Only the Hermitian parts matter to the cost; taking them here makes derivatives right for any perturbation.
+    q, r = hermitian(q), hermitian(r)
+    if "e" in arrays:
+        # Multiplied by e^-H from the left and e^-1 from the right, the equation has a e^-1, e^-H q e^-1 and e^-H s.
+        e_t, e_h = arrays["e"].T, adjoint(arrays["e"])
+        a = jnp.linalg.solve(e_t, a.T).T
+        q = hermitian(jnp.linalg.solve(e_t, jnp.linalg.solve(e_h, q).T).T)
+        s = jnp.linalg.solve(e_h, s)
+    return a, b, q, r, s
+
+
+def solve_discrete_are(
+    a: ArrayLike, b: ArrayLike, q: ArrayLike, r: ArrayLike, e: ArrayLike | None = None, s: ArrayLike | None = None
+) -> Array:
     r"""Stabilising solution of the discrete Riccati equation, with SciPy's order of arguments:
 
-    .. math:: a^H x a - x - a^H x b (r + b^H x b)^{-1} b^H x a + q = 0.
+    .. math:: a^H x a - e^H x e - (a^H x b + s)(r + b^H x b)^{-1} (b^H x a + s^H) + q = 0.
 
-    Arguments: ``a`` [n, n], ``b`` [n, m], ``q`` [n, n] and ``r`` [m, m], Hermitian, ``r`` invertible.
-    Returns: x [n, n], Hermitian; NaN, in that lane only, where no stabilising solution is found. Differentiable in all
-    four arguments, in both modes and to any order.
+    Arguments:
+        a: square matrix [n, n], real or complex.
+        b: matrix [n, m].
+        q: [n, n]; its Hermitian part is used.
+        r: [m, m]; its Hermitian part is used. It may be singular as long as r + b^H x b is not.
+        e: nonsingular matrix [n, n]; the identity unless given.
+        s: [n, m]; zero unless given.
+
+    Returns:
+        The solution x [n, n], Hermitian; NaN, in that lane only, where no stabilising solution is found. Differentiable
+        in all arguments, in both modes and to any order, where the closed loop is strictly stable.
 
     >>> import jax.numpy as jnp
     >>> one = jnp.array([[1.0]])
     >>> print(f"{solve_discrete_are(one, one, one, one)[0, 0]:.4f}")  # x = (1 + sqrt 5) / 2
     1.6180
 
-    Source: Chu, Fan, Lin, Wang, Int. J. Control 77 (2004), structure-preserving doubling.
+    Source: Chu, Fan, Lin, Wang, Int. J. Control 77 (2004), structure-preserving doubling; Kleinman (1968), refinement.
     """
-    arrays = [
-        as_floating(value, name, "solve_discrete_are") for value, name in ((a, "a"), (b, "b"), (q, "q"), (r, "r"))
-    ]
-    if any(array.ndim != 2 for array in arrays):
-        raise ValueError(
-            f"solve_discrete_are: arguments must be matrices, got shapes {[x.shape for x in arrays]}; use jax.vmap for "
-            "a batch."
-        )
-    n, m = arrays[1].shape
-    expected = [(n, n), (n, m), (n, n), (m, m)]
-    if [array.shape for array in arrays] != expected:
-        raise ValueError(
-            "solve_discrete_are: arguments a, b, q, r must have shapes [n, n], [n, m], [n, n], [m, m], got "
-            f"{[array.shape for array in arrays]}."
-        )
-    dtype = jnp.result_type(*arrays)
-    a, b, q, r = (array.astype(dtype) for array in arrays)
-    # Only the Hermitian parts matter to the cost; taking them here makes derivatives right for any perturbation.
-    return _dare(a, b, (q + adjoint(q)) / 2, (r + adjoint(r)) / 2)
+    return _dare(*_standard_form("solve_discrete_are", a, b, q, r, e, s))
+
+
+def solve_continuous_are(
+    a: ArrayLike, b: ArrayLike, q: ArrayLike, r: ArrayLike, e: ArrayLike | None = None, s: ArrayLike | None = None
+) -> Array:
+    r"""Stabilising solution of the continuous Riccati equation, with SciPy's order of arguments:
+
+    .. math:: a^H x e + e^H x a - (e^H x b + s) r^{-1} (b^H x e + s^H) + q = 0.
+
+    Arguments: as in :func:`solve_discrete_are`, but ``r`` must be invertible.
+    Returns: as there; NaN, in that lane only, where no stabilising solution is found.
+
+    >>> import jax.numpy as jnp
+    >>> one = jnp.array([[1.0]])
+    >>> print(f"{solve_continuous_are(one, one, one, one)[0, 0]:.4f}")  # x = 1 + sqrt 2
+    2.4142
+
+    Source: Byers, Linear Algebra Appl. 85 (1987), matrix sign; Chu, Fan, Lin (2005), doubling; Kleinman (1968).
+    """
+    return _care(*_standard_form("solve_continuous_are", a, b, q, r, e, s))
+
+
+def discrete_are_result(
+    a: ArrayLike, b: ArrayLike, q: ArrayLike, r: ArrayLike, e: ArrayLike | None = None, s: ArrayLike | None = None
+) -> EquationResult:
+    """:func:`solve_discrete_are` with status, iterations, residual and condition; not differentiable.
+
+    Arguments as there. Returns: :class:`EquationResult`; residual and condition are those of the equation brought to
+    e = I, and the condition is that of the Lyapunov operator of the closed loop.
+
+    >>> import jax.numpy as jnp
+    >>> one, zero = jnp.eye(1), jnp.zeros((1, 1))
+    >>> SolveStatus(int(discrete_are_result(2 * one, zero, one, one).status)).name  # nothing moves the unstable mode
+    'NO_STABILIZING_SOLUTION'
+    """
+    return _discrete_result(*_standard_form("discrete_are_result", a, b, q, r, e, s))
+
+
+@jax.jit
+def _discrete_result(*inputs: Array) -> EquationResult:
+    inputs = lax.stop_gradient(inputs)
+    a, b, q, r, s = inputs
+    solved = solve_discrete(*inputs)
+    p = solved.value
+    gain = discrete_gain(a, b, r, s, p)
+    closed = a - matmul(b, gain)
+    inverse = inverse_norm(lambda y: doubling_sum(adjoint(closed), y).value, lambda y: doubling_sum(closed, y).value, p)
+    condition = (1 + jnp.linalg.norm(closed) ** 2) * inverse
+    terms = (discrete_bellman(a, b, q, r, s, gain, p), -p)
+    return diagnose(solved, inputs, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION)
+
+
+def continuous_are_result(
+    a: ArrayLike, b: ArrayLike, q: ArrayLike, r: ArrayLike, e: ArrayLike | None = None, s: ArrayLike | None = None
+) -> EquationResult:
+    """:func:`solve_continuous_are` with status, iterations, residual and condition; not differentiable.
+
+    Arguments as there. Returns: as :func:`discrete_are_result`.
+
+    >>> import jax.numpy as jnp
+    >>> one = jnp.eye(1)
+    >>> SolveStatus(int(continuous_are_result(one, one, one, one).status)).name
+    'SOLVED'
+    """
+    return _continuous_result(*_standard_form("continuous_are_result", a, b, q, r, e, s))
+
+
+@jax.jit
+def _continuous_result(*inputs: Array) -> EquationResult:
+    inputs = lax.stop_gradient(inputs)
+    a, b, q, r, s = inputs
+    solved = solve_continuous(*inputs)
+    p = solved.value
+    gain = continuous_gain(b, r, s, p)
+    closed = a - matmul(b, gain)
+    inverse = inverse_norm(
+        lambda y: sign_lyapunov(adjoint(closed), y).value, lambda y: sign_lyapunov(closed, y).value, p
+    )
+    # p a, its adjoint, the quadratic term and q.
+    drift = matmul(p, a)
+    terms = (drift, adjoint(drift), -matmul(matmul(p, b) + s, gain), q)
+    condition = 2 * jnp.linalg.norm(closed) * inverse
+    return diagnose(solved, inputs, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION)

@@ -1,0 +1,156 @@
+"""What a solver reports about its answer: status, residual and condition, lane by lane."""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxlqr.matrix_equations.batching import Solved
+
+
+class SolveStatus(enum.IntEnum):
+    """What became of one equation.
+
+    Attributes:
+        SOLVED: the value satisfies the equation to rounding.
+        ILL_CONDITIONED: it does, but the equation is so near to a singular one that no digit need be right; for a
+            Riccati equation also: the closed loop is within rounding of the stability boundary.
+        NOT_FINITE: an input is NaN or infinite. The value is NaN.
+        SINGULAR: no solution, or no unique one, to working precision. The value is NaN.
+        NOT_STABLE: the method needs a stable coefficient and this one is not. The value is NaN.
+        NO_STABILIZING_SOLUTION: the Riccati equation has none, or none was found. The value is NaN.
+        INACCURATE: the residual is larger than rounding explains. The value is returned.
+    """
+
+    SOLVED = 0
+    ILL_CONDITIONED = 1
+    NOT_FINITE = 2
+    SINGULAR = 3
+    NOT_STABLE = 4
+    NO_STABILIZING_SOLUTION = 5
+    INACCURATE = 6
+
+
+_ADVICE = {
+    SolveStatus.NOT_FINITE: "an argument holds NaN or infinity. Look upstream for a division by zero or an overflow.",
+    SolveStatus.SINGULAR: (
+        "the equation has no unique solution: two eigenvalues multiply (discrete) or add (continuous, Sylvester) to a "
+        "forbidden value, such as an eigenvalue 1 or a pair 0.5 and 2. Perturb or rescale the model, or remove the "
+        "mode."
+    ),
+    SolveStatus.NOT_STABLE: (
+        "this method sums a series that needs a stable coefficient. If the system should be stable, check signs and "
+        'transposes; if not, use method="auto" or "schur".'
+    ),
+    SolveStatus.NO_STABILIZING_SOLUTION: (
+        "no stabilising solution was found. Likely (a, b) is not stabilisable, an eigenvalue on the stability boundary "
+        "is not seen by q, or r or q is indefinite. Check the uncontrollable modes, or add a small multiple of the "
+        "identity to q."
+    ),
+    SolveStatus.INACCURATE: (
+        "the residual is larger than rounding explains. Rescale the states to comparable sizes, use float64, or "
+        "compare with scipy.linalg."
+    ),
+    SolveStatus.ILL_CONDITIONED: (
+        "the equation is within rounding of a singular one, so the value may have no correct digit although its "
+        "residual is small. Use float64, rescale, or move the eigenvalues away from the boundary."
+    ),
+}
+_WITHOUT_VALUE = (
+    SolveStatus.NOT_FINITE,
+    SolveStatus.SINGULAR,
+    SolveStatus.NOT_STABLE,
+    SolveStatus.NO_STABILIZING_SOLUTION,
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class EquationResult:
+    """Solution of a matrix equation with its diagnosis; under ``jax.vmap`` every array has a leading axis of lanes.
+
+    Attributes:
+        value: the solution; NaN where ``status`` says that there is none.
+        status: :class:`SolveStatus` code.
+        iterations: iterations spent by iterative methods, 0 for direct ones.
+        residual: Frobenius norm of the residual over the sum of the norms of the terms; rounding gives about n * eps.
+        condition: estimate of the condition number of the (for Riccati, the closed-loop) linear operator in the
+            Frobenius norm: eps * condition bounds the relative forward error. From below in theory, within a factor of
+            ten in practice; infinite where the operator is singular.
+    """
+
+    value: Array
+    status: Array
+    iterations: Array
+    residual: Array
+    condition: Array
+
+    def check(self, *, allow_ill_conditioned: bool = True) -> "EquationResult":
+        """Raise ``ArithmeticError`` with symptom, likely causes and remedies for a lane without a good value.
+
+        ``allow_ill_conditioned=False`` also refuses values whose digits the conditioning may have spoilt. Returns the
+        result itself. Outside ``jit`` only.
+        """
+        codes = jnp.atleast_1d(self.status).ravel()
+        for status, advice in _ADVICE.items():
+            if status == SolveStatus.ILL_CONDITIONED and allow_ill_conditioned:
+                continue
+            lanes = [int(lane) for lane in jnp.flatnonzero(codes == status)]
+            if lanes:
+                where = f" (first lanes: {lanes[:8]})" if codes.size > 1 else ""
+                raise ArithmeticError(f"{len(lanes)} of {codes.size} matrix equations {status.name}{where}: {advice}")
+        return self
+
+
+def diagnose(
+    solved: Solved,
+    inputs: tuple[Array, ...],
+    terms: tuple[Array, ...],
+    condition: Array,
+    failure: SolveStatus,
+    marginal: Array | bool = False,
+) -> EquationResult:
+    """Result with status, from the terms of the equation, which add up to the residual."""
+    real = jnp.finfo(solved.value.dtype)
+    size = sum((jnp.linalg.norm(term) for term in terms), jnp.zeros((), real.dtype))
+    residual = jnp.linalg.norm(sum(terms[1:], terms[0])) / jnp.where(size > 0, size, 1)
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in inputs]))
+    # A stable algorithm leaves some n * eps; sqrt(eps) is far above that for any n and far below a wrong answer.
+    inaccurate = ~(residual < jnp.sqrt(real.eps))
+    ill = marginal | ~(condition * real.eps < 1)
+    status = jnp.asarray(SolveStatus.SOLVED, jnp.int32)
+    for found, code in (
+        (ill, SolveStatus.ILL_CONDITIONED),
+        (inaccurate, SolveStatus.INACCURATE),
+        (~solved.converged, failure),
+        (~finite, SolveStatus.NOT_FINITE),
+    ):
+        status = jnp.where(found, code, status)
+    condition = jnp.where(jnp.isfinite(condition), condition, jnp.inf)
+    return EquationResult(
+        value=solved.value,
+        status=status.astype(jnp.int32),
+        iterations=solved.iterations,
+        residual=residual,
+        condition=condition,
+    )
+
+
+def inverse_norm(solve: Callable[[Array], Array], solve_adjoint: Callable[[Array], Array], like: Array) -> Array:
+    """Estimate, from below, of the norm of a linear map and its adjoint in the Frobenius norm: four power iterations.
+
+    Its inverse is the separation of the matrices of the equation.
+    """
+    # Deterministic and in no symmetry class: an eigenvector is missed with probability zero.
+    start = jnp.cos(1.0 + 1.7 * jnp.arange(like.size, dtype=jnp.finfo(like.dtype).dtype) ** 1.3)
+    start = start.reshape(like.shape).astype(like.dtype)
+
+    def step(_, state):
+        direction, _ = state
+        image = solve(direction / jnp.linalg.norm(direction))
+        return solve_adjoint(image / jnp.linalg.norm(image)), jnp.linalg.norm(image)
+
+    return lax.fori_loop(0, 4, step, (start, jnp.zeros((), start.real.dtype)))[1]
