@@ -22,8 +22,8 @@ def boeing(variant: Literal["released", "printed"] = "released") -> LQRTask:
     The A printed in the paper cannot be run from the printed initial gain (spectral radius 3.07); the released code has
     another second row, which can (0.95). Both are here; docs/errata.md, T1.
 
-    >>> boeing().A[1].tolist()[1:]
-    [4.699999809265137, 0.0, 0.0]
+    >>> [round(float(entry), 2) for entry in boeing().A[1]]
+    [0.01, 4.7, 0.0, 0.0]
 
     Source: toso2024, section 7; Hong et al., 2021, for the unmodified system.
     """
