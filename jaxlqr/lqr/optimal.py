@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import jax.numpy as jnp
 from jax import Array
@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     from jaxlqr.lqr.task import LQRTask
 
 
-def optimal_gain(task: LQRTask) -> Array:
+def optimal_gain(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto") -> Array:
     """Gain K* [m, n] that minimises the cost for every initial state: (R + B'PB)^-1 B'PA, with P from the Riccati
-    equation. Differentiable in the task; NaN where no stabilising solution exists.
+    equation. Differentiable in the task; NaN where no stabilising solution exists. ``method`` as in
+    :func:`jaxlqr.solve_discrete_are`.
 
     >>> import jaxlqr
     >>> print(f"{optimal_gain(jaxlqr.make_task([[1.0]], [[1.0]]))[0, 0]:.4f}")
     0.6180
     """
-    return discrete_lqr(task.A, task.B, task.Q, task.R).gain
+    return discrete_lqr(task.A, task.B, task.Q, task.R, method=method).gain
 
 
-def optimal_cost(task: LQRTask) -> Array:
-    """Least cost tr(P Sigma0) over all gains, a scalar."""
-    P = solve_discrete_are(task.A, task.B, task.Q, task.R)
+def optimal_cost(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto") -> Array:
+    """Least cost tr(P Sigma0) over all gains, a scalar; ``method`` as in :func:`jaxlqr.solve_discrete_are`."""
+    P = solve_discrete_are(task.A, task.B, task.Q, task.R, method=method)
     return jnp.sum(P * task.Sigma0.mT)

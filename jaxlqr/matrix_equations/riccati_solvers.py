@@ -99,7 +99,7 @@ def _solve_shifted_discrete(shifted: _Shifted, b: Array) -> Solved:
     )
 
 
-def _first_discrete(a: Array, b: Array, q: Array, r: Array, s: Array) -> Solved:
+def first_discrete(a: Array, b: Array, q: Array, r: Array, s: Array) -> Solved:
     shifted = _shift_discrete(a, b, q, r, s, jnp.zeros_like(q))
     found = _solve_shifted_discrete(shifted, b)
     # One Newton (Kleinman) step squares the error that the doubling left and, because it is a Lyapunov solve that
@@ -170,7 +170,7 @@ def _accept_accurate(best: _Best, stable: Array) -> Solved:
     return Solved(jnp.where(converged, best.x, jnp.nan), converged, best.iterations)
 
 
-solve_discrete = with_fallback(_first_discrete, _second_discrete)
+solve_discrete = with_fallback(first_discrete, _second_discrete)
 
 
 # --- continuous -------------------------------------------------------------------------------------------------------

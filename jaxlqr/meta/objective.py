@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.oracles.exact import ExactOracle
-from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, all_finite, step_along
+from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, all_finite, step_along
 
 Perturbations = Literal["independent", "shared"]
 
@@ -194,7 +194,6 @@ def _task_gradient(expand, params, inner_step_size, keys, first_order: bool, max
 def _inner_step(expand, params: PyTree, step_size, gradient: PyTree, max_halvings: int):
     """Parameters after an inner step, their expansion, and the fraction 1, 1/2, 1/4, ..., 0 of the step taken."""
 
-    @jax.jit  # traced once, though it is called for its shapes and for its values
     def attempt(fraction: Array):
         moved = step_along(params, fraction * step_size, gradient)
         return moved, expand(moved), fraction
@@ -212,7 +211,7 @@ def _inner_step(expand, params: PyTree, step_size, gradient: PyTree, max_halving
         return attempt(jnp.where(trial < max_halvings, 0.5**trial, 0.0).astype(one.dtype)), trial + 1
 
     # The first attempt is made inside the loop, so that the expansion is compiled once.
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(attempt, one))
+    blank = (params, Expansion(gradient, None, jnp.asarray(0, jnp.int32)), one)
     return lax.while_loop(unfinished, halve, (blank, jnp.asarray(0)))[0]
 
 

@@ -6,7 +6,7 @@ five; one step rule for all starts; and the baselines that a sceptic would ask f
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +14,15 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.toso2024.curves import Curve, diverged_from
+from jaxlqr.experiments.toso2024.tasks import LEVELS, NUM_DRAWN, NUM_HELD_OUT, Drawn
 from jaxlqr.families import boeing_initial_gain
 from jaxlqr.lqr.cost import cost
-from jaxlqr.lqr.optimal import optimal_cost
-from jaxlqr.lqr.stabilize import average_task_gain
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
 from jaxlqr.training import TrainingResult, meta_train, policy_gradient
 
-NUM_DRAWN, NUM_HELD_OUT = 15, 3  # 80 % to train on, 20 % unseen
-LEVELS = (0.001, 0.01, 0.015)
 LEVEL = 0.01  # of the left and right panels
 STEP = 8e-6
-META_STEPS = 500
 ADAPTATION_STEPS = 300
 # The same rule for all starts: gradient descent at a step that is stable near the optimum (the largest Hessian
 # eigenvalue there is 2.9e3), and the norm of the gradient clipped, which keeps the first steps from K0 at 0.03.
@@ -56,36 +52,40 @@ def _adaptation_rule():
     return optax.chain(optax.clip_by_global_norm(ADAPTATION_CLIP), optax.sgd(ADAPTATION_STEP))
 
 
-def _split(drawn: LQRTask) -> tuple[LQRTask, LQRTask]:
-    """Tasks to train on [seeds, 12, ...] and tasks held out [seeds, 3, ...]; the nominal task is among the first."""
+class _Part(NamedTuple):
+    """Some tasks of each seed [seeds, tasks, ...] and their least costs [seeds, tasks]."""
+
+    tasks: LQRTask
+    optimal: np.ndarray
+
+
+def _split(drawn: Drawn) -> tuple[_Part, _Part]:
+    """The tasks to train on, the nominal one among them, and those held out."""
     kept = NUM_DRAWN - NUM_HELD_OUT
-    return jax.tree.map(lambda leaf: leaf[:, :kept], drawn), jax.tree.map(lambda leaf: leaf[:, kept:], drawn)
+    whole = _Part(drawn.tasks, np.einsum("stij,stji->st", drawn.values, np.asarray(drawn.tasks.Sigma0)))
+    first, last = (jax.tree.map(lambda leaf, cut=cut: leaf[:, cut], whole) for cut in (slice(kept), slice(kept, None)))
+    return first, last
 
 
 def _concatenate(*trees):
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *trees)
 
 
-@jax.jit
-def _optimal_costs(tasks: LQRTask) -> Array:
-    return jax.vmap(jax.vmap(optimal_cost))(tasks)
-
-
-def _mean_gap(result: TrainingResult, tasks: LQRTask) -> np.ndarray:
-    """Mean over tasks of J_i(K) - J_i(K_i*), [runs, iterations + 1]."""
-    return np.mean(np.asarray(result.history["loss"]) - np.asarray(_optimal_costs(tasks))[:, None], axis=2)
+def _mean_gap(result: TrainingResult, optimal: np.ndarray) -> np.ndarray:
+    """Mean over tasks of J_i(K) - J_i(K_i*), [runs, iterations + 1]; ``optimal`` is [runs, tasks]."""
+    return np.mean(np.asarray(result.history["loss"]) - optimal[:, None], axis=2)
 
 
 def run(
-    key: Array, drawn: dict[float, LQRTask], progress: bool | None
+    key: Array, drawn: dict[float, Drawn], meta_steps: int, baselines: bool, progress: bool | None
 ) -> tuple[dict[str, dict[str, Curve]], dict[str, Any]]:
     """Curves of the three panels, by panel and name, and the gap of the average task's optimum, which is not trained.
 
-    ``drawn`` holds for each level the tasks [seeds, NUM_DRAWN, ...].
+    ``baselines``: with first-order and model-based MAML, which are programs of their own to compile.
     """
     train_key, adapt_key = jax.random.split(key)
     split = {level: _split(tasks) for level, tasks in drawn.items()}
-    num_seeds = drawn[LEVEL].A.shape[0]
+    num_seeds = drawn[LEVEL].tasks.A.shape[0]
     train, held_out = split[LEVEL]
     keys = jax.random.split(train_key, num_seeds)
 
@@ -93,9 +93,9 @@ def run(
         copies = tasks.A.shape[0] // num_seeds
         return meta_train(
             cost,
-            jnp.broadcast_to(boeing_initial_gain(), (copies * num_seeds, 2, 4)),
+            np.broadcast_to(boeing_initial_gain(), (copies * num_seeds, 2, 4)),
             tasks,
-            num_steps=META_STEPS,
+            num_steps=meta_steps,
             outer_step_size=STEP,
             key=jnp.tile(keys, copies),
             metrics=nothing,
@@ -108,27 +108,20 @@ def run(
     # Policy gradient is MAML with an inner step of zero: it runs beside the three levels in one compiled program.
     together = _concatenate(*(split[level][0] for level in LEVELS), train)
     inner_steps = np.repeat([*[STEP] * len(LEVELS), 0.0], num_seeds)
-    model_free = learn(together, inner_step_size=inner_steps, oracle=TRAINING_ORACLE)
-    gaps = _mean_gap(model_free, together).reshape(len(LEVELS) + 1, num_seeds, -1)
+    model_free = learn(together.tasks, inner_step_size=inner_steps, oracle=TRAINING_ORACLE)
+    gaps = _mean_gap(model_free, np.asarray(together.optimal)).reshape(len(LEVELS) + 1, num_seeds, -1)
     gains = np.asarray(model_free.params).reshape(len(LEVELS) + 1, num_seeds, 2, 4)
-    first_order = learn(train, inner_step_size=STEP, oracle=TRAINING_ORACLE, first_order=True)
-    exact = learn(train, inner_step_size=STEP, oracle=ExactOracle())
     main = LEVELS.index(LEVEL)
-    left_gaps = {
-        "maml": gaps[main],
-        "first_order": _mean_gap(first_order, train),
-        "policy_gradient": gaps[-1],
-        "maml_exact": _mean_gap(exact, train),
-    }
-    average = jax.jit(jax.vmap(average_task_gain))(train)
-    starts = {
-        "maml": gains[main],
-        "first_order": first_order.params,
-        "policy_gradient": gains[-1],
-        "maml_exact": exact.params,
-        "average_task": average,
-        "scratch": jnp.broadcast_to(boeing_initial_gain(), (num_seeds, 2, 4)),
-    }
+    left_gaps = {"maml": gaps[main], "policy_gradient": gaps[-1]}
+    starts = {"maml": gains[main], "policy_gradient": gains[-1]}
+    if baselines:
+        for name, oracle in (("first_order", TRAINING_ORACLE), ("maml_exact", ExactOracle())):
+            other = learn(train.tasks, inner_step_size=STEP, oracle=oracle, first_order=name == "first_order")
+            left_gaps[name] = _mean_gap(other, train.optimal)
+            starts[name] = np.asarray(other.params)
+    average = drawn[LEVEL].average_gain
+    starts["average_task"] = average
+    starts["scratch"] = np.broadcast_to(boeing_initial_gain(), (num_seeds, 2, 4))
     curves = {
         "left": {name: _curve(rows, _METHODS[name], LEVEL) for name, rows in left_gaps.items()},
         "middle": {
@@ -145,20 +138,20 @@ def _curve(gaps: np.ndarray, label: str, level: float) -> Curve:
     return Curve(gaps=gaps, label=label, diverged=diverged_from(gaps), settings=settings)
 
 
-def _untrained_gap(gains: Array, tasks: LQRTask) -> dict[str, Any]:
-    costs = jax.jit(jax.vmap(jax.vmap(cost, in_axes=(None, 0))))(gains, tasks)
-    gaps = np.mean(np.asarray(costs) - np.asarray(_optimal_costs(tasks)), axis=1)
-    low, middle, high = np.quantile(gaps, [0.25, 0.5, 0.75])
+def _untrained_gap(gains: np.ndarray, part: _Part) -> dict[str, Any]:
+    costs = jax.jit(jax.vmap(jax.vmap(cost, in_axes=(None, 0))))(gains, part.tasks)
+    low, middle, high = np.quantile(np.mean(np.asarray(costs) - part.optimal, axis=1), [0.25, 0.5, 0.75])
     return {"median": float(middle), "quartiles": [float(low), float(high)]}
 
 
-def _adaptation(key: Array, starts: dict[str, Array], held_out: LQRTask, progress) -> dict[str, Curve]:
+def _adaptation(key: Array, starts: dict[str, np.ndarray], held_out: _Part, progress) -> dict[str, Curve]:
     """Policy gradient on each held-out task from each start; all starts see the same perturbations."""
-    num_seeds, tasks = held_out.A.shape[0], jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), held_out)
+    num_seeds = len(held_out.optimal)
+    tasks = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), held_out.tasks)
     runs = num_seeds * NUM_HELD_OUT
     result = policy_gradient(
         cost,
-        jnp.concatenate([np.repeat(gain, NUM_HELD_OUT, axis=0) for gain in starts.values()]),
+        np.concatenate([np.repeat(gain, NUM_HELD_OUT, axis=0) for gain in starts.values()]),
         _concatenate(*[tasks] * len(starts)),
         num_steps=ADAPTATION_STEPS,
         optimizer=_adaptation_rule(),
@@ -169,8 +162,8 @@ def _adaptation(key: Array, starts: dict[str, Array], held_out: LQRTask, progres
         progress=progress,
         chunk_size=100,
     )
-    optimal = np.asarray(_optimal_costs(held_out)).reshape(1, runs, 1)
-    gaps = np.asarray(result.history["loss"]).reshape(len(starts), runs, -1) - optimal
+    losses = np.asarray(result.history["loss"]).reshape(len(starts), runs, -1)
+    gaps = losses - held_out.optimal.reshape(1, runs, 1)
     gaps = gaps.reshape(len(starts), num_seeds, NUM_HELD_OUT, -1).mean(axis=2)
     rule = {"step_size": ADAPTATION_STEP, "gradient_clipped_to": ADAPTATION_CLIP}
     return {

@@ -15,15 +15,15 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.toso2024.curves import Curve, diverged_from
+from jaxlqr.experiments.toso2024.tasks import Drawn
 from jaxlqr.families import boeing, boeing_initial_gain
 from jaxlqr.lqr.cost import cost
-from jaxlqr.lqr.optimal import optimal_cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.oracles import ZerothOrderOracle
 from jaxlqr.training import meta_train, policy_gradient
 
 NUM_TASKS = 10
-META_STEPS, LONG_META_STEPS = 200, 500
+META_STEPS = 200
 ADAPTATION_STEPS = 300
 # (heterogeneity level, step size) of the left panel and of the three curves of the middle one.
 LEFT = (0.01, 8e-6)
@@ -78,17 +78,18 @@ def _runs(tree, num_curves: int, num_seeds: int):
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(num_curves, num_seeds, *leaf.shape[1:]), tree)
 
 
-def run(key: Array, drawn: dict[float, LQRTask], progress: bool | None) -> dict[str, dict[str, Curve]]:
-    """Curves of the three panels, by panel and name, for tasks ``drawn`` by level [seeds, at least 11, ...]."""
+def run(key: Array, drawn: dict[float, Drawn], long_steps: int, progress: bool | None) -> dict[str, dict[str, Curve]]:
+    """Curves of the three panels, by panel and name, for tasks ``drawn`` by level; ``long_steps`` of the middle."""
     train_key, adapt_key = jax.random.split(key)
     plan = (LEFT, *MIDDLE)
-    num_seeds = drawn[LEFT[0]].A.shape[0]
-    tasks = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *[drawn[level] for level, _ in plan])
+    num_seeds = drawn[LEFT[0]].tasks.A.shape[0]
+    tasks = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[drawn[level].tasks for level, _ in plan])
     tasks = jax.tree.map(lambda leaf: leaf[:, :NUM_TASKS], tasks)
     # The nominal task, which is one of those that were trained on, and one that is new.
-    unseen = jax.tree.map(lambda leaf: leaf[:, [0, NUM_TASKS]], drawn[LEFT[0]])
+    unseen, values = jax.tree.map(lambda leaf: leaf[:, [0, NUM_TASKS]], (drawn[LEFT[0]].tasks, drawn[LEFT[0]].values))
+    optimal = np.einsum("i,stij,j->st", PLOTTED_STATE, values, PLOTTED_STATE)
     steps = np.repeat([step for _, step in plan], num_seeds)
-    start = jnp.broadcast_to(boeing_initial_gain(), (len(steps), 2, 4))
+    start = np.broadcast_to(boeing_initial_gain(), (len(steps), 2, 4))
     common = {
         "oracle": TRAINING_ORACLE,
         "perturbations": "shared",
@@ -104,16 +105,16 @@ def run(key: Array, drawn: dict[float, LQRTask], progress: bool | None) -> dict[
     first_key, second_key = jax.random.split(train_key)
     # In two legs, because the gain after the first is where the adaptation of the right panel starts.
     first = meta_train(loss, start, tasks, num_steps=META_STEPS, key=first_key, **common)
-    second = meta_train(loss, first.params, tasks, num_steps=LONG_META_STEPS - META_STEPS, key=second_key, **common)
+    second = meta_train(loss, first.params, tasks, num_steps=long_steps - META_STEPS, key=second_key, **common)
     costs = np.concatenate([first.history["cost"][..., 0], second.history["cost"][:, 1:, 0]], axis=1)
-    gaps = _runs(costs - float(optimal_cost(_plotted(boeing()))), len(plan), num_seeds)
+    gaps = _runs(costs - optimal[0, 0], len(plan), num_seeds)
     left = _curve(gaps[0][:, : META_STEPS + 1], LEFT, "MAML, model-free")
     middle = {
         f"level_{level:g}": _curve(rows, (level, step), f"level {level:g}, step {step:g}")
         for (level, step), rows in zip(MIDDLE, gaps[1:], strict=True)
     }
     learned = _runs(first.params, len(plan), num_seeds)[0]
-    right = _adaptation(adapt_key, learned, left.diverged, unseen, progress)
+    right = _adaptation(adapt_key, learned, left.diverged, unseen, optimal, progress)
     return {"left": {"maml": left}, "middle": middle, "right": right}
 
 
@@ -124,24 +125,24 @@ def _curve(gaps: np.ndarray, choice: tuple[float, float], label: str) -> Curve:
 
 
 def _adaptation(
-    key: Array, learned: np.ndarray, lost: np.ndarray, unseen: LQRTask, progress: bool | None
+    key: Array, learned: np.ndarray, lost: np.ndarray, unseen: LQRTask, optimal: np.ndarray, progress: bool | None
 ) -> dict[str, Curve]:
     """Adaptation to two tasks for each seed [seeds, 2, ...]; the gap is the mean over both."""
     num_seeds = len(learned)
     unseen = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), unseen)
     # A run that diverged has no gain to start from; it takes part with K0 and is counted as diverged afterwards.
     learned = np.where(lost[:, None, None], boeing_initial_gain(), learned)
-    start = jnp.broadcast_to(boeing_initial_gain(), (2 * num_seeds, 2, 4))
+    start = np.broadcast_to(boeing_initial_gain(), (2 * num_seeds, 2, 4))
     common = {"metrics": plotted_cost, "safeguard": False, "batched": True, "progress": progress, "chunk_size": 100}
     loss = SampledStateCost()
     early_key, late_key = jax.random.split(key)
     early = policy_gradient(
         loss, start, unseen, num_steps=META_STEPS, step_size=LEFT[1], oracle=TRAINING_ORACLE, key=early_key, **common
     )
-    both = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), unseen)
+    both = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), unseen)
     late = policy_gradient(
         loss,
-        jnp.concatenate([early.params, np.repeat(learned, 2, axis=0)]),
+        np.concatenate([early.params, np.repeat(learned, 2, axis=0)]),
         both,
         num_steps=ADAPTATION_STEPS,
         step_size=jnp.repeat(jnp.array([RANDOM_START_STEP, META_START_STEP]), 2 * num_seeds),
@@ -149,8 +150,8 @@ def _adaptation(
         key=late_key,
         **common,
     )
-    optimal = np.asarray(jax.jit(jax.vmap(lambda task: optimal_cost(_plotted(task))))(both))
-    gaps = (np.asarray(late.history["cost"]) - optimal[:, None]).reshape(2, num_seeds, 2, -1).mean(axis=2)
+    costs = np.asarray(late.history["cost"]).reshape(2, num_seeds, 2, -1)
+    gaps = (costs - optimal[None, :, :, None]).mean(axis=2)
     return {
         name: Curve(
             gaps=rows,
