@@ -160,8 +160,8 @@ def _adaptation(
             settings={"step_size": step, "radius": ADAPTATION_ORACLE.radius, "num_samples": 50},
         )
         for name, label, step, rows in (
-            ("random_start", "from K0 by policy gradient", RANDOM_START_STEP, gaps[0]),
-            ("meta_start", "from the meta-learned gain", META_START_STEP, gaps[1]),
+            ("random_start", "from K0", RANDOM_START_STEP, gaps[0]),
+            ("meta_start", "meta-learned", META_START_STEP, gaps[1]),
         )
     }
 
