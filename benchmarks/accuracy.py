@@ -1,3 +1,5 @@
+# The peers it compares with are optional, and not installed where types are checked.
+# pyright: reportMissingImports=false
 """Accuracy of the solvers against SciPy and a 50-digit reference; writes the tables of docs/numerics.md.
 
     python benchmarks/accuracy.py [--quick] [--write]

@@ -1,3 +1,5 @@
+# The peers it compares with are optional, and not installed where types are checked.
+# pyright: reportMissingImports=false
 """Times of the matrix-equation solvers against what a user would pick instead, in one run on one core.
 
     taskset -c 0 python benchmarks/matrix_equations.py [--quick] [--write]
