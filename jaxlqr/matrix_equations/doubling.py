@@ -115,9 +115,17 @@ def iterate(layout: Layout, n: int, a: Array, q: Array) -> Solved:
     return Solved(jnp.where(layout.spread(converged), x, jnp.nan), converged, spent)
 
 
+# Compiled functions of their own, so that the several traces of each solve (for one task, for batches, for the
+# transpose) share one of the kernel: half the time to trace a training loop.
+@jax.jit
 def _task_last(a: Array, q: Array) -> Solved:
     turned = iterate(TASK_LAST, a.shape[-1], a.transpose(1, 2, 0), q.transpose(1, 2, 0))
     return turned._replace(value=turned.value.transpose(2, 0, 1))
+
+
+@jax.jit
+def _matrix(a: Array, q: Array) -> Solved:
+    return iterate(MATRIX, a.shape[-1], a, q)
 
 
 def in_blocks(function: Callable[..., Any], *arrays: Array) -> Any:
@@ -143,11 +151,11 @@ def is_small(n: int) -> bool:
 def _doubling_batch(a: Array, q: Array) -> Solved:
     """Arrays [tasks, n, n]."""
     if not is_small(a.shape[-1]):
-        return iterate(MATRIX, a.shape[-1], a, q)
+        return _matrix(a, q)
     return lax.platform_dependent(a, q, cpu=partial(in_blocks, _task_last), default=_task_last)
 
 
-_doubling = with_batch_rule(lambda a, q: iterate(MATRIX, a.shape[-1], a, q), _doubling_batch)
+_doubling = with_batch_rule(_matrix, _doubling_batch)
 
 
 def doubling_sum(a: Array, q: Array) -> Solved:

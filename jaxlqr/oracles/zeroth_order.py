@@ -96,10 +96,13 @@ class ZerothOrderOracle:
 
     def _ask(self, loss: Loss, params: PyTree, task: PyTree, key: Array, *, with_base: bool) -> _Queries:
         flat, unravel = ravel_pytree(params)
-        gaussian = jax.random.normal(jax.random.fold_in(key, 0), (self.num_samples, flat.size), flat.dtype)
+        direction_key, loss_key = jax.random.split(key)
+        # Drawn in one row: the same numbers, but a compilation of half the length (XLA unrolls short inner loops).
+        gaussian = jax.random.normal(direction_key, (self.num_samples * flat.size,), flat.dtype)
+        gaussian = gaussian.reshape(self.num_samples, flat.size)
         directions = self.radius * gaussian / jnp.linalg.norm(gaussian, axis=1, keepdims=True)
         points = [flat[None] + directions, flat[None] - directions] + ([flat[None]] if with_base else [])
-        values = self._values(loss, jnp.concatenate(points), unravel, task, jax.random.fold_in(key, 1))
+        values = self._values(loss, jnp.concatenate(points), unravel, task, loss_key)
         m = self.num_samples
         plus, minus = values[:m], values[m : 2 * m]
         usable = jnp.ones_like(plus, bool)

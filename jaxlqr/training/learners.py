@@ -1,7 +1,8 @@
 """Meta-training and policy gradient: the two learners, each a direction for the loop of :mod:`jaxlqr.training.loop`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,6 @@ Metrics = Callable[[PyTree, Any], dict[str, Array]]
 
 class _Data(NamedTuple):
     tasks: PyTree
-    reference: PyTree
     oracle: Oracle
     key: Array
     inner_step_size: Array
@@ -67,16 +67,16 @@ class _MetaProblem:
             "loss": losses,
             "failed_queries": estimate.failed_queries,
             "inner_fraction": estimate.inner_fraction,
-            **self._recorded(data, params),
+            **self._recorded(data.tasks, params, losses),
         }
         return Evaluation(estimate.gradient, feasible, record)
 
-    def _recorded(self, data: _Data, params: PyTree) -> dict[str, Array]:
+    def _recorded(self, tasks: PyTree, params: PyTree, losses: Array) -> dict[str, Array]:
         if self.metrics is not None:
-            return jax.vmap(self.metrics, in_axes=(None, 0))(params, data.tasks)
-        if data.reference is None:
+            return jax.vmap(self.metrics, in_axes=(None, 0))(params, tasks)
+        if not hasattr(tasks, "metrics"):
             return {}
-        return jax.vmap(lambda task, reference: task.metrics(params, reference))(data.tasks, data.reference)
+        return jax.vmap(lambda task, value: task.metrics(params, self.loss, value))(tasks, losses)
 
 
 @lru_cache(maxsize=1)
@@ -164,22 +164,21 @@ def meta_train(
     if perturbations not in ("independent", "shared"):
         raise ValueError(f'perturbations must be "independent" or "shared", got {perturbations!r}.')
     runs = num_tasks(params) if batched else None
+    lead = () if runs is None else (runs,)
     count = num_tasks(jax.tree.map(lambda leaf: leaf[0], tasks) if batched else tasks)
     key = jax.random.key(0) if key is None else key
     if runs is not None and key.shape != (runs,):
         key = jax.random.split(key, runs)
     dtype = jnp.result_type(*jax.tree.leaves(params))
 
-    def per_run(value: Any) -> Array:
-        value = jnp.asarray(value, dtype)
-        return jnp.broadcast_to(value, (runs,)) if batched else value
+    def per_run(value: Any) -> Any:
+        # NumPy: outside the compiled loop, jnp operations would each be compiled for a new shape.
+        return np.broadcast_to(np.asarray(value, dtype), lead)
 
-    if weights is None:
-        weights = jnp.full((runs, count) if batched else count, 1 / count, dtype)
-    reference = _reference(tasks, batched) if metrics is None and hasattr(tasks, "metrics") else None
+    shares: Any = np.full((*lead, count), 1 / count) if weights is None else weights
     source: Oracle = ExactOracle() if oracle is None else oracle
     source = jax.tree.map(per_run, source)  # its numbers become arrays: another radius compiles nothing
-    data = _Data(tasks, reference, source, key, per_run(inner_step_size), jnp.asarray(weights))
+    data = _Data(tasks, source, key, per_run(inner_step_size), jax.device_put(np.asarray(shares, dtype)))
     problem = _MetaProblem(
         loss=hashable(loss, "loss"),
         feasible=feasible,
@@ -189,17 +188,27 @@ def meta_train(
         perturbations=perturbations,
         max_halvings=max_backtracks if safeguard else 0,
     )
-    return run(
-        Settings(problem, rule, safeguard, max_backtracks),
-        data,
-        params,
-        per_run(scale),
-        num_steps=num_steps,
-        batched=batched,
-        chunk_size=min(chunk_size, num_steps + 1),
-        progress=progress,
-        reject=partial(_reject, oracle is None or isinstance(oracle, ExactOracle)) if safeguard else None,
-    )
+    with ThreadPoolExecutor(1) as pool:
+        # What the history is compared with is solved meanwhile: compiling it takes as long as compiling the loop.
+        compared = metrics is None and hasattr(tasks, "compare")
+        reference = pool.submit(_reference, tasks, batched) if compared else None
+        result = run(
+            Settings(problem, rule, safeguard, max_backtracks),
+            data,
+            params,
+            per_run(scale),
+            num_steps=num_steps,
+            batched=batched,
+            chunk_size=min(chunk_size, num_steps + 1),
+            progress=progress,
+            reject=partial(_reject, oracle is None or isinstance(oracle, ExactOracle)) if safeguard else None,
+        )
+    if reference is None:
+        return result
+    steps = 1 if batched else 0
+    expanded = jax.tree.map(lambda leaf: np.expand_dims(leaf, steps), reference.result())
+    known = {name: np.asarray(rows) for name, rows in result.history.items()}
+    return replace(result, history=result.history | jax.device_put(tasks.compare(known, expanded)))
 
 
 def policy_gradient(

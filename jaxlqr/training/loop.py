@@ -239,8 +239,8 @@ def run(
             bar.update(taken if first else taken - 1)
     history = {name: np.concatenate([chunk[name] for chunk in chunks], axis=axis) for name in chunks[0]}
     history["accepted_step"][(slice(None),) * axis + (0,)] = np.nan
-    history = {name: jnp.asarray(rows) for name, rows in history.items()}
-    return TrainingResult(params=state.params, history=history, status=state.status)
+    # Not jnp.asarray, which compiles a program for each new shape.
+    return TrainingResult(params=state.params, history=jax.device_put(history), status=state.status)
 
 
 def _bar(total: int, progress: bool | None):

@@ -5,6 +5,7 @@ cost; the safeguard on, so that nothing diverges; a Hessian estimate that estima
 five; one step rule for all starts; and the baselines that a sceptic would ask for.
 """
 
+from concurrent.futures import Future
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.toso2024.curves import Curve, diverged_from
-from jaxlqr.experiments.toso2024.tasks import LEVELS, NUM_DRAWN, NUM_HELD_OUT, Drawn
+from jaxlqr.experiments.toso2024.tasks import LEVELS, NUM_DRAWN, NUM_HELD_OUT, Optima
 from jaxlqr.families import boeing_initial_gain
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
@@ -59,12 +60,17 @@ class _Part(NamedTuple):
     optimal: np.ndarray
 
 
-def _split(drawn: Drawn) -> tuple[_Part, _Part]:
-    """The tasks to train on, the nominal one among them, and those held out."""
-    kept = NUM_DRAWN - NUM_HELD_OUT
-    whole = _Part(drawn.tasks, np.einsum("stij,stji->st", drawn.values, np.asarray(drawn.tasks.Sigma0)))
-    first, last = (jax.tree.map(lambda leaf, cut=cut: leaf[:, cut], whole) for cut in (slice(kept), slice(kept, None)))
-    return first, last
+_TRAINED = slice(NUM_DRAWN - NUM_HELD_OUT)  # the nominal task is the first
+_HELD_OUT = slice(NUM_DRAWN - NUM_HELD_OUT, None)
+
+
+def _cut(tasks: LQRTask, which: slice) -> LQRTask:
+    return jax.tree.map(lambda leaf: leaf[:, which], tasks)
+
+
+def _part(tasks: LQRTask, optima: Optima, which: slice) -> _Part:
+    least = np.einsum("stij,stji->st", optima.values, np.asarray(tasks.Sigma0))
+    return _Part(_cut(tasks, which), least[:, which])
 
 
 def _concatenate(*trees):
@@ -77,16 +83,19 @@ def _mean_gap(result: TrainingResult, optimal: np.ndarray) -> np.ndarray:
 
 
 def run(
-    key: Array, drawn: dict[float, Drawn], meta_steps: int, baselines: bool, progress: bool | None
+    key: Array,
+    drawn: dict[float, LQRTask],
+    optima: Future[dict[float, Optima]],
+    meta_steps: int,
+    baselines: bool,
+    progress: bool | None,
 ) -> tuple[dict[str, dict[str, Curve]], dict[str, Any]]:
     """Curves of the three panels, by panel and name, and the gap of the average task's optimum, which is not trained.
 
     ``baselines``: with first-order and model-based MAML, which are programs of their own to compile.
     """
     train_key, adapt_key = jax.random.split(key)
-    split = {level: _split(tasks) for level, tasks in drawn.items()}
-    num_seeds = drawn[LEVEL].tasks.A.shape[0]
-    train, held_out = split[LEVEL]
+    num_seeds = drawn[LEVEL].A.shape[0]
     keys = jax.random.split(train_key, num_seeds)
 
     def learn(tasks: LQRTask, **options) -> TrainingResult:
@@ -106,10 +115,13 @@ def run(
         )
 
     # Policy gradient is MAML with an inner step of zero: it runs beside the three levels in one compiled program.
-    together = _concatenate(*(split[level][0] for level in LEVELS), train)
+    together = _concatenate(*(_cut(drawn[level], _TRAINED) for level in (*LEVELS, LEVEL)))
     inner_steps = np.repeat([*[STEP] * len(LEVELS), 0.0], num_seeds)
-    model_free = learn(together.tasks, inner_step_size=inner_steps, oracle=TRAINING_ORACLE)
-    gaps = _mean_gap(model_free, np.asarray(together.optimal)).reshape(len(LEVELS) + 1, num_seeds, -1)
+    model_free = learn(together, inner_step_size=inner_steps, oracle=TRAINING_ORACLE)
+    parts = {level: _part(drawn[level], optima.result()[level], _TRAINED) for level in LEVELS}
+    train, held_out = parts[LEVEL], _part(drawn[LEVEL], optima.result()[LEVEL], _HELD_OUT)
+    optimal = np.concatenate([parts[level].optimal for level in (*LEVELS, LEVEL)])
+    gaps = _mean_gap(model_free, optimal).reshape(len(LEVELS) + 1, num_seeds, -1)
     gains = np.asarray(model_free.params).reshape(len(LEVELS) + 1, num_seeds, 2, 4)
     main = LEVELS.index(LEVEL)
     left_gaps = {"maml": gaps[main], "policy_gradient": gaps[-1]}
@@ -119,7 +131,7 @@ def run(
             other = learn(train.tasks, inner_step_size=STEP, oracle=oracle, first_order=name == "first_order")
             left_gaps[name] = _mean_gap(other, train.optimal)
             starts[name] = np.asarray(other.params)
-    average = drawn[LEVEL].average_gain
+    average = optima.result()[LEVEL].average_gain
     starts["average_task"] = average
     starts["scratch"] = np.broadcast_to(boeing_initial_gain(), (num_seeds, 2, 4))
     curves = {

@@ -48,7 +48,7 @@ def draw(rows: dict[str, dict[str, dict[str, Curve]]], average_gap: dict | None)
             for ax in row[:2]:
                 ax.set_xlabel("iteration")
             for ax in row:
-                ax.legend(loc="best")
+                ax.legend(loc="upper right")
     return figure
 
 

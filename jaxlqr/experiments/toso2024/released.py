@@ -7,6 +7,7 @@ iterations at the first step size as the meta-training takes.
 """
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 import jax
@@ -15,7 +16,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.toso2024.curves import Curve, diverged_from
-from jaxlqr.experiments.toso2024.tasks import Drawn
+from jaxlqr.experiments.toso2024.tasks import Optima
 from jaxlqr.families import boeing, boeing_initial_gain
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
@@ -33,6 +34,8 @@ PLOTTED_STATE = (0.25, 0.55, 0.35, 0.45)
 
 TRAINING_ORACLE = ZerothOrderOracle(20, 1e-2, hessian="printed", failed_queries="propagate", common_random_numbers=True)
 ADAPTATION_ORACLE = replace(TRAINING_ORACLE, num_samples=50, radius=1e-5)
+# Of the random start: the radius of the training, and the samples of the adaptation, which share its compiled program.
+START_ORACLE = replace(ADAPTATION_ORACLE, radius=TRAINING_ORACLE.radius)
 
 
 @dataclass(frozen=True)
@@ -78,16 +81,15 @@ def _runs(tree, num_curves: int, num_seeds: int):
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(num_curves, num_seeds, *leaf.shape[1:]), tree)
 
 
-def run(key: Array, drawn: dict[float, Drawn], long_steps: int, progress: bool | None) -> dict[str, dict[str, Curve]]:
+def run(
+    key: Array, drawn: dict[float, LQRTask], optima: Future[dict[float, Optima]], long_steps: int, progress: bool | None
+) -> dict[str, dict[str, Curve]]:
     """Curves of the three panels, by panel and name, for tasks ``drawn`` by level; ``long_steps`` of the middle."""
     train_key, adapt_key = jax.random.split(key)
     plan = (LEFT, *MIDDLE)
-    num_seeds = drawn[LEFT[0]].tasks.A.shape[0]
-    tasks = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[drawn[level].tasks for level, _ in plan])
+    num_seeds = drawn[LEFT[0]].A.shape[0]
+    tasks = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[drawn[level] for level, _ in plan])
     tasks = jax.tree.map(lambda leaf: leaf[:, :NUM_TASKS], tasks)
-    # The nominal task, which is one of those that were trained on, and one that is new.
-    unseen, values = jax.tree.map(lambda leaf: leaf[:, [0, NUM_TASKS]], (drawn[LEFT[0]].tasks, drawn[LEFT[0]].values))
-    optimal = np.einsum("i,stij,j->st", PLOTTED_STATE, values, PLOTTED_STATE)
     steps = np.repeat([step for _, step in plan], num_seeds)
     start = np.broadcast_to(boeing_initial_gain(), (len(steps), 2, 4))
     common = {
@@ -107,6 +109,11 @@ def run(key: Array, drawn: dict[float, Drawn], long_steps: int, progress: bool |
     first = meta_train(loss, start, tasks, num_steps=META_STEPS, key=first_key, **common)
     second = meta_train(loss, first.params, tasks, num_steps=long_steps - META_STEPS, key=second_key, **common)
     costs = np.concatenate([first.history["cost"][..., 0], second.history["cost"][:, 1:, 0]], axis=1)
+    # The nominal task, which is one of those that were trained on, and one that is new.
+    both = [0, NUM_TASKS]
+    unseen = jax.tree.map(lambda leaf: leaf[:, both], drawn[LEFT[0]])
+    values = optima.result()[LEFT[0]].values[:, both]
+    optimal = np.einsum("i,stij,j->st", PLOTTED_STATE, values, PLOTTED_STATE)
     gaps = _runs(costs - optimal[0, 0], len(plan), num_seeds)
     left = _curve(gaps[0][:, : META_STEPS + 1], LEFT, "MAML, model-free")
     middle = {
@@ -132,25 +139,32 @@ def _adaptation(
     unseen = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), unseen)
     # A run that diverged has no gain to start from; it takes part with K0 and is counted as diverged afterwards.
     learned = np.where(lost[:, None, None], boeing_initial_gain(), learned)
-    start = np.broadcast_to(boeing_initial_gain(), (2 * num_seeds, 2, 4))
-    common = {"metrics": plotted_cost, "safeguard": False, "batched": True, "progress": progress, "chunk_size": 100}
-    loss = SampledStateCost()
-    early_key, late_key = jax.random.split(key)
-    early = policy_gradient(
-        loss, start, unseen, num_steps=META_STEPS, step_size=LEFT[1], oracle=TRAINING_ORACLE, key=early_key, **common
+    early_key, random_key, meta_key = jax.random.split(key, 3)
+
+    def descend(start, num_steps: int, step_size: float, oracle: ZerothOrderOracle, run_key: Array):
+        # Step size and radius are data: the three calls below share one compiled program.
+        return policy_gradient(
+            SampledStateCost(),
+            start,
+            unseen,
+            num_steps=num_steps,
+            step_size=step_size,
+            oracle=oracle,
+            key=run_key,
+            metrics=plotted_cost,
+            safeguard=False,
+            batched=True,
+            progress=progress,
+            chunk_size=100,
+        )
+
+    initial = np.broadcast_to(boeing_initial_gain(), (2 * num_seeds, 2, 4))
+    early = descend(initial, META_STEPS, LEFT[1], START_ORACLE, early_key)
+    from_random = descend(early.params, ADAPTATION_STEPS, RANDOM_START_STEP, ADAPTATION_ORACLE, random_key)
+    from_learned = descend(
+        np.repeat(learned, 2, axis=0), ADAPTATION_STEPS, META_START_STEP, ADAPTATION_ORACLE, meta_key
     )
-    both = jax.tree.map(lambda leaf: np.concatenate([leaf, leaf]), unseen)
-    late = policy_gradient(
-        loss,
-        np.concatenate([early.params, np.repeat(learned, 2, axis=0)]),
-        both,
-        num_steps=ADAPTATION_STEPS,
-        step_size=jnp.repeat(jnp.array([RANDOM_START_STEP, META_START_STEP]), 2 * num_seeds),
-        oracle=ADAPTATION_ORACLE,
-        key=late_key,
-        **common,
-    )
-    costs = np.asarray(late.history["cost"]).reshape(2, num_seeds, 2, -1)
+    costs = np.stack([run.history["cost"] for run in (from_random, from_learned)]).reshape(2, num_seeds, 2, -1)
     gaps = (costs - optimal[None, :, :, None]).mean(axis=2)
     return {
         name: Curve(
@@ -175,5 +189,6 @@ def settings() -> dict:
         "initial_state": "entries N(0.5, 1e-3^2), one draw for all queries of an estimate",
         "plotted_gap": f"nominal task from x0 = {PLOTTED_STATE}",
         "safeguard": False,
-        "random_start": f"policy gradient from K0 on the unseen task, {META_STEPS} iterations at {LEFT[1]:g}",
+        "random_start": f"policy gradient from K0 on the unseen task, {META_STEPS} iterations at {LEFT[1]:g}, "
+        f"{START_ORACLE.num_samples} samples of radius {START_ORACLE.radius:g}",
     }

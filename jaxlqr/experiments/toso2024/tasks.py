@@ -1,4 +1,4 @@
-"""The tasks of all panels, with their optima: drawn and solved once, since each compilation costs seconds."""
+"""The tasks of all panels and their optima: drawn and solved once, since each compilation costs seconds."""
 
 from typing import NamedTuple
 
@@ -7,57 +7,55 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.families import boeing, perturb
-from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.matrix_equations import solve_discrete_are
+from jaxlqr.matrix_equations import Regulator, discrete_lqr
 
 NUM_DRAWN, NUM_HELD_OUT = 15, 3  # 80 % to train on, 20 % unseen
 LEVELS = (0.001, 0.01, 0.015)
 
 
-class Drawn(NamedTuple):
-    """Tasks of one heterogeneity level; task 0 is the nominal one, the last three are held out.
+class Optima(NamedTuple):
+    """Solutions for the tasks of one heterogeneity level.
 
     Attributes:
-        tasks: [seeds, 15, ...].
         values: cost-to-go matrices of the optima [seeds, 15, 4, 4].
         average_gain: optimum of the average of the tasks that are not held out [seeds, 2, 4].
     """
 
-    tasks: LQRTask
     values: np.ndarray
     average_gain: np.ndarray
 
 
+def draw(key: Array, num_seeds: int) -> dict[float, LQRTask]:
+    """Tasks [seeds, 15, ...] by level; task 0 is the nominal one, the last three are held out.
+
+    A seed has the same directions of heterogeneity at all levels.
+    """
+    seeds = jax.random.split(key, num_seeds)
+    by_level = {
+        level: jax.vmap(lambda seed, level=level: perturb(seed, boeing(), NUM_DRAWN, level))(seeds) for level in LEVELS
+    }
+    # NumPy, here and where the panels are put together: each jnp operation of a new shape is compiled.
+    return jax.tree.map(np.asarray, by_level)
+
+
 @jax.jit
-def _solve(tasks: LQRTask) -> tuple[Array, Array]:
-    def one(task: LQRTask) -> tuple[Array, Array]:
-        return solve_discrete_are(task.A, task.B, task.Q, task.R, method="doubling"), optimal_gain(
-            task, method="doubling"
-        )
+def _solve(tasks: LQRTask) -> Regulator:
+    def one(task: LQRTask) -> Regulator:
+        return discrete_lqr(task.A, task.B, task.Q, task.R, method="doubling")
 
     return jax.vmap(jax.vmap(jax.vmap(one)))(tasks)
 
 
-def draw(key: Array, num_seeds: int) -> dict[float, Drawn]:
-    """Tasks for each level and ``num_seeds`` seeds; a seed has the same directions of heterogeneity at all levels."""
-    seeds = jax.random.split(key, num_seeds)
-    by_level = [
-        jax.vmap(lambda seed, level=level: perturb(seed, boeing(), NUM_DRAWN, level))(seeds) for level in LEVELS
-    ]
-    # NumPy, here and where the panels are put together: each jnp operation of a new shape is compiled.
-    tasks = jax.tree.map(lambda *leaves: np.stack(leaves), *by_level)
-    # The average task goes along as a sixteenth, to be solved by the same compiled program.
+def solve(drawn: dict[float, LQRTask]) -> dict[float, Optima]:
+    """Optima of the tasks of all levels, in one compiled program."""
+    # The average task goes along as a sixteenth.
     kept = NUM_DRAWN - NUM_HELD_OUT
     extended = jax.tree.map(
-        lambda leaf: np.concatenate([leaf, leaf[:, :, :kept].mean(axis=2, keepdims=True)], axis=2), tasks
+        lambda *leaves: np.stack(
+            [np.concatenate([x, x[:, :kept].mean(axis=1, keepdims=True)], axis=1) for x in leaves]
+        ),
+        *drawn.values(),
     )
-    values, gains = _solve(extended)
-    return {
-        level: Drawn(
-            jax.tree.map(lambda leaf, i=i: leaf[i], tasks),
-            np.asarray(values[i, :, :NUM_DRAWN]),
-            np.asarray(gains)[i, :, NUM_DRAWN],
-        )
-        for i, level in enumerate(LEVELS)
-    }
+    gains, values = map(np.asarray, _solve(extended))
+    return {level: Optima(values[i, :, :NUM_DRAWN], gains[i, :, NUM_DRAWN]) for i, level in enumerate(drawn)}
