@@ -14,7 +14,7 @@ from jax import Array
 from jaxlqr.meta.objective import Perturbations, meta_estimate, num_tasks
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
-from jaxlqr.training.loop import Evaluation, Settings, TrainingResult, hashable, run
+from jaxlqr.training.loop import Check, Direction, Settings, TrainingResult, hashable, run
 
 if TYPE_CHECKING:
     import optax
@@ -42,8 +42,18 @@ class _MetaProblem:
     perturbations: Perturbations
     max_halvings: int
 
-    def evaluate(self, data: _Data, params: PyTree, step: Array) -> Evaluation:
-        key, loss_key = jax.random.split(jax.random.fold_in(data.key, step))
+    def check(self, data: _Data, params: PyTree, step: Array) -> Check:
+        _, loss_key = self._keys(data, step)
+        loss = with_key(self.loss, loss_key)
+        losses = jax.vmap(lambda task: loss(params, task))(data.tasks)
+        if self.feasible is None:
+            feasible = jnp.all(jnp.isfinite(losses))
+        else:
+            feasible = jnp.all(jax.vmap(self.feasible, in_axes=(None, 0))(params, data.tasks))
+        return Check(feasible, {"loss": losses, **self._recorded(data.tasks, params, losses)})
+
+    def direct(self, data: _Data, params: PyTree, step: Array) -> Direction:
+        key, _ = self._keys(data, step)
         estimate = meta_estimate(
             self.loss,
             params,
@@ -57,19 +67,12 @@ class _MetaProblem:
             perturbations=self.perturbations,
             max_halvings=self.max_halvings,
         )
-        loss = with_key(self.loss, loss_key)
-        losses = jax.vmap(lambda task: loss(params, task))(data.tasks)
-        if self.feasible is None:
-            feasible = jnp.all(jnp.isfinite(losses))
-        else:
-            feasible = jnp.all(jax.vmap(self.feasible, in_axes=(None, 0))(params, data.tasks))
-        record = {
-            "loss": losses,
-            "failed_queries": estimate.failed_queries,
-            "inner_fraction": estimate.inner_fraction,
-            **self._recorded(data.tasks, params, losses),
-        }
-        return Evaluation(estimate.gradient, feasible, record)
+        record = {"failed_queries": estimate.failed_queries, "inner_fraction": estimate.inner_fraction}
+        return Direction(estimate.gradient, record)
+
+    @staticmethod
+    def _keys(data: _Data, step: Array) -> Array:
+        return jax.random.split(jax.random.fold_in(data.key, step))
 
     def _recorded(self, tasks: PyTree, params: PyTree, losses: Array) -> dict[str, Array]:
         if self.metrics is not None:

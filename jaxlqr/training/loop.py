@@ -79,21 +79,32 @@ _ADVICE = {
 }
 
 
-class Evaluation(NamedTuple):
-    """What is known at an iterate: where to descend, whether it is feasible, and what to record."""
+class Check(NamedTuple):
+    """What a cheap look at an iterate tells: whether it is feasible, and what to record."""
 
-    direction: PyTree
     feasible: Array
     record: dict[str, Array]
 
 
-class Problem(Protocol):
-    """What is minimised; hashable, so that a compiled loop is found again."""
+class Direction(NamedTuple):
+    """What the costly look tells: where to descend from an iterate, and what to record."""
 
-    def evaluate(self, data: PyTree, params: PyTree, step: Array) -> Evaluation:
-        """Evaluate iterate number ``step``; ``data`` holds all arrays."""
+    direction: PyTree
+    record: dict[str, Array]
+
+
+class Problem(Protocol):
+    """What is minimised; hashable, so that a compiled loop is found again. ``data`` holds all arrays."""
+
+    def check(self, data: PyTree, params: PyTree, step: Array) -> Check:
+        """Look whether iterate number ``step`` is feasible."""
         ...
 
+    def direct(self, data: PyTree, params: PyTree, step: Array) -> Direction:
+        """Find the direction at iterate number ``step``."""
+        ...
+
+    # Python sets it to None where a class defines equality only.
     __hash__: Callable[[], int]  # type: ignore[assignment]
 
 
@@ -117,62 +128,93 @@ def _norm(tree: PyTree) -> Array:
     return jnp.sqrt(sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in jax.tree.leaves(tree)))
 
 
-def _evaluate(settings: Settings, data: PyTree, params: PyTree, step: Array) -> tuple[Evaluation, Array]:
-    evaluation = settings.problem.evaluate(data, params, step)
-    return evaluation, evaluation.feasible & all_finite(evaluation.direction)
+class _Candidate(NamedTuple):
+    fraction: Array  # of the proposed step
+    params: PyTree
+    check: Check
 
 
-def _search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array):
-    """Largest fraction 1, 1/2, 1/4, ... of the updates that is acceptable; after the last trial, none of them."""
+class _Found(NamedTuple):
+    candidate: _Candidate
+    ahead: Direction  # the direction at the candidate, which the next step needs
+    acceptable: Array
+
+
+def _blank(shapes: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def _search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array) -> _Found:
+    """Largest fraction 1, 1/2, 1/4, ... of the updates that is acceptable; after the last trial, none of them.
+
+    The direction is asked for at feasible candidates only: it costs some eighty times the check, and at an infeasible
+    candidate it would in vain shorten its own inner steps.
+    """
 
     @jax.jit  # traced once, though it is called for its shapes and for its values
-    def attempt(fraction: Array):
+    def propose(fraction: Array) -> _Candidate:
         # where, not a product: updates that are not finite must vanish with the fraction.
         moved = jax.tree.map(lambda p, u: jnp.where(fraction > 0, p + fraction * u, p), params, updates)
-        evaluation, acceptable = _evaluate(settings, data, moved, step)
-        return fraction, moved, evaluation, acceptable
+        return _Candidate(fraction, moved, settings.problem.check(data, moved, step))
+
+    @jax.jit
+    def look(candidate: _Candidate) -> _Found:
+        ahead = settings.problem.direct(data, candidate.params, step)
+        return _Found(candidate, ahead, candidate.check.feasible & all_finite(ahead.direction))
 
     one = jnp.asarray(1.0)
     if not settings.safeguard:
-        return attempt(one)
+        return look(propose(one))
+
+    def fraction_of(trial: Array) -> Array:
+        return jnp.where(trial < settings.max_backtracks, 0.5**trial, 0.0).astype(one.dtype)
+
+    def next_feasible(carry):
+        _, trial = carry
+        return propose(fraction_of(trial)), trial + 1
+
+    def infeasible(carry):
+        candidate, _ = carry
+        return ~candidate.check.feasible & (candidate.fraction > 0)
 
     def unfinished(carry):
-        (fraction, _, _, acceptable), trial = carry
-        return ~acceptable & (fraction > 0) | (trial == 0)
+        found, _ = carry
+        return ~found.acceptable & (found.candidate.fraction > 0)
 
-    def halve(carry):
+    def attempt(carry):
         _, trial = carry
-        fraction = jnp.where(trial < settings.max_backtracks, 0.5**trial, 0.0).astype(one.dtype)
-        return attempt(fraction), trial + 1
+        candidate, trial = lax.while_loop(infeasible, next_feasible, (nothing, trial))
+        return look(candidate), trial
 
-    # The first trial runs inside the loop, so that the evaluation is compiled once.
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(attempt, one))
-    found, _ = lax.while_loop(unfinished, halve, (blank, jnp.asarray(0)))
-    return found
+    # Blank candidates start both loops, so that check and direction are compiled once each.
+    nothing = _blank(jax.eval_shape(propose, one))._replace(fraction=one)
+    start = _blank(jax.eval_shape(look, nothing))._replace(candidate=nothing)
+    return lax.while_loop(unfinished, attempt, (start, jnp.asarray(0)))[0]
 
 
 def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step: Array):
     updates, opt_state = settings.optimizer.update(state.direction, state.opt_state, state.params)
-    # Step 0 only evaluates the first iterate: the same compiled code, without an update.
+    # Step 0 only looks at the first iterate: the same compiled code, without an update.
     updates = jax.tree.map(lambda u: jnp.where(step > 0, scale.astype(u.dtype) * u, 0), updates)
     opt_state = jax.tree.map(lambda new, old: jnp.where(step > 0, new, old), opt_state, state.opt_state)
-    fraction, params, evaluation, acceptable = _search(settings, data, state.params, updates, step)
+    candidate, ahead, acceptable = _search(settings, data, state.params, updates, step)
     if settings.safeguard:
-        status = jnp.where(fraction > 0, Status.COMPLETED, Status.STALLED).astype(jnp.int32)
+        status = jnp.where(candidate.fraction > 0, Status.COMPLETED, Status.STALLED).astype(jnp.int32)
         # A direction that is not finite would stay in the optimiser's memory: stand still until the next draw instead.
-        finite = all_finite(evaluation.direction)
-        direction = jax.tree.map(lambda d: jnp.where(finite, d, 0), evaluation.direction)
+        finite = all_finite(ahead.direction)
+        direction = jax.tree.map(lambda d: jnp.where(finite, d, 0), ahead.direction)
     else:
         status = jnp.where(acceptable, state.status, Status.DIVERGED).astype(jnp.int32)
-        direction = evaluation.direction
-    norm = _norm(evaluation.direction)
+        direction = ahead.direction
+    norm = _norm(ahead.direction)
     row = {
-        **evaluation.record,
-        "feasible": evaluation.feasible,
+        **candidate.check.record,
+        **ahead.record,
+        "feasible": candidate.check.feasible,
         "gradient_norm": norm,
-        "accepted_step": fraction.astype(norm.dtype),
+        "accepted_step": candidate.fraction.astype(norm.dtype),
     }
-    return _State(params, opt_state, direction, status), row
+    return _State(candidate.params, opt_state, direction, status), row
 
 
 @partial(jax.jit, static_argnames=("settings", "batched", "length"), donate_argnames=("state",))
@@ -183,8 +225,7 @@ def _chunk(settings: Settings, batched: bool, length: int, data, scale, state: _
     def step(state: _State, number: Array):
         # The length is static and the number of steps is not: what lies beyond the last step is passed over, so that no
         # remainder needs a second compilation. The step number is the same for all runs of a batch: a true branch.
-        skipped = jax.eval_shape(advance, data, scale, state, number)[1]
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), skipped)
+        zeros = _blank(jax.eval_shape(advance, data, scale, state, number)[1])
         return lax.cond(number <= last, lambda s: advance(data, scale, s, number), lambda s: (s, zeros), state)
 
     return lax.scan(step, state, first + jnp.arange(length))
@@ -215,7 +256,7 @@ def run(
 
     Arguments:
         settings: static choices.
-        data: pytree of arrays handed to ``settings.problem.evaluate``.
+        data: pytree of arrays handed to ``settings.problem``.
         params: first iterate.
         scale: factor on the optimiser's updates.
         batched: whether ``data``, ``params`` and ``scale`` carry a leading axis of independent runs.
