@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 # Newer versions of typer carry their own click, so the base of its usage errors is found through one of them.
-_UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException
+_UsageProblem: Any = typer.BadParameter.__mro__[2]  # ClickException
 
 PAPERS = {"toso2024": "jaxlqr.experiments.toso2024"}
 
@@ -150,9 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _interrupted()
     except _UsageProblem as problem:
         if type(problem).__name__ == "NoArgsIsHelpError":
-            print(problem.format_message(), file=sys.stderr)  # type: ignore[attr-defined]
+            print(problem.format_message(), file=sys.stderr)
             return 2
-        return _fail(problem.format_message())  # type: ignore[attr-defined]
+        return _fail(problem.format_message())
     except OSError as error:
         return _fail(f"{error.strerror}: {error.filename}." if error.filename and error.strerror else str(error))
     except (ValueError, MemoryError) as error:

@@ -93,12 +93,12 @@ class OutputFolder:
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Add arrays as a compressed ``.npz``, to be read with ``numpy.load(..., allow_pickle=False)``."""
-        converted = {key: np.asarray(value) for key, value in arrays.items()}
+        converted: dict[str, Any] = {key: np.asarray(value) for key, value in arrays.items()}
         for key, array in converted.items():
             if array.dtype.hasobject:
                 raise OutputError(f"array {key!r} of {name} must be numeric, got dtype {array.dtype}.")
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **converted)  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **converted)
         self.write_bytes(name, buffer.getvalue())
 
     def write_figure(self, name: str, figure: "Figure", *, dpi: float = 150) -> None:

@@ -64,7 +64,8 @@ def style() -> Iterator[None]:
     import matplotlib
     from cycler import cycler
 
-    with matplotlib.rc_context({**STYLE, "axes.prop_cycle": cycler(color=COLORS)}):  # type: ignore[arg-type]
+    settings: dict[Any, Any] = {**STYLE, "axes.prop_cycle": cycler(color=COLORS)}
+    with matplotlib.rc_context(settings):
         yield
 
 

@@ -234,7 +234,8 @@ def train(
 def _oracle(settings: TrainSettings) -> "Oracle":
     if settings.oracle == "exact":
         return ExactOracle()
-    return ZerothOrderOracle(settings.samples, settings.radius, hessian=settings.hessian)  # type: ignore[arg-type]
+    hessian: Any = settings.hessian  # one of the two words, which TrainSettings has checked
+    return ZerothOrderOracle(settings.samples, settings.radius, hessian=hessian)
 
 
 def _outer_rule(settings: TrainSettings, outer: float) -> dict[str, Any]:

@@ -200,7 +200,7 @@ def _checked_stack(stacks: Mapping[str, np.ndarray]) -> LQRTask:
 
 def _checked_task(matrices: Mapping[str, Any], where: str) -> LQRTask:
     try:
-        return make_task(*(matrices.get(name) for name in _MATRICES))  # type: ignore[arg-type]
+        return make_task(**{name: matrices[name] for name in _MATRICES if name in matrices})
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 

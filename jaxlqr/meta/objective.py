@@ -24,16 +24,16 @@ class MetaGradient(NamedTuple):
 
 def num_tasks(tasks: PyTree) -> int:
     """Length of the leading task axis."""
-    lengths = {shape[0] if shape else None for shape in map(np.shape, jax.tree.leaves(tasks))}
-    if len(lengths) != 1 or None in lengths:
+    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(tasks)}
+    if len(lengths) != 1 or () in lengths:
         raise ValueError(
-            f"tasks must be a pytree of arrays with one common leading task axis, got leading sizes {lengths}; use "
+            f"tasks must be a pytree of arrays with one common leading task axis, got leading shapes {lengths}; use "
             "stack_tasks([task]) for a single task."
         )
-    (length,) = lengths
+    ((length,),) = lengths
     if length == 0:
         raise ValueError("tasks must hold at least one task, got a leading axis of length 0.")
-    return length  # type: ignore[return-value]
+    return length
 
 
 def adapt(loss: Loss, params: PyTree, task: PyTree, inner_step_size: float | Array, num_inner_steps: int = 1) -> PyTree:

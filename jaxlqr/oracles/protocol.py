@@ -44,18 +44,14 @@ class Oracle(Protocol):
     """Protocol of oracles. ``loss`` is a function (params, task) -> scalar, unbatched; callers vmap over tasks.
 
     ``expand`` gives the gradient and the Hessian at one point and shares all work between them. The other two methods
-    give one of them; they agree with ``expand`` for the same ``key``.
+    give one of them; they agree with ``expand`` for the same ``key``, a random key, or None where nothing is random.
     """
 
-    def expand(
-        self, loss: Loss, params: PyTree, task: PyTree, key: Array | None, *, second_order: bool = True
-    ) -> Expansion: ...
+    def expand(self, loss: Loss, params: PyTree, task: PyTree, key: Any, *, second_order: bool = True) -> Expansion: ...
 
-    def gradient(self, loss: Loss, params: PyTree, task: PyTree, key: Array | None) -> PyTree: ...
+    def gradient(self, loss: Loss, params: PyTree, task: PyTree, key: Any) -> PyTree: ...
 
-    def hessian_vector_product(
-        self, loss: Loss, params: PyTree, vector: PyTree, task: PyTree, key: Array | None
-    ) -> PyTree: ...
+    def hessian_vector_product(self, loss: Loss, params: PyTree, vector: PyTree, task: PyTree, key: Any) -> PyTree: ...
 
 
 def step_along(params: PyTree, step_size: Array | float, direction: PyTree) -> PyTree:

@@ -1,6 +1,6 @@
 """Figure 1, twice: as released above, as a fair comparison below."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ _TITLES = {
 }
 _PANELS = ("left", "middle", "right")
 # Curves that lie on one another are told apart by their dashes.
-_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
 def draw(rows: dict[str, dict[str, dict[str, Curve]]], average_gap: dict | None) -> "Figure":
@@ -60,7 +60,7 @@ def _draw_panel(ax: "Axes", curves: dict[str, Curve], title: str) -> None:
             curve.gaps,
             curve.label,
             diverged=curve.diverged,
-            linestyle=dashes,  # type: ignore[arg-type]
+            linestyle=dashes,
         )
     ax.set_yscale("log")
     ax.set_title(title)
