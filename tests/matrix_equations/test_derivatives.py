@@ -50,7 +50,7 @@ PROBLEMS = {
     "continuous gain": (lambda *args: jaxlqr.continuous_lqr(*args).gain, (HURWITZ + 3 * jnp.eye(3), B, Q, R, S)),
 }  # fmt: skip
 # All orders in all arguments compile for some ten seconds a problem.
-FAST = ("discrete Lyapunov, stable",)
+FAST = ("discrete Lyapunov, stable", "continuous Lyapunov, stable")
 NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in PROBLEMS]
 
 
