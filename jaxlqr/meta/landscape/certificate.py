@@ -81,7 +81,7 @@ def certify(
     Source: molybog2021, Theorem 2 and Proposition 1; for "second-order stationary" see docs/errata.md, L3.
     """
     check_step(inner_step_size)
-    values = task_values(loss, K, tasks, inner_step_size)
+    values, certificate = _certify(loss, num_tasks(tasks) == 1, K, tasks, inner_step_size, tolerance)
     bad = [int(i) for i in jnp.flatnonzero(~jnp.isfinite(values))]
     if bad:
         raise ValueError(
@@ -89,11 +89,11 @@ def certify(
             f"{values.size} tasks ({', '.join(map(str, bad[:8]))}); pass a gain that stabilises them, or reduce "
             "inner_step_size."
         )
-    return _certify(loss, num_tasks(tasks) == 1, K, tasks, inner_step_size, tolerance)
+    return certificate
 
 
 @partial(jax.jit, static_argnames=("loss", "single"))
-def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> Certificate:
+def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> tuple[Array, Certificate]:
     flat, unravel = ravel_pytree(K)
 
     def objective(point: Array) -> Array:
@@ -107,7 +107,7 @@ def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> 
     eigenvalues, vectors = jnp.linalg.eigh((hessian + hessian.T) / 2)
     ratios = inner_step_size * jnp.max(jnp.abs(jnp.linalg.eigvalsh(jax.vmap(task_hessian)(tasks))), axis=1)
     decrease = jnp.sum((vectors.T @ gradient) ** 2 / jnp.abs(eigenvalues)) / 2
-    return Certificate(
+    certificate = Certificate(
         value=value,
         gradient_norm=jnp.linalg.norm(gradient),
         smallest_eigenvalue=eigenvalues[0],
@@ -118,3 +118,4 @@ def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> 
         is_step_small=jnp.all(ratios < 1),
         is_single_task=single,  # type: ignore[arg-type]
     )
+    return task_values(loss, K, tasks, inner_step_size), certificate
