@@ -14,6 +14,7 @@ _UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException
 PAPERS = {
     "toso2024": "jaxlqr.experiments.toso2024",
     "molybog2021": "jaxlqr.experiments.molybog2021",
+    "musavi2023": "jaxlqr.experiments.musavi2023",
 }
 
 app = typer.Typer(
