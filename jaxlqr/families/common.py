@@ -81,13 +81,16 @@ def combinations(key: Array, bases: Sequence[Any], num_tasks: int, low: float = 
 
 
 def check_common_dynamics(tasks: LQRTask) -> None:
-    """Raise ``ValueError``, naming the first task that differs, unless all tasks have the same A and B."""
+    """Raise ``ValueError``, naming the first task that differs, unless all tasks of a stack have the same A and B.
+
+    A stack [M, ...], or several [runs, M, ...], each of which may have dynamics of its own. Outside ``jit`` only.
+    """
     for name in ("A", "B"):
         stack = np.asarray(getattr(tasks, name))
-        distance = np.max(np.abs(stack - stack[:1]), axis=(1, 2))
+        distance = np.max(np.abs(stack - stack[..., :1, :, :]), axis=(-2, -1))
         if np.any(distance > 0):
-            first = int(np.flatnonzero(distance > 0)[0])
+            first = tuple(np.argwhere(distance > 0)[0])
             raise ValueError(
-                f"tasks must have common dynamics, but {name} of task {first} differs from that of task 0 by "
+                f"tasks must have common dynamics, but {name} of task {first[-1]} differs from that of task 0 by "
                 f"{distance[first]:.3g}; use families.common_dynamics, or a rule that does not assume it."
             )

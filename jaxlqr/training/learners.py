@@ -176,6 +176,8 @@ def meta_train(
     _check_positive("chunk_size", chunk_size, 1)
     if perturbations not in ("independent", "shared"):
         raise ValueError(f'perturbations must be "independent" or "shared", got {perturbations!r}.')
+    if hasattr(step_rule, "check"):
+        step_rule.check(tasks)  # type: ignore[union-attr]
     runs = num_tasks(params) if batched else None
     lead = () if runs is None else (runs,)
     count = num_tasks(jax.tree.map(lambda leaf: leaf[0], tasks) if batched else tasks)

@@ -19,7 +19,10 @@ Schedule = Callable[[Array], Any]  # step number -> step size, as in optax
 
 @runtime_checkable
 class StepRule(Protocol):
-    """Protocol of step-size rules; both methods run inside the compiled loop."""
+    """Protocol of step-size rules; both methods run inside the compiled loop.
+
+    A rule may also have a method ``check(tasks)``, called once before training, that raises when it does not apply.
+    """
 
     def inner(self, params: PyTree, tasks: PyTree, step: Array) -> Array:
         """Adaptation step size at iterate number ``step``."""

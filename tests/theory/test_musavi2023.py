@@ -167,6 +167,14 @@ def test_parameters_of_condition_1_are_checked(bad):
         theory.CertifiedSteps(**bad)
 
 
+def test_tasks_without_common_dynamics_are_refused():
+    tasks, K = scalar(a=[0.9, 1.0]), jnp.array([[0.5]])
+    with pytest.raises(ValueError, match=r"common dynamics, but A of task 1 differs from that of task 0 by 0\.1"):
+        theory.condition_1(K, tasks)
+    with pytest.raises(ValueError, match="common dynamics"):
+        jaxlqr.meta_train(jaxlqr.cost, K, tasks, num_steps=1, step_rule=theory.CertifiedSteps())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (3, 2), (4, 2)], ids=str)
 def test_certified_runs_never_leave_the_stabilising_set(size):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.core import Tracer
 
+from jaxlqr.families import check_common_dynamics
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.objective import maml_gradient
@@ -111,7 +112,7 @@ def condition_1(
 
     Arguments:
         K: gain that stabilises every task.
-        tasks: a stack; the theorem is for common dynamics.
+        tasks: a stack with common dynamics, as the theorem assumes; outside ``jit`` this is checked.
         alpha: in (0, 1), how the radius of stability is shared between the inner and the outer step.
         a, b: with :math:`2a > b^2` and a < b.
         inner_step_size: for which the outer limits are computed; 0.9 times its own limit unless given.
@@ -125,6 +126,8 @@ def condition_1(
     Source: musavi2023, Condition 1; for ``validity_limit`` docs/errata.md, M6.
     """
     check_parameters(alpha, a, b)
+    if not isinstance(tasks.A, Tracer):
+        check_common_dynamics(tasks)
     limit = condition_1_inner(K, tasks, alpha)
     eta = jnp.asarray(0.9 * limit if inner_step_size is None else inner_step_size)
     gradient = maml_gradient(cost, K, tasks, eta)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.families import check_common_dynamics
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.theory.musavi2023.limits import check_parameters, condition_1_inner, outer_limits
 
@@ -39,6 +40,10 @@ class CertifiedSteps:
         check_parameters(self.alpha, self.a, self.b)
         if not 0 < self.inner_fraction < 1:
             raise ValueError(f"inner_fraction must lie in (0, 1), got {self.inner_fraction}.")
+
+    def check(self, tasks: LQRTask) -> None:
+        """Raise ``ValueError`` unless the tasks have common dynamics, as Theorem 1 assumes."""
+        check_common_dynamics(tasks)
 
     def inner(self, params: Array, tasks: LQRTask, step: Array) -> Array:
         """A fraction of the limit of Condition 1 on the inner step."""
