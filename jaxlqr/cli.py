@@ -11,7 +11,11 @@ import typer
 # Newer versions of typer carry their own click, so the base of its usage errors is found through one of them.
 _UsageProblem: Any = typer.BadParameter.__mro__[2]  # ClickException
 
-PAPERS = {"toso2024": "jaxlqr.experiments.toso2024"}
+PAPERS = {
+    "toso2024": "jaxlqr.experiments.toso2024",
+    "molybog2021": "jaxlqr.experiments.molybog2021",
+    "musavi2023": "jaxlqr.experiments.musavi2023",
+}
 
 app = typer.Typer(
     name="jaxlqr",

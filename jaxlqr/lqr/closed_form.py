@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.lqr.cost import closed_loop, value_matrix
+from jaxlqr.lqr.cost import closed_loop, infinite_unless, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import stable_discrete_lyapunov
 from jaxlqr.matrix_equations.products import matmul
@@ -33,6 +33,24 @@ def _value_derivative(X: Array, terms: _Terms) -> Array:
     # P'[X] = A_K' P'[X] A_K + X'E + E'X: the derivative of P_K along X.
     change = matmul(X.mT, terms.E)
     return stable_discrete_lyapunov(terms.A_K.mT, change + change.mT)[0]
+
+
+def scalar_cost(K: Array, task: LQRTask) -> Array:
+    r"""Cost of a gain [1, 1] for a task with one state and one input; as :func:`jaxlqr.cost`, without its equation.
+
+    :math:`J(k) = \sigma_0 (q + r k^2) / (1 - (a - bk)^2)` where :math:`|a - bk| < 1`, else +inf with derivatives NaN.
+    A loss that compiles in a fraction of the time, for landscapes over one parameter.
+
+    >>> import jaxlqr
+    >>> task = jaxlqr.make_task([[0.9]], [[1.0]])
+    >>> print(f"{scalar_cost(jnp.array([[0.5]]), task):.4f} {scalar_cost(jnp.array([[-0.5]]), task)}")
+    1.4881 inf
+    """
+    k, a, b, q, r, sigma0 = (x[0, 0] for x in (K, task.A, task.B, task.Q, task.R, task.Sigma0))
+    margin = 1 - (a - b * k) ** 2
+    # NaN, not +inf, inside: a derivative that meets it is NaN in both modes, and the value is chosen outside.
+    value = sigma0 * (q + r * k**2) / jnp.where(margin > 0, margin, jnp.nan)
+    return infinite_unless(margin > 0, value)
 
 
 def gradient(K: Array, task: LQRTask) -> Array:

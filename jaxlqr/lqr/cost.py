@@ -29,16 +29,17 @@ def value_matrix(K: Array, task: LQRTask) -> tuple[Array, Array]:
 
 
 @jax.custom_jvp
-def _infinite_unless(stable: Array, value: Array) -> Array:
+def infinite_unless(stable: Array, value: Array) -> Array:
+    """``value`` where ``stable``; elsewhere +inf, with NaN for derivatives in both modes."""
     return jnp.where(stable, value, jnp.inf)
 
 
-@_infinite_unless.defjvp
+@infinite_unless.defjvp
 def _(primals, tangents):
     # Where the cost is infinite it has no derivative. A plain where would say 0 in forward mode and NaN in reverse
     # mode; a factor that multiplies the tangent, or the cotangent, says NaN in both.
     stable, value = primals
-    return _infinite_unless(stable, value), tangents[1] * jnp.where(stable, 1.0, jnp.nan).astype(value.dtype)
+    return infinite_unless(stable, value), tangents[1] * jnp.where(stable, 1.0, jnp.nan).astype(value.dtype)
 
 
 def cost(K: Array, task: LQRTask) -> Array:
@@ -62,7 +63,7 @@ def cost(K: Array, task: LQRTask) -> Array:
     Source: Fazel, Ge, Kakade, Mesbahi, ICML 2018, section 2; toso2024, section 2.
     """
     P, stable = value_matrix(K, task)
-    return _infinite_unless(stable, jnp.sum(P * task.Sigma0.mT))
+    return infinite_unless(stable, jnp.sum(P * task.Sigma0.mT))
 
 
 def hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:

@@ -15,6 +15,7 @@ from jaxlqr.meta.objective import Perturbations, meta_estimate, num_tasks
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
 from jaxlqr.training.loop import Check, Direction, Settings, TrainingResult, hashable, run
+from jaxlqr.training.steps import StepRule
 
 if TYPE_CHECKING:
     import optax
@@ -41,6 +42,7 @@ class _MetaProblem:
     first_order: bool
     perturbations: Perturbations
     max_halvings: int
+    step_rule: StepRule | None
 
     def check(self, data: _Data, params: PyTree, step: Array) -> Check:
         _, loss_key = self._keys(data, step)
@@ -54,11 +56,14 @@ class _MetaProblem:
 
     def direct(self, data: _Data, params: PyTree, step: Array) -> Direction:
         key, _ = self._keys(data, step)
+        rule, inner_step = self.step_rule, data.inner_step_size
+        if rule is not None:
+            inner_step = rule.inner(params, data.tasks, step)
         estimate = meta_estimate(
             self.loss,
             params,
             data.tasks,
-            data.inner_step_size,
+            inner_step,
             data.oracle,
             key,
             num_inner_steps=self.num_inner_steps,
@@ -68,7 +73,10 @@ class _MetaProblem:
             max_halvings=self.max_halvings,
         )
         record = {"failed_queries": estimate.failed_queries, "inner_fraction": estimate.inner_fraction}
-        return Direction(estimate.gradient, record)
+        if rule is None:
+            return Direction(estimate.gradient, record, jnp.ones((), data.inner_step_size.dtype))
+        scale = rule.outer(params, data.tasks, inner_step, estimate.gradient, step)
+        return Direction(estimate.gradient, record | {"inner_step": inner_step, "outer_step": scale}, scale)
 
     @staticmethod
     def _keys(data: _Data, step: Array) -> Array:
@@ -95,8 +103,9 @@ def meta_train(
     tasks: PyTree,
     *,
     num_steps: int,
-    inner_step_size: float | Array,
+    inner_step_size: float | Array | None = None,
     outer_step_size: float | Array | None = None,
+    step_rule: StepRule | None = None,
     optimizer: "optax.GradientTransformation | None" = None,
     oracle: Oracle | None = None,
     key: Array | None = None,
@@ -125,6 +134,8 @@ def meta_train(
         num_steps: number of outer steps.
         inner_step_size: adaptation step size; one per run when ``batched``, or one for all.
         outer_step_size: step size of plain gradient descent outside. Give this or ``optimizer``.
+        step_rule: chooses both step sizes at every iterate, see :mod:`jaxlqr.training.steps`; with an ``optimizer``,
+            its outer step is a factor on the optimiser's updates. Give this or ``inner_step_size``.
         optimizer: any optax optimiser.
         oracle: source of derivatives; exact unless given.
         key: random key; ``jax.random.key(0)`` unless given. The same key gives the same result.
@@ -158,14 +169,15 @@ def meta_train(
     >>> result.history["cost"].shape, bool((result.history["gap"][-1] < result.history["gap"][0]).all())
     ((21, 3), True)
     """
-    rule, scale = _step_rule(optimizer, outer_step_size)
+    rule, scale, inner_step_size = _step_rule(optimizer, inner_step_size, outer_step_size, step_rule)
     _check_positive("num_steps", num_steps, 1)
     _check_positive("num_inner_steps", num_inner_steps, 0)
     _check_positive("max_backtracks", max_backtracks, 1)
     _check_positive("chunk_size", chunk_size, 1)
-    _check_step("inner_step_size", inner_step_size, zero_allowed=True)
     if perturbations not in ("independent", "shared"):
         raise ValueError(f'perturbations must be "independent" or "shared", got {perturbations!r}.')
+    if hasattr(step_rule, "check"):
+        step_rule.check(tasks)  # type: ignore[union-attr]
     runs = num_tasks(params) if batched else None
     lead = () if runs is None else (runs,)
     count = num_tasks(jax.tree.map(lambda leaf: leaf[0], tasks) if batched else tasks)
@@ -190,6 +202,7 @@ def meta_train(
         first_order=first_order,
         perturbations=perturbations,
         max_halvings=max_backtracks if safeguard else 0,
+        step_rule=None if step_rule is None else hashable(step_rule, "step_rule"),
     )
     with ThreadPoolExecutor(1) as pool:
         # What the history is compared with is solved meanwhile: compiling it takes as long as compiling the loop.
@@ -277,14 +290,23 @@ def _reference(tasks: PyTree, batched: bool) -> PyTree:
     return (jax.vmap(prepare) if batched else prepare)(tasks)
 
 
-def _step_rule(optimizer: Any, step_size: Any) -> "tuple[optax.GradientTransformation, Any]":
-    """The optimiser and the factor on its updates: a traced number, so that another step size compiles nothing."""
-    if (optimizer is None) == (step_size is None):
+def _step_rule(
+    optimizer: Any, inner: Any, outer: Any, step_rule: StepRule | None
+) -> "tuple[optax.GradientTransformation, Any, Any]":
+    """The optimiser, the factor on its updates and the inner step: traced numbers, so that others compile nothing."""
+    if (step_rule is None) == (inner is None):
+        raise ValueError("give exactly one of inner_step_size and step_rule.")
+    if step_rule is not None:
+        if outer is not None:
+            raise ValueError("give no outer step size with a step_rule, which chooses it.")
+        return _plain_descent() if optimizer is None else optimizer, 1.0, 0.0
+    _check_step("inner_step_size", inner, zero_allowed=True)
+    if (optimizer is None) == (outer is None):
         raise ValueError("give exactly one of optimizer and the (outer) step size.")
     if optimizer is not None:
-        return optimizer, 1.0
-    _check_step("the (outer) step size", step_size, zero_allowed=False)
-    return _plain_descent(), step_size
+        return optimizer, 1.0, inner
+    _check_step("the (outer) step size", outer, zero_allowed=False)
+    return _plain_descent(), outer, inner
 
 
 def _check_positive(name: str, value: int, least: int) -> None:

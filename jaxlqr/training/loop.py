@@ -91,6 +91,7 @@ class Direction(NamedTuple):
 
     direction: PyTree
     record: dict[str, Array]
+    scale: Array  # factor on the update along it, a scalar
 
 
 class Problem(Protocol):
@@ -121,6 +122,7 @@ class _State(NamedTuple):
     params: PyTree
     opt_state: PyTree
     direction: PyTree
+    scale: Array
     status: Array
 
 
@@ -195,7 +197,7 @@ def _search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, s
 def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step: Array):
     updates, opt_state = settings.optimizer.update(state.direction, state.opt_state, state.params)
     # Step 0 only looks at the first iterate: the same compiled code, without an update.
-    updates = jax.tree.map(lambda u: jnp.where(step > 0, scale.astype(u.dtype) * u, 0), updates)
+    updates = jax.tree.map(lambda u: jnp.where(step > 0, (scale * state.scale).astype(u.dtype) * u, 0), updates)
     opt_state = jax.tree.map(lambda new, old: jnp.where(step > 0, new, old), opt_state, state.opt_state)
     candidate, ahead, acceptable = _search(settings, data, state.params, updates, step)
     if settings.safeguard:
@@ -214,7 +216,7 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
         "gradient_norm": norm,
         "accepted_step": candidate.fraction.astype(norm.dtype),
     }
-    return _State(candidate.params, opt_state, direction, status), row
+    return _State(candidate.params, opt_state, direction, ahead.scale.astype(state.scale.dtype), status), row
 
 
 @partial(jax.jit, static_argnames=("settings", "batched", "length"), donate_argnames=("state",))
@@ -235,7 +237,8 @@ def _chunk(settings: Settings, batched: bool, length: int, data, scale, state: _
 def _initial_state(optimizer: "optax.GradientTransformation", batched: bool, params: PyTree) -> _State:
     def one(params: PyTree) -> _State:
         direction = jax.tree.map(jnp.zeros_like, params)
-        return _State(params, optimizer.init(params), direction, jnp.asarray(Status.COMPLETED, jnp.int32))
+        one = jnp.ones((), jnp.result_type(*jax.tree.leaves(params)))
+        return _State(params, optimizer.init(params), direction, one, jnp.asarray(Status.COMPLETED, jnp.int32))
 
     return (jax.vmap(one) if batched else one)(params)
 

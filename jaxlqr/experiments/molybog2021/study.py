@@ -1,0 +1,70 @@
+"""What there is to know of one example: its landscape, stationary points, and what each minimum is."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxlqr.experiments.molybog2021.examples import GRID, Example
+from jaxlqr.lqr import optimal_gain
+from jaxlqr.lqr.closed_form import scalar_cost
+from jaxlqr.meta.landscape import StationaryPoints, certify, evaluate, excess, stationary_points
+
+
+class Study(NamedTuple):
+    """Landscape of one example: gains [points], values [points, M], stationary points, optimal gains [M]."""
+
+    example: Example
+    gains: np.ndarray
+    values: np.ndarray
+    points: StationaryPoints
+    optima: np.ndarray
+
+
+def study(example: Example) -> Study:
+    """Evaluate the landscape on :data:`GRID` and find all its stationary points there."""
+    tasks, step = example.tasks, example.inner_step_size
+    values = np.asarray(evaluate(scalar_cost, tasks, GRID, step, per_task=True))
+    points = stationary_points(scalar_cost, tasks, GRID, step)
+    optima = np.asarray(_optima(tasks)).ravel()
+    return Study(example, GRID.ravel(), values, points, optima)
+
+
+def told(study: Study) -> dict[str, Any]:
+    """The numbers of a study for ``summary.json``, with its parameters."""
+    tasks, points = study.example.tasks, study.points
+    return {
+        "claim": study.example.claim,
+        "parameters": {
+            name: np.asarray(getattr(tasks, field)).ravel()
+            for name, field in (("a", "A"), ("b", "B"), ("q", "Q"), ("r", "R"), ("sigma0", "Sigma0"))
+        },
+        "inner_step_size": study.example.inner_step_size,
+        "optimal_gains": study.optima,
+        "minima": [_minimum(study, int(index)) for index in points.minima],
+        "maxima": [{"gain": points.params[i].item(), "value": points.values[i]} for i in points.maxima],
+        "excess": excess(points),
+        "relative_excess": excess(points) / points.least,
+    }
+
+
+_slopes = jax.jit(jax.vmap(jax.grad(scalar_cost), in_axes=(None, 0)))
+_optima = jax.jit(jax.vmap(optimal_gain))
+
+
+def _minimum(study: Study, index: int) -> dict[str, Any]:
+    tasks, step = study.example.tasks, study.example.inner_step_size
+    gain = jnp.asarray(study.points.params[index])
+    slopes = _slopes(gain, tasks).ravel()
+    certificate = certify(gain, tasks, step, loss=scalar_cost)
+    return {
+        "gain": gain.item(),
+        "value": study.points.values[index],
+        "derivative": study.points.derivatives[index],
+        "curvature": study.points.curvatures[index],
+        "adapted_gains": np.asarray(gain.ravel() - step * slopes),
+        "largest_task_gradient": float(jnp.max(jnp.abs(slopes))),
+        "largest_step_ratio": float(jnp.max(certificate.step_ratios)),
+        "certified": bool(certificate.holds),
+    }

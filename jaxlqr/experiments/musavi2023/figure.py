@@ -1,0 +1,44 @@
+"""Figure 1: the four runs in the plane of gains, and how fast they converge."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxlqr.experiments.musavi2023.setting import INNER_STEPS, STARTS, A, B
+from jaxlqr.lqr.cost import cost
+from jaxlqr.lqr.task import LQRTask
+from jaxlqr.meta.landscape import evaluate
+from jaxlqr.plots import COLORS, median_band, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw(tasks: LQRTask, histories: list[dict[str, np.ndarray]]) -> "Figure":
+    """``tasks``: those of the first draw, for the map; ``histories``: one for each start, over all draws."""
+    figure, axes = new_figure(1, 2, panel_size=(4.6, 3.8))
+    plane, speed = axes[0]
+    first, second = np.linspace(0, 3.6, 120), np.linspace(-5.2, -0.4, 120)
+    gains = np.stack(np.meshgrid(first, second), axis=-1)
+    values = np.asarray(evaluate(cost, tasks, gains.reshape(-1, 1, 2), INNER_STEPS[-1])).reshape(120, 120)
+    shown = np.where(np.isfinite(values), values, np.nan)
+    radius = np.abs(np.linalg.eigvals(np.asarray(A) - np.asarray(B) @ gains[:, :, None])).max(axis=2)
+    with style():
+        levels = np.geomspace(np.nanmin(shown), 5 * np.nanmin(shown), 25)
+        plane.contourf(first, second, np.log10(shown), levels=np.log10(levels), cmap="Greys", extend="max")
+        plane.contour(first, second, radius, levels=[1.0], colors="black", linewidths=1)
+        for number, (history, start) in enumerate(zip(histories, STARTS, strict=True)):
+            color = COLORS[number]
+            w1, w2 = (history[name][0, :, 0] for name in ("w1", "w2"))
+            plane.plot(w1, w2, ".-", color=color, markersize=3, linewidth=1)
+            plane.plot(*start.gain, "o", color=color, label=f"start {number + 1}")
+            steps = sorted({start.first_step, start.last_step})
+            label = f"start {number + 1}, $\\eta$ = " + " to ".join(f"{step:g}" for step in steps)
+            norms = history["gradient_norm"]
+            median_band(speed, np.arange(norms.shape[1]), norms, label, color)
+        plane.set(xlabel="$w_1$", ylabel="$w_2$", title=f"one draw; objective (grey) at $\\eta$ = {INNER_STEPS[-1]:g}")
+        plane.legend(loc="lower right")
+        speed.set_yscale("log")
+        speed.set(xlabel="iteration", ylabel="norm of the meta-gradient", title="all draws: median and quartiles")
+        speed.legend()
+    return figure

@@ -1,0 +1,121 @@
+"""Proposition 1 of molybog2021, checked after the fact: is this stationary point a global minimiser?"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from jaxlqr.lqr.cost import cost
+from jaxlqr.meta.landscape.objective import check_step, mean_value, task_values
+from jaxlqr.meta.objective import num_tasks
+from jaxlqr.oracles.protocol import Loss, PyTree
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    r"""What :func:`certify` found at a point, and which hypotheses of the proposition hold there.
+
+    Attributes:
+        value: meta-objective h.
+        gradient_norm: Frobenius norm of :math:`\nabla h`.
+        smallest_eigenvalue, largest_eigenvalue: of the meta-Hessian :math:`\nabla^2 h`.
+        step_ratios: :math:`\eta \|\nabla^2 J_i\|_2` at the point, [M].
+        is_stationary: the gradient vanishes within the tolerance.
+        is_minimum: the meta-Hessian is positive definite.
+        is_step_small: all step ratios are below one, so that each adaptation map is open near the point.
+        is_single_task: there is one task; only then does the proposition speak of h.
+    """
+
+    value: Array
+    gradient_norm: Array
+    smallest_eigenvalue: Array
+    largest_eigenvalue: Array
+    step_ratios: Array
+    is_stationary: Array
+    is_minimum: Array
+    is_step_small: Array
+    is_single_task: bool
+
+    @property
+    def holds(self) -> Array:
+        """Whether all hypotheses hold: the point is then within epsilon of the least value, if J is epsilon-global.
+
+        The LQR cost with a positive definite Sigma0 is 0-global, so its certified points are global minimisers.
+        """
+        return self.is_stationary & self.is_minimum & self.is_step_small & jnp.asarray(self.is_single_task)
+
+
+def certify(
+    K: PyTree, tasks: PyTree, inner_step_size: float | Array, *, loss: Loss = cost, tolerance: float = 1e-6
+) -> Certificate:
+    r"""Check the hypotheses of Proposition 1 at the limit point of a training run.
+
+    With :math:`h(K) = \frac1M \sum_i J_i(K - \eta \nabla J_i(K))`: :math:`\nabla h(K) = 0`,
+    :math:`\nabla^2 h(K) \succ 0` and :math:`\eta \|\nabla^2 J_i(K)\|_2 < 1`. For one task whose loss is epsilon-global
+    they imply :math:`h(K) - \min h \le \epsilon`. For several they do not, since a mean of compositions is no
+    composition (two scaled copies of one task are the counterexample of the paper); the numbers still describe the
+    point, and a small step with a positive definite Hessian makes it a local minimiser.
+
+    Arguments:
+        K: the point, a gain [m, n] or any pytree of parameters.
+        tasks: pytree with a leading task axis.
+        inner_step_size: adaptation step size, positive.
+        loss: function (params, task) -> scalar; the LQR cost unless given.
+        tolerance: the gradient counts as zero when the Newton step from ``K`` predicts a decrease below
+            ``tolerance`` squared times the value; a bound on the gradient's norm alone would depend on units.
+
+    Raises:
+        ValueError: when ``K``, or what it adapts to, is infeasible for some task.
+
+    >>> import jaxlqr
+    >>> task = jaxlqr.make_task([[1.0, 0.2], [0.0, 0.9]], [[0.0], [0.5]])
+    >>> tasks = jaxlqr.stack_tasks([task])
+    >>> certificate = certify(jaxlqr.optimal_gain(task), tasks, inner_step_size=1e-3)
+    >>> bool(certificate.holds), bool(certificate.step_ratios[0] < 1)
+    (True, True)
+
+    Source: molybog2021, Theorem 2 and Proposition 1; for "second-order stationary" see docs/errata.md, L3.
+    """
+    check_step(inner_step_size)
+    values, certificate = _certify(loss, num_tasks(tasks) == 1, K, tasks, inner_step_size, tolerance)
+    bad = [int(i) for i in jnp.flatnonzero(~jnp.isfinite(values))]
+    if bad:
+        raise ValueError(
+            f"K must be feasible before and after adaptation, but the objective is infinite for {len(bad)} of "
+            f"{values.size} tasks ({', '.join(map(str, bad[:8]))}); pass a gain that stabilises them, or reduce "
+            "inner_step_size."
+        )
+    return certificate
+
+
+@partial(jax.jit, static_argnames=("loss", "single"))
+def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> tuple[Array, Certificate]:
+    flat, unravel = ravel_pytree(K)
+
+    def objective(point: Array) -> Array:
+        return mean_value(loss, unravel(point), tasks, inner_step_size)
+
+    def task_hessian(task) -> Array:
+        return jax.hessian(lambda point: loss(unravel(point), task))(flat)
+
+    value, gradient = jax.value_and_grad(objective)(flat)
+    hessian = jax.hessian(objective)(flat)
+    eigenvalues, vectors = jnp.linalg.eigh((hessian + hessian.T) / 2)
+    ratios = inner_step_size * jnp.max(jnp.abs(jnp.linalg.eigvalsh(jax.vmap(task_hessian)(tasks))), axis=1)
+    decrease = jnp.sum((vectors.T @ gradient) ** 2 / jnp.abs(eigenvalues)) / 2
+    certificate = Certificate(
+        value=value,
+        gradient_norm=jnp.linalg.norm(gradient),
+        smallest_eigenvalue=eigenvalues[0],
+        largest_eigenvalue=eigenvalues[-1],
+        step_ratios=ratios,
+        is_stationary=decrease <= tolerance**2 * jnp.abs(value),
+        is_minimum=eigenvalues[0] > 0,
+        is_step_small=jnp.all(ratios < 1),
+        is_single_task=single,  # type: ignore[arg-type]
+    )
+    return task_values(loss, K, tasks, inner_step_size), certificate
