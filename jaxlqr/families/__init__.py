@@ -2,4 +2,11 @@
 
 from jaxlqr.families.boeing import boeing as boeing
 from jaxlqr.families.boeing import boeing_initial_gain as boeing_initial_gain
+from jaxlqr.families.gridworld import from_gymnasium as from_gymnasium
+from jaxlqr.families.gridworld import gridworld_goals as gridworld_goals
+from jaxlqr.families.gridworld import text_map as text_map
 from jaxlqr.families.heterogeneity import perturb as perturb
+from jaxlqr.families.tabular import bandit as bandit
+from jaxlqr.families.tabular import garnet as garnet
+from jaxlqr.families.tabular import riverswim as riverswim
+from jaxlqr.families.tabular import two_ended_chain as two_ended_chain
