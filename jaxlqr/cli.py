@@ -11,7 +11,7 @@ import typer
 # Newer versions of typer carry their own click, so the base of its usage errors is found through one of them.
 _UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]  # ClickException
 
-PAPERS = {"toso2024": "jaxlqr.experiments.toso2024"}
+PAPERS = {"toso2024": "jaxlqr.experiments.toso2024", "wang2020": "jaxlqr.experiments.wang2020"}
 
 app = typer.Typer(
     name="jaxlqr",

@@ -11,6 +11,7 @@ from jaxlqr.mdp.model import MDPTask as MDPTask
 from jaxlqr.mdp.model import make_mdp as make_mdp
 from jaxlqr.mdp.model import make_tasks as make_tasks
 from jaxlqr.mdp.model import stack_mdps as stack_mdps
+from jaxlqr.mdp.optimal import optimal_policy as optimal_policy
 from jaxlqr.mdp.policy import policy as policy
 from jaxlqr.mdp.policy import proximal_step as proximal_step
 from jaxlqr.mdp.returns import ProximalLoss as ProximalLoss

@@ -47,8 +47,8 @@ def test_the_printed_theorem_is_false_at_a_saddle():
     assert curvature[0] < -1e-3 < 0 < curvature[1]
     printed = bound(better, omega, tasks, 5.6, 1e3, form="printed")
     assert float(printed.gap) == pytest.approx(0.0376, abs=5e-5)
-    assert float(printed.epsilon) < 1e-16
-    assert float(printed.bound) < 1e-12  # and yet the gap is 0.04
+    assert float(printed.epsilon) < 1e-14
+    assert float(printed.bound) < 1e-10  # and yet the gap is 0.04
     for form in FORMS[1:]:
         told = bound(better, omega, tasks, 5.6, 1e3, form=form)
         assert told.bound >= told.gap, form
