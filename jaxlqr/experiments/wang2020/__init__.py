@@ -16,7 +16,7 @@ from jaxlqr.output import OutputFolder
 NUM_SPLITS, NUM_STEPS, NUM_INSTANCES = 5, 150, 200
 QUICK_SPLITS, QUICK_STEPS, QUICK_INSTANCES = 2, 60, 50
 SHOWN_STEPS = (0, 1, 2, 5, 10)
-# Two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom; the last one beyond, which errs on the wide side.
+# Two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom; beyond, the last one, which is too wide.
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
@@ -73,7 +73,7 @@ def reproduce(
 
 
 def interval(rows: np.ndarray) -> np.ndarray:
-    """Mean over splits of ``rows`` [splits, ...] and the ends of its 95 % interval, [3, ...]; one split has none: NaN."""
+    """Mean of ``rows`` [splits, ...] and the ends of its 95 % interval, [3, ...]; NaN ends for one split."""
     mean, count = rows.mean(axis=0), len(rows)
     if count == 1:
         return np.stack([mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)])

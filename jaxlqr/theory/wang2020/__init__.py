@@ -7,3 +7,4 @@ from jaxlqr.theory.wang2020.reinforcement import f_omega as f_omega
 from jaxlqr.theory.wang2020.reinforcement import gap_densities as gap_densities
 from jaxlqr.theory.wang2020.reinforcement import meta_visitation as meta_visitation
 from jaxlqr.theory.wang2020.reinforcement import theorem_3_5 as theorem_3_5
+from jaxlqr.theory.wang2020.supervised import theorem_4_4 as theorem_4_4
