@@ -83,8 +83,7 @@ def two_ended_chain(num_tasks: int, num_states: int = 9, gamma: float = 0.95, sl
     P = np.zeros((num_states, 2, num_states))
     left, right = np.maximum(states - 1, 0), np.minimum(states + 1, num_states - 1)
     for action, (wanted, other) in enumerate([(left, right), (right, left)]):
-        np.add.at(P, (states, action, wanted), 1 - slip)
-        np.add.at(P, (states, action, other), slip)
+        P[:, action] = (1 - slip) * np.eye(num_states)[wanted] + slip * np.eye(num_states)[other]
     start = np.eye(num_states)[num_states // 2]
     ends = [np.repeat(np.eye(num_states)[end][:, None], 2, axis=1) for end in (0, -1)]
     return stack_mdps([make_mdp(P, ends[i % 2], gamma, start) for i in range(num_tasks)])
