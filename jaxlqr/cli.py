@@ -15,6 +15,7 @@ PAPERS = {
     "toso2024": "jaxlqr.experiments.toso2024",
     "molybog2021": "jaxlqr.experiments.molybog2021",
     "musavi2023": "jaxlqr.experiments.musavi2023",
+    "wang2020": "jaxlqr.experiments.wang2020",
 }
 
 app = typer.Typer(

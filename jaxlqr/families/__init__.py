@@ -6,4 +6,13 @@ from jaxlqr.families.common import check_common_dynamics as check_common_dynamic
 from jaxlqr.families.common import combinations as combinations
 from jaxlqr.families.common import common_dynamics as common_dynamics
 from jaxlqr.families.common import scalar as scalar
+from jaxlqr.families.gridworld import from_gymnasium as from_gymnasium
+from jaxlqr.families.gridworld import gridworld_goals as gridworld_goals
+from jaxlqr.families.gridworld import text_map as text_map
 from jaxlqr.families.heterogeneity import perturb as perturb
+from jaxlqr.families.regression import logistic_nonconvex as logistic_nonconvex
+from jaxlqr.families.regression import sinusoid as sinusoid
+from jaxlqr.families.tabular import bandit as bandit
+from jaxlqr.families.tabular import garnet as garnet
+from jaxlqr.families.tabular import riverswim as riverswim
+from jaxlqr.families.tabular import two_ended_chain as two_ended_chain

@@ -1,0 +1,121 @@
+r"""The gradient of the meta-objective :math:`L(\theta) = \frac1n \sum_i J_i(\pi_{i,\theta})` in closed form."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxlqr.mdp.evaluation import Resolvent, evaluate_with, visitation_with
+from jaxlqr.mdp.model import MDP, MDPTask
+from jaxlqr.mdp.policy import check_positive, tilt
+
+Variant = Literal["corrected", "printed"]
+
+
+class Anatomy(NamedTuple):
+    """What the gradient, and the theory of it, is made of, for one task.
+
+    Attributes:
+        policy, adapted: the policy and the one after the proximal step [S, A].
+        main, after: advantages [S, A] of the policy and of the adapted one.
+        sigma: visitation of the adapted policy [S, A].
+        follow: visitation of the policy from the states that follow ``sigma`` [S, A]; (3.10) of the paper.
+        weighed: the same, with the measure ``sigma * after`` in place of ``sigma`` [S, A].
+        J: return of the adapted policy.
+    """
+
+    policy: Array
+    adapted: Array
+    main: Array
+    after: Array
+    sigma: Array
+    follow: Array
+    weighed: Array
+    J: Array
+
+
+def anatomy(logits: Array, mdp: MDP, eta: float | Array) -> Anatomy:
+    """Everything the gradient is made of, from two factorisations. ``logits`` [S, A] are energies over temperature."""
+    policy = jax.nn.softmax(logits, axis=-1)
+    before = Resolvent(mdp, policy)
+    main = evaluate_with(before, mdp, policy)
+    adapted = tilt(policy, eta * main.Q)
+    beyond = Resolvent(mdp, adapted)
+    after = evaluate_with(beyond, mdp, adapted)
+    sigma = visitation_with(beyond, mdp, adapted, mdp.zeta)
+
+    def followed(measure: Array) -> Array:
+        # Unused results are not computed: under jit the gradient has one adjoint solve, the theory two.
+        start = jnp.einsum("sa,sat->t", measure, mdp.P, precision=lax.Precision.HIGHEST)
+        return visitation_with(before, mdp, policy, start)
+
+    return Anatomy(policy, adapted, main.A, after.A, sigma, followed(sigma), followed(sigma * after.A), after.J)
+
+
+def density(parts: Anatomy, mdp: MDP, temperature: Array, eta: float | Array, variant: Variant = "corrected") -> Array:
+    r"""D_i [S, A] with :math:`\nabla J_i(\pi_{i,\theta}) = \sum_{s,a} D_i(s, a)\, \nabla f_\theta(s, a)`.
+
+    .. math:: D_i = \frac{1}{\tau (1-\gamma_i)} \left( \sigma_{\pi_i} A_i^{\pi_i}
+              + \frac{\eta \gamma_i}{1-\gamma_i}\, u_i\, \pi_\theta A_i^{\pi_\theta} \right), \quad
+              u_i = (1-\gamma_i) (I - \gamma_i P_{\pi_\theta}^\top)^{-1} m_i, \quad
+              m_i(s') = \sum_{s,a} \sigma_{\pi_i} A_i^{\pi_i} P_i(s'|s, a);
+
+    its sum over actions is zero. The printed variant has 1 in place of both :math:`1/(1-\gamma_i)`.
+    """
+    horizon = 1 / (1 - mdp.gamma) if variant == "corrected" else jnp.ones_like(mdp.gamma)
+    second = eta * mdp.gamma * horizon * parts.weighed * parts.main
+    return horizon / temperature * (parts.sigma * parts.after + second)
+
+
+def meta_gradient(
+    theta: Any,
+    tasks: MDPTask,
+    eta: float | Array,
+    *,
+    weights: Array | None = None,
+    variant: Variant = "corrected",
+) -> Any:
+    r"""Gradient of :math:`L(\theta) = \sum_i w_i J_i(\pi_{i,\theta})` through one proximal step, in closed form.
+
+    .. math:: \nabla L = \sum_{s,a} \nabla f_\theta(s, a) \sum_i w_i D_i(s, a),
+
+    with :math:`D_i` of :func:`density`: two factorisations and one adjoint solve a task, which is what reverse-mode
+    differentiation of the meta-objective costs as well; they agree to rounding. The return is to be raised: this is the
+    direction of ascent.
+
+    Arguments:
+        theta: parameters, as the tasks' energy takes them: [d], or [S, A] without features.
+        tasks: a stack of :class:`jaxlqr.mdp.MDPTask` that share their features (:func:`jaxlqr.mdp.make_tasks`).
+        eta: proximal step size.
+        weights: task weights [M]; 1/M each unless given.
+        variant: ``"corrected"``, or ``"printed"`` for the formula of the paper (docs/errata.md, W1).
+
+    Returns:
+        A pytree like ``theta``.
+
+    >>> import jaxlqr
+    >>> mdps = jaxlqr.mdp.stack_mdps([jaxlqr.families.bandit([0.0, 1.0]), jaxlqr.families.bandit([0.5, 1.0])])
+    >>> meta_gradient(jnp.zeros((1, 2)), jaxlqr.mdp.make_tasks(mdps), 1.0).shape
+    (1, 2)
+
+    Source: wang2020, Proposition 3.2, equations (3.7) and (3.8).
+    """
+    if variant not in ("corrected", "printed"):
+        raise ValueError(f'variant must be "corrected" or "printed", got {variant!r}.')
+    check_positive("eta", eta, zero_allowed=True)
+    count = tasks.mdp.r.shape[0]
+    shares = jnp.full(count, 1 / count, tasks.mdp.r.dtype) if weights is None else jnp.asarray(weights)
+    if tasks.mdp.r.ndim != 3 or shares.shape != (count,):
+        raise ValueError(
+            f"tasks must be a stack, with weights [M], got r of shape {tasks.mdp.r.shape} and weights {shares.shape}."
+        )
+
+    def one(task: MDPTask, share: Array) -> Any:
+        # The energy is told from its features once; its derivative along D is all that theta sees.
+        logits, pull = jax.vjp(task.logits, theta)
+        D = density(anatomy(logits, task.mdp, eta), task.mdp, task.temperature, eta, variant)
+        return pull(share * task.temperature * D)[0]
+
+    gradients = jax.vmap(one)(tasks, shares)
+    return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), gradients)
