@@ -152,5 +152,7 @@ def test_bad_input_is_named(change, words):
 
 
 def test_integers_are_refused():
+    problem = random_problem(0)
+    problem["A"] = jnp.ones((7, 3, 3), int)
     with pytest.raises(TypeError, match="A must have a floating dtype"):
-        tvlqr(**(random_problem(0) | {"A": np.ones((7, 3, 3), int)}))
+        tvlqr(**problem)
