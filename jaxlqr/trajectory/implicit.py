@@ -1,0 +1,56 @@
+r"""Derivatives of optimal controls with respect to the data of their problem.
+
+At a minimum U of J( . ; y), y = (x_0, params), the gradient vanishes: g(U, y) = 0. Differentiate: with the Hessian
+H = dg/dU,
+
+    dU = -H^-1 (dg/dy) dy.
+
+H is the exact Hessian of J in the controls, curvature of the dynamics included, also where the search used a
+Gauss-Newton model. It is never formed: H d is a directional derivative of g, and H d = b is solved by one backward
+and one forward pass, since d minimises the second-order model of J with the linear term -b. The rule calls itself for
+U, so that it can be differentiated again, and the solve is a ``custom_linear_solve``, so that both modes work.
+
+Where there is no converged minimum there is no derivative: NaN, never 0.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxlqr.trajectory.expansion import Problem, PyTree, expand, reduced_gradient, rollout
+from jaxlqr.trajectory.linear_quadratic import backward, simulate
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def optimal_controls(problem: Problem, x0: Array, params: PyTree, controls: Array, converged: Array) -> Array:
+    """The controls as they are, [T, m], with the derivatives of a minimiser in ``x0`` and ``params``."""
+    return controls
+
+
+@optimal_controls.defjvp
+def _(problem: Problem, primals, tangents):
+    x0, params, controls, converged = primals
+    controls = optimal_controls(problem, x0, params, controls, converged)
+    _, change = jax.jvp(
+        lambda x, p: reduced_gradient(problem, x, controls, p), (x0, params), (tangents[0], tangents[1])
+    )
+    moved = newton_solve(problem, x0, controls, params, -change)
+    return controls, moved * jnp.where(converged, 1, jnp.nan).astype(moved.dtype)
+
+
+def newton_solve(problem: Problem, x0: Array, controls: Array, params: PyTree, right: Array) -> Array:
+    """H^-1 right, both [T, m]; NaN where H is not positive definite."""
+
+    def hessian_times(direction: Array) -> Array:
+        return jax.jvp(lambda U: reduced_gradient(problem, x0, U, params), (controls,), (direction,))[1]
+
+    def solve(_, b: Array) -> Array:
+        stages, final, _ = expand(problem, rollout(problem, x0, controls, params), params, dynamics_curvature=1.0)
+        stages = stages._replace(q=jnp.zeros_like(stages.q), r=-b)
+        final = final._replace(v=jnp.zeros_like(final.v))
+        policies, _ = backward(stages, final)
+        return simulate(stages, policies, jnp.zeros_like(x0))[1]
+
+    return lax.custom_linear_solve(hessian_times, right, solve, symmetric=True)

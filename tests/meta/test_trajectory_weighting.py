@@ -1,0 +1,152 @@
+"""TOW: its gradients against autodiff through the trajectory, its line search, and what the printed one does."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxlqr
+from jaxlqr.meta import riccati_weighting
+from jaxlqr.meta.trajectory_weighting import TowStatus, tow
+from jaxlqr.meta.weight_trajectory import State, Training, gradient, gram_gradient, objective, train
+
+T, M, BETA = 4, 3, jnp.array(0.7)
+
+
+def loss(params, task):
+    """Smooth, not quadratic, with one step of adaptation."""
+
+    def risk(x):
+        return jnp.sum(jnp.log(jnp.cosh(task["scale"] * (x - task["goal"]))))
+
+    return risk(params - 0.1 * jax.grad(risk)(params))
+
+
+def setting(optimizer, *, softmax=False, terminal=True):
+    rng = np.random.default_rng(0)
+    batches = {
+        "goal": jnp.asarray(rng.normal(size=(T, M, 2))),
+        "scale": jnp.asarray(rng.uniform(0.5, 2.0, size=(T, M, 1))),
+    }
+    params = jnp.array([0.8, -1.3])
+    return Training(loss, optimizer, softmax, terminal), State(params, optimizer.init(params)), batches
+
+
+ADAM = optax.adam(0.1, eps=0.0, eps_root=1e-8)
+SGD = optax.sgd(0.1)
+NOMINAL = jnp.full((T, M), 1 / M)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+def test_gradients_against_differences_and_the_gram_one_by_its_cosine(optimizer):
+    training, state, batches = setting(optimizer)
+    cost = jax.jit(lambda U: objective(training, state, U, batches, BETA)[0])
+    exact = jax.jit(lambda U: gradient(training, state, U, batches, BETA))(NOMINAL)
+    steps = 1e-5 * jnp.eye(T * M).reshape(T * M, T, M)
+    differences = (jax.vmap(lambda d: cost(NOMINAL + d))(steps) - jax.vmap(lambda d: cost(NOMINAL - d))(steps)) / 2e-5
+    np.testing.assert_allclose(exact.ravel(), differences, rtol=0, atol=1e-8)
+    assert float(jnp.abs(exact[-1]).max()) > 1e-3  # the terminal cost sees the last weights
+    gram = jax.jit(partial(gram_gradient, training))(state, NOMINAL, batches, BETA)
+    cosine = jnp.vdot(gram, exact) / jnp.linalg.norm(gram) / jnp.linalg.norm(exact)
+    assert 0.9 < cosine < 1 - 1e-9
+
+
+def test_gram_gradient_is_a_gram_matrix_for_gradient_descent():
+    training, state, batches = setting(SGD, terminal=False)
+    states, _ = train(training, state, NOMINAL, batches)
+    rows = jax.vmap(lambda x, batch: jax.vmap(lambda task: jax.grad(loss)(x, task))(batch))(states.params, batches)
+    totals = jnp.sum(rows, axis=1)
+    later = jnp.cumsum(totals[::-1], axis=0)[::-1] - totals
+    wanted = -0.1 * jnp.einsum("tmd,td->tm", rows, later)
+    np.testing.assert_allclose(gram_gradient(training, state, NOMINAL, batches, BETA), wanted, atol=1e-14)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+def test_backward_pass_is_one_gauss_newton_step_in_the_actions(optimizer):
+    training, state, batches = setting(optimizer)
+    actions = NOMINAL * jnp.linspace(0.7, 1.4, T * M).reshape(T, M)
+    plan = riccati_weighting.plan(training, state, actions, batches, BETA, printed=False)
+
+    def outcomes(U):
+        states, last = train(training, state, U.reshape(T, M), batches)
+        return jnp.concatenate([states.params, last.params[None]])
+
+    def step_loss(x, batch):
+        return jnp.sum(jax.vmap(lambda task: loss(x, task))(batch))
+
+    sensitivity = jax.jit(jax.jacfwd(outcomes))(actions.ravel())  # [T + 1, D, T M]
+    reached = jax.jit(outcomes)(actions.ravel())
+    at = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf[-1:]]), batches)
+    curvature = jax.jit(jax.vmap(jax.hessian(step_loss)))(reached, at)
+    gauss_newton = BETA * jnp.eye(T * M) + jnp.einsum("tdi,tde,tej->ij", sensitivity, curvature, sensitivity)
+    slopes = jax.jit(partial(gradient, training))(state, actions, batches, BETA).ravel()
+    step = -jnp.linalg.solve(gauss_newton, slopes)
+    # The policy's own actions on the linear model are those of the step.
+    stages, _, _ = riccati_weighting.expand(plan.problem, plan.nominal, None, dynamics_curvature=None)
+    _, moved = riccati_weighting.simulate_changes(stages, plan.policies)
+    np.testing.assert_allclose(moved.ravel(), step, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(plan.slope, slopes @ step, rtol=1e-10)
+
+
+METHODS = ("gram", "reverse", "newton_cg", "ilqr")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_lowers_its_own_objective_and_says_so(method):
+    training, state, batches = setting(ADAM)
+    result = tow(loss, state.params, batches, optimizer=ADAM, beta=BETA, method=method, terminal=True, num_iterations=3)
+    assert int(result.status) == TowStatus.IMPROVED
+    cost, last = objective(training, state, result.weights, batches, BETA)
+    np.testing.assert_allclose(result.cost, cost, rtol=1e-13)
+    np.testing.assert_allclose(result.params, last.params, rtol=1e-13)
+    assert float(result.cost) < float(result.nominal_cost) - 1e-3
+    assert float(result.weights.min()) >= 0
+
+
+def test_softmax_weights_sum_to_one():
+    _, state, batches = setting(SGD)
+    result = tow(loss, state.params, batches, optimizer=SGD, beta=0.1, method="reverse", weights="softmax")
+    np.testing.assert_allclose(jnp.sum(result.weights, axis=1), 1, rtol=1e-14)
+    assert float(jnp.ptp(result.weights[0])) > 1e-3
+    np.testing.assert_allclose(result.weights[-1], 1 / M, rtol=1e-12)  # without a terminal cost they never matter
+
+
+@pytest.mark.parametrize(("beta", "accepted"), [(10.0, False), (1.5, False)])
+def test_as_printed_no_step_is_ever_accepted_and_corrected_it_is(beta, accepted):
+    _, state, batches = setting(SGD)
+    run = partial(tow, loss, state.params, batches, optimizer=SGD, beta=beta, terminal=True, num_iterations=2)
+    printed = run(method="printed")
+    assert int(printed.status) == TowStatus.NOT_IMPROVED
+    assert (float(printed.step_lengths.max()) > 0) == accepted
+    np.testing.assert_allclose(printed.weights, 1 / M, rtol=1e-14)
+    assert int(run(method="ilqr").status) == TowStatus.IMPROVED
+
+
+def test_infinite_losses_are_a_status():
+    task = jaxlqr.make_task([[1.2]], [[1.0]])
+    batches = jax.tree.map(lambda leaf: leaf[None, None], task)
+    result = tow(jaxlqr.cost, jnp.array([[0.0]]), batches, optimizer=SGD)
+    assert int(result.status) == TowStatus.NOT_FINITE
+    with pytest.raises(RuntimeError, match="does not stabilise"):
+        result.check()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"beta": 0.0}, "beta must be a positive number"),
+        ({"beta": -1.0}, "beta must be a positive number"),
+        ({"method": "magic"}, "method must be one of"),
+        ({"weights": "sorted"}, "weights must be"),
+        ({"num_iterations": 0}, "num_iterations must be an integer"),
+        ({"tasks": jnp.zeros((0, 3, 2))}, "T >= 1 mini-batches"),
+        ({"tasks": jnp.zeros(3)}, "T >= 1 mini-batches"),
+    ],
+)
+def test_bad_input_is_named(change, words):
+    arguments = {"loss": loss, "params": jnp.zeros(2), "tasks": jnp.zeros((2, 3, 2)), "optimizer": SGD} | change
+    with pytest.raises(ValueError, match=words):
+        tow(**arguments)
