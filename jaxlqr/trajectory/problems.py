@@ -78,7 +78,7 @@ def _cart_pole_rate(x: Array, u: Array, p: PyTree) -> Array:
 
 
 def _cart_pole_cost(x: Array, u: Array, t: Array, p: PyTree) -> Array:
-    # Quadratic in the angle: with 1 + cos the way up is a ridge of negative curvature, and takes ten times as long.
+    # Quadratic in the angle: 1 + cos would make the way up a ridge of negative curvature.
     off = x - jnp.array([0.0, jnp.pi, 0.0, 0.0])
     return 0.05 * (0.1 * jnp.sum(off**2) + p["effort"] * u[0] ** 2)
 
