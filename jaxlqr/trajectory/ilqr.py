@@ -73,7 +73,7 @@ def ilqr(
     ...     return 0.1 * (x @ x + u @ u)
     >>> result = ilqr(cost, dynamics, jnp.array([1.0, 0.0]), jnp.zeros((20, 1)), params=1.0).check()
     >>> print(f"{result.cost:.4f}")
-    0.9925
+    1.7222
 
     Source: Todorov, Li, ACC 2005; nguyen2023, appendix E, with the slope of docs/errata.md, N1.
     """
