@@ -20,7 +20,7 @@ PAPERS = {
 
 app = typer.Typer(
     name="jaxlqr",
-    help="Meta-learn linear-quadratic controllers, and reproduce the papers on it. Computes in float64.",
+    help="Meta-learn controllers and policies, and reproduce the papers on it. Computes in float64.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -119,7 +119,7 @@ def train(
 @app.command()
 def reproduce(
     paper: Annotated[str, typer.Argument(help=f"Which paper: {', '.join(PAPERS)}.", metavar="PAPER")],
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps, within 30 seconds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps: half a minute to a minute.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Output folder. Default: the name of the paper.", metavar="DIR")
     ] = None,
