@@ -3,12 +3,6 @@
 __version__ = "0.1.0"
 
 from jaxlqr import families as families
-from jaxlqr import mdp as mdp
-from jaxlqr import meta as meta
-from jaxlqr import supervised as supervised
-from jaxlqr import theory as theory
-from jaxlqr import training as training
-from jaxlqr import trajectory as trajectory
 from jaxlqr.lqr import LQRTask as LQRTask
 from jaxlqr.lqr import RolloutCost as RolloutCost
 from jaxlqr.lqr import closed_form as closed_form
