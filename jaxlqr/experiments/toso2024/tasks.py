@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.families import boeing, perturb
+from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import Regulator, discrete_lqr
 
@@ -20,10 +21,12 @@ class Optima(NamedTuple):
     Attributes:
         values: cost-to-go matrices of the optima [seeds, 15, 4, 4].
         average_gain: optimum of the average of the tasks that are not held out [seeds, 2, 4].
+        average_costs: its costs [seeds, 15].
     """
 
     values: np.ndarray
     average_gain: np.ndarray
+    average_costs: np.ndarray
 
 
 def draw(key: Array, num_seeds: int) -> dict[float, LQRTask]:
@@ -40,11 +43,15 @@ def draw(key: Array, num_seeds: int) -> dict[float, LQRTask]:
 
 
 @jax.jit
-def _solve(tasks: LQRTask) -> Regulator:
+def _solve(tasks: LQRTask) -> tuple[Regulator, Array]:
+    """Optima of the tasks, the last of which is the average, and the costs of its optimum."""
+
     def one(task: LQRTask) -> Regulator:
         return discrete_lqr(task.A, task.B, task.Q, task.R, method="doubling")
 
-    return jax.vmap(jax.vmap(jax.vmap(one)))(tasks)
+    best = jax.vmap(jax.vmap(jax.vmap(one)))(tasks)
+    costs = jax.vmap(jax.vmap(jax.vmap(cost, in_axes=(None, 0))))(best.gain[:, :, -1], tasks)
+    return best, costs
 
 
 def solve(drawn: dict[float, LQRTask]) -> dict[float, Optima]:
@@ -57,5 +64,8 @@ def solve(drawn: dict[float, LQRTask]) -> dict[float, Optima]:
         ),
         *drawn.values(),
     )
-    gains, values = map(np.asarray, _solve(extended))
-    return {level: Optima(values[i, :, :NUM_DRAWN], gains[i, :, NUM_DRAWN]) for i, level in enumerate(drawn)}
+    (gains, values), costs = jax.tree.map(np.asarray, _solve(extended))
+    return {
+        level: Optima(values[i, :, :NUM_DRAWN], gains[i, :, NUM_DRAWN], costs[i, :, :NUM_DRAWN])
+        for i, level in enumerate(drawn)
+    }
