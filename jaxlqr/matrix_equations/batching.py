@@ -56,6 +56,21 @@ def _with_axis(axis_size: int, in_batched: list[bool], args: tuple[Array, ...]) 
     ]
 
 
+def in_blocks(function: Callable[..., Any], size: int, *arrays: Array) -> Any:
+    """``function`` of arrays with a leading task axis, called for ``size`` tasks at a time."""
+    num_tasks = arrays[0].shape[0]
+    if num_tasks <= size:
+        return function(*arrays)
+    num_blocks = -(-num_tasks // size)
+
+    def blocked(array: Array) -> Array:
+        padding = [(0, num_blocks * size - num_tasks)] + [(0, 0)] * (array.ndim - 1)
+        return jnp.pad(array, padding).reshape(num_blocks, size, *array.shape[1:])
+
+    result = lax.map(lambda block: function(*block), tuple(map(blocked, arrays)))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_tasks], result)
+
+
 def with_fallback(first: Solver, second: Solver) -> Solver:
     """``first``, and where it does not converge ``second``; lanes that did converge keep their bits.
 

@@ -16,22 +16,21 @@ can, since a solve inside ``lax.custom_linear_solve`` is never differentiated th
 import math
 from collections.abc import Callable
 from functools import partial, reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.batching import Solved, with_batch_rule
+from jaxlqr.matrix_equations.batching import Solved, in_blocks, with_batch_rule
 from jaxlqr.matrix_equations.products import adjoint, matmul
 
 # Largest n for which the task-last layout beats a batched matrix product (benchmarks/matrix_equations.py).
 _LARGEST_SMALL = 10
-# Tasks in one block of the task-last layout: n = 4 in float64 is 8 kB an array, four of which fit a 48 kB L1 cache.
-_BLOCK = 64
-# Doublings between two convergence tests in the task-last layout: testing after each of them doubles the time. 2^10
-# terms serve a spectral radius of 0.98.
-_DOUBLINGS_PER_TEST = 5
+# Bytes of one array in a block of the task-last layout: twice as much, and blocks of n = 8 take 1.8 times as long.
+_BLOCK_BYTES = 16384
+# Doublings between two convergence tests in the task-last layout: with one, the tests are a third of the time.
+_DOUBLINGS_PER_TEST = 2
 
 
 class Layout(NamedTuple):
@@ -128,21 +127,6 @@ def _matrix(a: Array, q: Array) -> Solved:
     return iterate(MATRIX, a.shape[-1], a, q)
 
 
-def in_blocks(function: Callable[..., Any], *arrays: Array) -> Any:
-    """``function`` of arrays with a leading task axis, called for 64 tasks at a time."""
-    num_tasks = arrays[0].shape[0]
-    if num_tasks <= _BLOCK:
-        return function(*arrays)
-    num_blocks = -(-num_tasks // _BLOCK)
-
-    def blocked(array: Array) -> Array:
-        padding = [(0, num_blocks * _BLOCK - num_tasks)] + [(0, 0)] * (array.ndim - 1)
-        return jnp.pad(array, padding).reshape(num_blocks, _BLOCK, *array.shape[1:])
-
-    result = lax.map(lambda block: function(*block), tuple(map(blocked, arrays)))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_tasks], result)
-
-
 def is_small(n: int) -> bool:
     """Whether the task-last layout is the faster one."""
     return n <= _LARGEST_SMALL
@@ -152,7 +136,9 @@ def _doubling_batch(a: Array, q: Array) -> Solved:
     """Arrays [tasks, n, n]."""
     if not is_small(a.shape[-1]):
         return _matrix(a, q)
-    return lax.platform_dependent(a, q, cpu=partial(in_blocks, _task_last), default=_task_last)
+    fitting = _BLOCK_BYTES // (a.dtype.itemsize * a.shape[-1] ** 2)
+    size = min(128, 2 ** int(math.log2(fitting)))  # whole vector registers
+    return lax.platform_dependent(a, q, cpu=partial(in_blocks, _task_last, size), default=_task_last)
 
 
 _doubling = with_batch_rule(_matrix, _doubling_batch)

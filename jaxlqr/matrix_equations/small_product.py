@@ -10,6 +10,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.interpreters import ad, batching, mlir
 
+from jaxlqr.matrix_equations.batching import in_blocks
+
+# Tasks in one block on the CPU.
+_BLOCK = 256
 # The class of all primitives. jax.extend.core has it too, but importing that takes as long as importing this package.
 Primitive = type(jax.lax.add_p)
 
@@ -19,6 +23,15 @@ def _written_out(a: Array, b: Array) -> Array:
     for k in range(1, a.shape[-1]):
         product = product + a[..., :, k, None] * b[..., None, k, :]
     return product
+
+
+def _in_blocks(a: Array, b: Array) -> Array:
+    # XLA would fuse a chain of products into one loop and compute the inner ones anew for each entry of the outer one:
+    # a meta-gradient of 4096 tasks at n = 4 took 23 ms instead of 14. Loops over blocks are not fused.
+    if a.ndim == 2:
+        return _written_out(a, b)
+    rows = [arg.reshape(-1, *arg.shape[-2:]) for arg in (a, b)]
+    return in_blocks(_written_out, _BLOCK, *rows).reshape(*a.shape[:-1], b.shape[-1])
 
 
 def _abstract(a, b):
@@ -39,6 +52,7 @@ _product = Primitive("small_matrix_product")
 _product.def_impl(jax.jit(_written_out))
 _product.def_abstract_eval(_abstract)
 mlir.register_lowering(_product, mlir.lower_fun(_written_out, multiple_results=False))
+mlir.register_lowering(_product, mlir.lower_fun(_in_blocks, multiple_results=False), platform="cpu")
 batching.primitive_batchers[_product] = _batch
 ad.defbilinear(_product, lambda ct, a, b: _product.bind(ct, b.mT), lambda ct, a, b: _product.bind(a.mT, ct))
 
