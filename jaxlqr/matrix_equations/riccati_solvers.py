@@ -8,8 +8,10 @@ the quadratic term, does not converge.
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -130,12 +132,13 @@ def _second_discrete(a: Array, b: Array, q: Array, r: Array, s: Array) -> Solved
     best = _refine(start, shift, lambda shifted: _solve_shifted_discrete(shifted, b))
     # Within sqrt(eps) of the boundary counts: a double eigenvalue on it is perturbed by as much.
     margin = 1 - math.sqrt(float(jnp.finfo(a.dtype).eps))
-    stable = doubling_sum(shift(best.x).closed * margin, jnp.zeros_like(a)).converged
+    stable = doubling_sum(best.shifted.closed * margin, jnp.zeros_like(a)).converged
     return _accept_accurate(best, stable)
 
 
 class _Best(NamedTuple):
     x: Array
+    shifted: _Shifted  # by x
     residual: Array  # relative
     iterations: Array
 
@@ -148,20 +151,17 @@ def _refine(start: Array, shift, solve) -> _Best:
         ratio = jnp.linalg.norm(shifted.residual) / size
         return jnp.where(jnp.isfinite(ratio), ratio, jnp.inf)
 
-    def step(count: Array, state: tuple[Array, _Best]) -> tuple[Array, _Best]:
-        x, best = state
-        correction = solve(shift(x))
-        x = hermitian(x + correction.value)
-        residual = relative(shift(x))
-        better = residual < best.residual
-        best = _Best(
-            jnp.where(better, x, best.x), jnp.where(better, residual, best.residual), best.iterations + correction[2]
-        )
+    def step(_, best: _Best) -> _Best:
         # Going on from the best iterate: one bad pass must not spoil the next.
-        return best.x, best
+        correction = solve(best.shifted)
+        x = hermitian(best.x + correction.value)
+        shifted = shift(x)
+        found = _Best(x, shifted, relative(shifted), best.iterations)
+        best = jax.tree.map(partial(jnp.where, found.residual < best.residual), found, best)
+        return best._replace(iterations=best.iterations + correction.iterations)
 
     infinite = jnp.asarray(jnp.inf, jnp.finfo(start.dtype).dtype)
-    return lax.fori_loop(0, _PASSES, step, (start, _Best(start, infinite, jnp.asarray(0, jnp.int32))))[1]
+    return lax.fori_loop(0, _PASSES, step, _Best(start, shift(start), infinite, jnp.asarray(0, jnp.int32)))
 
 
 def _accept_accurate(best: _Best, stable: Array) -> Solved:
@@ -222,7 +222,7 @@ def _second_continuous(a: Array, b: Array, q: Array, r: Array, s: Array) -> Solv
 
     best = _refine(jnp.zeros_like(q), shift, lambda shifted: _cayley_doubling(shifted.closed, g, shifted.residual))
     margin = math.sqrt(float(jnp.finfo(a.dtype).eps)) * jnp.linalg.norm(a)
-    moved = shift(best.x).closed - margin.astype(a.dtype) * jnp.eye(len(a), dtype=a.dtype)
+    moved = best.shifted.closed - margin.astype(a.dtype) * jnp.eye(len(a), dtype=a.dtype)
     stable = sign_lyapunov(moved, jnp.zeros_like(a)).converged
     return _accept_accurate(best, stable)
 
