@@ -190,7 +190,7 @@ def test_a_bug_keeps_its_traceback(systems, tmp_path, monkeypatch):
 def test_reproduce_calls_the_experiment(tmp_path, monkeypatch):
     calls = []
     fake = types.ModuleType("jaxlqr.experiments.toso2024")
-    fake.reproduce = lambda out, **options: calls.append((out, options)) or {}  # type: ignore[attr-defined]
+    fake.reproduce = lambda out, **options: calls.append((out, options)) or {}  # type: ignore[attr-defined]  # a stand-in
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     monkeypatch.chdir(tmp_path)
     assert main(["reproduce", "toso2024", "--quick", "--out", str(tmp_path / "figures"), "--seeds", "2"]) == 0

@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.colors import same_color
@@ -96,7 +97,7 @@ def test_plot_history_over_runs_averages_the_tasks():
     with pytest.raises(ValueError, match="needs the history of batched runs"):
         plot_history({"gap": np.ones(3)}, "gap", over="runs")
     with pytest.raises(ValueError, match="over must be"):
-        plot_history({"gap": gaps}, "gap", over="seeds")  # type: ignore[arg-type]
+        plot_history({"gap": gaps}, "gap", over="seeds")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ValueError, match="no entry 'gaps'"):
         plot_history({"gap": gaps}, "gaps")
 
@@ -108,7 +109,7 @@ def test_accepted_step_has_no_row_zero():
 
 
 def test_overview_panels():
-    result = TrainingResult(params=np.zeros((1, 1)), history=history(), status=np.array(0))  # type: ignore[arg-type]
+    result = TrainingResult(params=jnp.zeros((1, 1)), history=history(), status=jnp.array(0))
     figure = plot_training(result)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert [title.split()[0] for title in titles] == ["gap", "norm", "spectral", "accepted"]

@@ -252,13 +252,19 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     return content
 
 
+# What NumPy and zipfile raise for content that is not theirs (seen by mutating files): a wrong header or pickle, an
+# early end, a name missing from the archive, a compression or an encryption that zipfile lacks, a bad offset, a broken
+# archive and broken compressed data.
+_UNREADABLE = (ValueError, EOFError, KeyError, NotImplementedError, OSError, zipfile.BadZipFile, zlib.error)
+
+
 def _read_numpy(path: Path) -> Any:
     """The content of a ``.npy`` or ``.npz`` file, read completely, so that what is corrupt is found here."""
     try:
         with path.open("rb") as file:  # opened here, because numpy leaves a corrupt file open
             content = np.load(file, allow_pickle=False)
             return content if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
-    except (ValueError, EOFError, KeyError, NotImplementedError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the content: said in the system's words
         if "Object arrays" in str(error):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.matrix_equations.batching import Solved
+from jaxlqr.status import check_lanes
 
 
 class SolveStatus(enum.IntEnum):
@@ -94,14 +95,9 @@ class EquationResult:
         ``allow_ill_conditioned=False`` also refuses values whose digits the conditioning may have spoilt. Returns the
         result itself. Outside ``jit`` only.
         """
-        codes = jnp.atleast_1d(self.status).ravel()
-        for status, advice in _ADVICE.items():
-            if status == SolveStatus.ILL_CONDITIONED and allow_ill_conditioned:
-                continue
-            lanes = [int(lane) for lane in jnp.flatnonzero(codes == status)]
-            if lanes:
-                where = f" (first lanes: {lanes[:8]})" if codes.size > 1 else ""
-                raise ArithmeticError(f"{len(lanes)} of {codes.size} matrix equations {status.name}{where}: {advice}")
+        tolerated = {SolveStatus.ILL_CONDITIONED} if allow_ill_conditioned else set()
+        advice = {status: remedy for status, remedy in _ADVICE.items() if status not in tolerated}
+        check_lanes(self.status, advice, "matrix equations", ArithmeticError)
         return self
 
 

@@ -13,6 +13,7 @@ from jax.core import Tracer
 
 from jaxlqr.meta import riccati_weighting
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, gram_gradient, objective, task_weights
+from jaxlqr.status import check_lanes
 from jaxlqr.trajectory.expansion import follow
 
 if TYPE_CHECKING:
@@ -61,13 +62,17 @@ class TowResult:
 
     def check(self) -> "TowResult":
         """Raise ``RuntimeError`` unless J is finite under the nominal weights; return self. Outside ``jit`` only."""
-        if np.any(np.asarray(self.status) == TowStatus.NOT_FINITE):
-            raise RuntimeError(
-                "TOW NOT_FINITE: the cost of the nominal trajectory is NaN or infinite. Likely the loss is infinite at "
-                "the parameters (for LQR: the gain or an adapted gain does not stabilise a task), or the step size is "
-                "too large. Start from feasible parameters or reduce the step size."
-            )
+        check_lanes(self.status, _ADVICE, "TOW runs")
         return self
+
+
+_ADVICE = {
+    TowStatus.NOT_FINITE: (
+        "the cost of the nominal trajectory is NaN or infinite. Likely the loss is infinite at the parameters (for "
+        "LQR: the gain or an adapted gain does not stabilise a task), or the step size is too large. Start from "
+        "feasible parameters or reduce the step size."
+    ),
+}
 
 
 def tow(

@@ -15,7 +15,7 @@ from jaxlqr.meta.objective import Perturbations, meta_estimate, num_tasks
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
 from jaxlqr.training.loop import Check, Direction, Settings, TrainingResult, hashable, run
-from jaxlqr.training.steps import StepRule
+from jaxlqr.training.steps import CheckedStepRule, StepRule
 
 if TYPE_CHECKING:
     import optax
@@ -176,8 +176,8 @@ def meta_train(
     _check_positive("chunk_size", chunk_size, 1)
     if perturbations not in ("independent", "shared"):
         raise ValueError(f'perturbations must be "independent" or "shared", got {perturbations!r}.')
-    if hasattr(step_rule, "check"):
-        step_rule.check(tasks)  # type: ignore[union-attr]
+    if isinstance(step_rule, CheckedStepRule):
+        step_rule.check(tasks)
     runs = num_tasks(params) if batched else None
     lead = () if runs is None else (runs,)
     count = num_tasks(jax.tree.map(lambda leaf: leaf[0], tasks) if batched else tasks)

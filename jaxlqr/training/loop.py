@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array, lax
 
 from jaxlqr.oracles.protocol import PyTree, all_finite
+from jaxlqr.status import check_lanes
 
 if TYPE_CHECKING:
     import optax
@@ -60,11 +61,7 @@ class TrainingResult:
 
     def check(self) -> "TrainingResult":
         """Raise ``RuntimeError`` with likely causes and remedies unless every run completed; return self."""
-        codes = jnp.atleast_1d(self.status)
-        for status, advice in _ADVICE.items():
-            count = int(jnp.sum(codes == status))
-            if count:
-                raise RuntimeError(f"{count} of {codes.size} runs {status.name}: {advice}")
+        check_lanes(self.status, _ADVICE, "runs")
         return self
 
 

@@ -19,10 +19,7 @@ Schedule = Callable[[Array], Any]  # step number -> step size, as in optax
 
 @runtime_checkable
 class StepRule(Protocol):
-    """Protocol of step-size rules; both methods run inside the compiled loop.
-
-    A rule may also have a method ``check(tasks)``, called once before training, that raises when it does not apply.
-    """
+    """Protocol of step-size rules; both methods run inside the compiled loop."""
 
     def inner(self, params: PyTree, tasks: PyTree, step: Array) -> Array:
         """Adaptation step size at iterate number ``step``."""
@@ -30,6 +27,15 @@ class StepRule(Protocol):
 
     def outer(self, params: PyTree, tasks: PyTree, inner_step_size: Array, gradient: PyTree, step: Array) -> Array:
         """Factor on the update from iterate number ``step``, where ``gradient`` is the meta-gradient."""
+        ...
+
+
+@runtime_checkable
+class CheckedStepRule(StepRule, Protocol):
+    """A rule that does not apply to all tasks."""
+
+    def check(self, tasks: PyTree) -> None:
+        """Raise when the rule does not apply; called once, before training."""
         ...
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import numpy as np
 from jax import Array
+
+from jaxlqr.status import check_lanes
 
 PyTree = Any
 
@@ -56,12 +57,7 @@ class IlqrResult:
 
         Outside ``jit`` only.
         """
-        codes = np.atleast_1d(np.asarray(self.status)).ravel()
-        for status, advice in _ADVICE.items():
-            lanes = [int(lane) for lane in np.flatnonzero(codes == status)]
-            if lanes:
-                where = f" (first runs: {lanes[:8]})" if codes.size > 1 else ""
-                raise RuntimeError(f"{len(lanes)} of {codes.size} iLQR runs {status.name}{where}: {advice}")
+        check_lanes(self.status, _ADVICE, "iLQR runs")
         return self
 
 

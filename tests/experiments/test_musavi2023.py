@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -59,8 +60,8 @@ def test_grid_covers_the_stabilising_set():
 
 def test_inner_step_grows_from_the_first_to_the_last():
     rule = GrowingSteps(5e-5, 6.6e-3, 50, 0.03)
-    assert float(rule.inner(None, None, np.float64(0))) == pytest.approx(5e-5)  # type: ignore[arg-type]
-    assert float(rule.inner(None, None, np.float64(50))) == pytest.approx(6.6e-3)  # type: ignore[arg-type]
+    assert float(rule.inner(None, None, jnp.asarray(0.0))) == pytest.approx(5e-5)
+    assert float(rule.inner(None, None, jnp.asarray(50.0))) == pytest.approx(6.6e-3)
 
 
 @pytest.mark.slow

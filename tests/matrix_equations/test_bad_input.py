@@ -71,6 +71,6 @@ def test_real_and_complex_arguments_mix():
 
 
 def test_lists_take_the_precision_of_arrays():
-    x = jaxlqr.solve_discrete_lyapunov(jnp.array([[0.5]], jnp.float32), [[3.0]])  # type: ignore[arg-type]
+    x = jaxlqr.solve_discrete_lyapunov(jnp.array([[0.5]], jnp.float32), [[3.0]])  # type: ignore[arg-type]  # lists are taken too
     assert x.dtype == jnp.float32
     assert float(x[0, 0]) == 4.0

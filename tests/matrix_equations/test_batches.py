@@ -60,7 +60,7 @@ def test_every_lane_has_its_status():
     result = jax.vmap(lambda a: jaxlqr.discrete_lyapunov_result(a, jnp.eye(2)))(a)
     assert [SolveStatus(int(s)).name for s in result.status] == ["SOLVED", "SINGULAR", "NOT_FINITE", "SOLVED"]
     np.testing.assert_allclose(result.value[3], jnp.eye(2) / (1 - 9), rtol=1e-13)
-    with pytest.raises(ArithmeticError, match=r"1 of 4 matrix equations NOT_FINITE \(first lanes: \[2\]\)"):
+    with pytest.raises(ArithmeticError, match=r"1 of 4 matrix equations NOT_FINITE \(first: \[2\]\)"):
         result.check()
     doubling = jax.vmap(lambda a: jaxlqr.discrete_lyapunov_result(a, jnp.eye(2), method="doubling"))(a)
     assert doubling.status[3] == SolveStatus.NOT_STABLE

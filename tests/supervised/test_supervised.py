@@ -116,7 +116,7 @@ def test_sinusoids_are_learned():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Risk("hinge"), 'kind must be "squared", "logistic" or "cross_entropy"'),  # type: ignore[arg-type]
+        (lambda: Risk("hinge"), 'kind must be "squared", "logistic" or "cross_entropy"'),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: linear(jnp.ones(3), jnp.ones((5, 2))), r"features must have shape \[N, d\]"),
         (lambda: make_supervised_tasks(np.ones((2, 3)), np.ones(2)), r"x must have shape \[M, N, d\]"),
         (lambda: make_supervised_tasks(np.ones((1, 2, 1)), [[0, 1]], [[0.5, 0.6]]), "must sum to one in each task"),
@@ -125,7 +125,7 @@ def test_sinusoids_are_learned():
         (lambda: two_layer_network(jax.random.key(0), 3, 2), "width must be even"),
         (lambda: two_layer_network(jax.random.key(0), 4, 2, radius=0.0), "radius must be positive"),
         (lambda: families.sinusoid(jax.random.key(0), 0), "num_tasks, num_points and num_features must be positive"),
-        (lambda: theorem_4_4(*_bad(), form="tight"), 'form must be "printed" or "task_indexed"'),  # type: ignore[arg-type]
+        (lambda: theorem_4_4(*_bad(), form="tight"), 'form must be "printed" or "task_indexed"'),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: theorem_4_4(*_bad(), risk=Risk("cross_entropy")), "risk must be squared or logistic"),
         (lambda: theorem_4_4(*_bad(common=False)), "tasks must have common inputs"),
     ],

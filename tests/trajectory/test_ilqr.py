@@ -157,7 +157,7 @@ def test_batch_equals_loop_and_a_run_that_fails_spoils_no_other():
     assert np.isnan(gradients[1]).all()
     for lane in (0, 2):
         np.testing.assert_allclose(results.controls[lane], run(starts[lane], PARAMS).controls, rtol=0, atol=1e-11)
-    with pytest.raises(RuntimeError, match=r"1 of 3 iLQR runs NOT_FINITE \(first runs: \[1\]\)"):
+    with pytest.raises(RuntimeError, match=r"1 of 3 iLQR runs NOT_FINITE \(first: \[1\]\)"):
         results.check()
 
 

@@ -38,7 +38,7 @@ class Certificate:
     is_stationary: Array
     is_minimum: Array
     is_step_small: Array
-    is_single_task: bool
+    is_single_task: Array
 
     @property
     def holds(self) -> Array:
@@ -46,7 +46,7 @@ class Certificate:
 
         The LQR cost with a positive definite Sigma0 is 0-global, so its certified points are global minimisers.
         """
-        return self.is_stationary & self.is_minimum & self.is_step_small & jnp.asarray(self.is_single_task)
+        return self.is_stationary & self.is_minimum & self.is_step_small & self.is_single_task
 
 
 def certify(
@@ -116,6 +116,6 @@ def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> 
         is_stationary=decrease <= tolerance**2 * jnp.abs(value),
         is_minimum=eigenvalues[0] > 0,
         is_step_small=jnp.all(ratios < 1),
-        is_single_task=single,  # type: ignore[arg-type]
+        is_single_task=jnp.asarray(single),
     )
     return task_values(loss, K, tasks, inner_step_size), certificate
