@@ -14,7 +14,7 @@ from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.kronecker import kronecker_stein, kronecker_sylvester
 from jaxlqr.matrix_equations.powers import pays_off, powers_of, solve_with_powers
 from jaxlqr.matrix_equations.products import adjoint, matmul
-from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, diagnose, inverse_norm
+from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, diagnose, empty_result, inverse_norm
 from jaxlqr.matrix_equations.sign import sign_lyapunov
 from jaxlqr.matrix_equations.triangular import schur_stein, schur_sylvester
 
@@ -235,7 +235,8 @@ def discrete_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "au
     >>> SolveStatus(int(discrete_lyapunov_result(jnp.eye(1), jnp.eye(1)).status)).name
     'SINGULAR'
     """
-    return _discrete_result(*_checked(a, q, method, "discrete_lyapunov_result"), method)
+    a, q = _checked(a, q, method, "discrete_lyapunov_result")
+    return _discrete_result(a, q, method) if a.size else empty_result(q)
 
 
 @partial(jax.jit, static_argnames="method")
@@ -258,7 +259,8 @@ def continuous_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "
     >>> SolveStatus(int(continuous_lyapunov_result(-jnp.eye(1), jnp.eye(1)).status)).name
     'SOLVED'
     """
-    return _continuous_result(*_checked(a, q, method, "continuous_lyapunov_result"), method)
+    a, q = _checked(a, q, method, "continuous_lyapunov_result")
+    return _continuous_result(a, q, method) if a.size else empty_result(q)
 
 
 @partial(jax.jit, static_argnames="method")

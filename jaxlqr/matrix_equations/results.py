@@ -135,6 +135,18 @@ def diagnose(
     )
 
 
+def empty_result(value: Array) -> EquationResult:
+    """Result of an equation without unknowns: solved by the empty matrix."""
+    real = jnp.finfo(value.dtype).dtype
+    return EquationResult(
+        value=value,
+        status=jnp.asarray(SolveStatus.SOLVED, jnp.int32),
+        iterations=jnp.asarray(0, jnp.int32),
+        residual=jnp.zeros((), real),
+        condition=jnp.ones((), real),
+    )
+
+
 def inverse_norm(solve: Callable[[Array], Array], solve_adjoint: Callable[[Array], Array], like: Array) -> Array:
     """Estimate, from below, of the norm of a linear map and its adjoint in the Frobenius norm: four power iterations.
 

@@ -14,7 +14,7 @@ from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
 from jaxlqr.matrix_equations.kronecker import kronecker_sylvester
 from jaxlqr.matrix_equations.lyapunov import on_any_device
 from jaxlqr.matrix_equations.products import adjoint, matmul
-from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, diagnose, inverse_norm
+from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, diagnose, empty_result, inverse_norm
 from jaxlqr.matrix_equations.triangular import schur_sylvester
 
 Method = Literal["auto", "schur", "kronecker"]
@@ -86,7 +86,8 @@ def sylvester_result(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method
     >>> SolveStatus(int(sylvester_result(jnp.eye(1), -jnp.eye(1), jnp.eye(1)).status)).name
     'SINGULAR'
     """
-    return _result(*_checked(a, b, q, method, "sylvester_result"), method)
+    a, b, q = _checked(a, b, q, method, "sylvester_result")
+    return _result(a, b, q, method) if q.size else empty_result(q)
 
 
 @partial(jax.jit, static_argnames="method")

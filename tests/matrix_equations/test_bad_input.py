@@ -74,3 +74,15 @@ def test_lists_take_the_precision_of_arrays():
     x = jaxlqr.solve_discrete_lyapunov(jnp.array([[0.5]], jnp.float32), [[3.0]])  # type: ignore[arg-type]  # lists are taken too
     assert x.dtype == jnp.float32
     assert float(x[0, 0]) == 4.0
+
+
+def test_equations_without_unknowns_are_solved_by_the_empty_matrix():
+    empty = jnp.zeros((0, 0))
+    for solve, count in (
+        (jaxlqr.discrete_lyapunov_result, 2),
+        (jaxlqr.continuous_lyapunov_result, 2),
+        (jaxlqr.sylvester_result, 3),
+    ):
+        found = solve(*[empty] * count).check(allow_ill_conditioned=False)
+        assert found.value.shape == (0, 0)
+        assert float(found.residual) == 0
