@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.matrix_equations import is_schur_stable, stable_discrete_lyapunov
+from jaxlqr.matrix_equations import gramian_trace, is_schur_stable, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.products import matmul
 
 if TYPE_CHECKING:
@@ -20,12 +20,17 @@ def closed_loop(K: Array, task: LQRTask) -> Array:
     return task.A - matmul(task.B, K)
 
 
+def _stage_cost(K: Array, task: LQRTask) -> Array:
+    """Q + K' R K, shape [n, n]."""
+    return task.Q + matmul(K.mT, task.R, K)
+
+
 def value_matrix(K: Array, task: LQRTask) -> tuple[Array, Array]:
     """Cost-to-go matrix P_K with x' P_K x the cost from x, shape [n, n], and whether ``K`` stabilises.
 
     P_K = Q + K' R K + (A - B K)' P_K (A - B K); NaN where ``K`` does not stabilise.
     """
-    return stable_discrete_lyapunov(closed_loop(K, task).mT, task.Q + matmul(K.mT, task.R, K))
+    return stable_discrete_lyapunov(closed_loop(K, task).mT, _stage_cost(K, task))
 
 
 @jax.custom_jvp
@@ -62,8 +67,8 @@ def cost(K: Array, task: LQRTask) -> Array:
 
     Source: Fazel, Ge, Kakade, Mesbahi, ICML 2018, section 2; toso2024, section 2.
     """
-    P, stable = value_matrix(K, task)
-    return infinite_unless(stable, jnp.sum(P * task.Sigma0.mT))
+    value = gramian_trace(closed_loop(K, task).mT, _stage_cost(K, task), task.Sigma0)
+    return infinite_unless(~jnp.isnan(value), value)
 
 
 def hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:

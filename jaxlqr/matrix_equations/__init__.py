@@ -3,6 +3,7 @@
 from jaxlqr.matrix_equations.gains import Regulator as Regulator
 from jaxlqr.matrix_equations.gains import continuous_lqr as continuous_lqr
 from jaxlqr.matrix_equations.gains import discrete_lqr as discrete_lqr
+from jaxlqr.matrix_equations.gramians import gramian_trace as gramian_trace
 from jaxlqr.matrix_equations.lyapunov import continuous_lyapunov_result as continuous_lyapunov_result
 from jaxlqr.matrix_equations.lyapunov import discrete_lyapunov_result as discrete_lyapunov_result
 from jaxlqr.matrix_equations.lyapunov import is_schur_stable as is_schur_stable

@@ -4,8 +4,9 @@ One doubling squares the power and folds the sum onto itself,
 
     x <- x + a x a^H,    a <- a a,
 
-so that after k doublings x holds 2^k terms. Only matrix products: it runs on any device, and a lane is decided by its
-own power alone (small: converged; huge or NaN: diverged), never by its neighbours in a batch.
+so that after k doublings x holds 2^k terms. A second sum, over (a^H)^k s a^k, shares the powers. Only matrix products:
+it runs on any device, and a lane is decided by its own power alone (small: converged; huge or NaN: diverged), never by
+its neighbours in a batch.
 
 XLA's CPU backend multiplies a batch of 4 x 4 matrices at less than a hundredth of the machine's speed. Batches of small
 matrices are therefore turned so that the task axis comes last, the contraction is unrolled over k, and blocks of tasks
@@ -31,6 +32,14 @@ _LARGEST_SMALL = 10
 _BLOCK_BYTES = 16384
 # Doublings between two convergence tests in the task-last layout: with one, the tests are a third of the time.
 _DOUBLINGS_PER_TEST = 2
+
+
+class Sums(NamedTuple):
+    """One or two sums over the powers of one matrix (NaN unless converged), a flag, and the doublings."""
+
+    values: tuple[Array, ...]
+    converged: Array
+    doublings: Array
 
 
 class Layout(NamedTuple):
@@ -85,46 +94,47 @@ def thresholds(dtype: jnp.dtype, n: int) -> tuple[float, float]:
     return math.sqrt(float(real.eps)) / n, math.sqrt(float(real.max)) / n
 
 
-def iterate(layout: Layout, n: int, a: Array, q: Array) -> Solved:
-    """Double until every lane is decided."""
+def iterate(layout: Layout, n: int, a: Array, *sums: Array) -> Sums:
+    """Double until every lane is decided; ``sums`` start as q, or as q and s."""
     vanished, exploded = thresholds(a.dtype, n)
     # A radius of 1 - eps/2 needs log2(log(1/vanished)/(eps/2)), six more than the digits of eps; no more can help.
     cap = math.ceil(-math.log2(float(jnp.finfo(a.dtype).eps))) + 6
 
-    def double(_, state: tuple[Array, Array]) -> tuple[Array, Array]:
-        power, x = state
-        return layout.product(power, power), layout.fold(power, x)
+    def double(_, state: tuple[Array, tuple[Array, ...]]) -> tuple[Array, tuple[Array, ...]]:
+        power, sums = state
+        factors = (power, layout.adjoint(power))[: len(sums)]
+        return layout.product(power, power), tuple(layout.fold(*pair) for pair in zip(factors, sums, strict=True))
 
     def step(state):
-        power, x, converged, active, spent, count = state
+        power, sums, converged, active, spent, count = state
         if layout.doublings == 1:
-            power, x = double(0, (power, x))
+            power, sums = double(0, (power, sums))
         else:
-            power, x = lax.fori_loop(0, layout.doublings, double, (power, x))
+            power, sums = lax.fori_loop(0, layout.doublings, double, (power, sums))
         size = layout.magnitude(power)
         converged = jnp.where(active, size <= vanished, converged)
         spent = spent + layout.doublings * active
         active = active & (size > vanished) & (size < exploded)  # false for NaN
         # A finished lane keeps its bits: its power is zeroed, so that all later doublings add exactly zero.
-        return jnp.where(layout.spread(active), power, 0), x, converged, active, spent, count + layout.doublings
+        return jnp.where(layout.spread(active), power, 0), sums, converged, active, spent, count + layout.doublings
 
     none = jnp.zeros(layout.magnitude(a).shape, jnp.int32)
-    start = (a, q, none > 0, none == 0, none, jnp.asarray(0, jnp.int32))
-    _, x, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[3]) & (s[5] < cap), step, start)
-    return Solved(jnp.where(layout.spread(converged), x, jnp.nan), converged, spent)
+    start = (a, sums, none > 0, none == 0, none, jnp.asarray(0, jnp.int32))
+    _, sums, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[3]) & (s[5] < cap), step, start)
+    return Sums(tuple(jnp.where(layout.spread(converged), x, jnp.nan) for x in sums), converged, spent)
 
 
 # Compiled functions of their own, so that the several traces of each solve (for one task, for batches, for the
 # transpose) share one of the kernel: half the time to trace a training loop.
 @jax.jit
-def _task_last(a: Array, q: Array) -> Solved:
-    turned = iterate(TASK_LAST, a.shape[-1], a.transpose(1, 2, 0), q.transpose(1, 2, 0))
-    return turned._replace(value=turned.value.transpose(2, 0, 1))
+def _task_last(a: Array, *sums: Array) -> Sums:
+    turned = iterate(TASK_LAST, a.shape[-1], *(x.transpose(1, 2, 0) for x in (a, *sums)))
+    return turned._replace(values=tuple(x.transpose(2, 0, 1) for x in turned.values))
 
 
 @jax.jit
-def _matrix(a: Array, q: Array) -> Solved:
-    return iterate(MATRIX, a.shape[-1], a, q)
+def _matrix(a: Array, *sums: Array) -> Sums:
+    return iterate(MATRIX, a.shape[-1], a, *sums)
 
 
 def is_small(n: int) -> bool:
@@ -132,13 +142,13 @@ def is_small(n: int) -> bool:
     return n <= _LARGEST_SMALL
 
 
-def _doubling_batch(a: Array, q: Array) -> Solved:
+def _doubling_batch(a: Array, *sums: Array) -> Sums:
     """Arrays [tasks, n, n]."""
     if not is_small(a.shape[-1]):
-        return _matrix(a, q)
+        return _matrix(a, *sums)
     fitting = _BLOCK_BYTES // (a.dtype.itemsize * a.shape[-1] ** 2)
     size = min(128, 2 ** int(math.log2(fitting)))  # whole vector registers
-    return lax.platform_dependent(a, q, cpu=partial(in_blocks, _task_last, size), default=_task_last)
+    return lax.platform_dependent(a, *sums, cpu=partial(in_blocks, _task_last, size), default=_task_last)
 
 
 _doubling = with_batch_rule(_matrix, _doubling_batch)
@@ -152,4 +162,13 @@ def doubling_sum(a: Array, q: Array) -> Solved:
     the value NaN, in that lane only. It has no derivative rule of its own: see
     :func:`jaxlqr.matrix_equations.stable_discrete_lyapunov`.
     """
-    return _doubling(a, q)
+    (value,), converged, doublings = _doubling(a, q)
+    return Solved(value, converged, doublings)
+
+
+def doubling_sums(a: Array, q: Array, s: Array) -> tuple[Array, Array]:
+    """Sum over k >= 0 of a^k q (a^H)^k, and of (a^H)^k s a^k, by one sequence of powers; as :func:`doubling_sum`.
+
+    Five products a doubling, where two sums by themselves take six.
+    """
+    return _doubling(a, q, s).values

@@ -77,7 +77,7 @@ def _apply(transposed: bool, *args: Array) -> Array:
         powers = stored[first : first + _IN_STAGE]
         x = lax.cond(jnp.any(powers[0] != 0), fold, lambda x, *_: x, x, *powers)
     # Zero tails are done and NaN tails beyond help; iterate leaves the former alone and makes the latter NaN.
-    return lax.cond(jnp.any(tail != 0), lambda: iterate(MATRIX, q.shape[-1], tail, x).value, lambda: x)
+    return lax.cond(jnp.any(tail != 0), lambda: iterate(MATRIX, q.shape[-1], tail, x).values[0], lambda: x)
 
 
 def _applier(transposed: bool) -> Any:

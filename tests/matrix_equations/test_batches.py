@@ -70,6 +70,10 @@ def cost(a, q):
     return jnp.trace(jaxlqr.matrix_equations.stable_discrete_lyapunov(a, q)[0])
 
 
+def pairing(a, q):
+    return jaxlqr.matrix_equations.gramian_trace(a, q, jnp.eye(len(a)))
+
+
 def riccati_cost(a, q):
     return jnp.trace(jaxlqr.solve_discrete_are(a, jnp.ones((len(a), 1)), q, jnp.eye(1)))
 
@@ -86,7 +90,7 @@ def equation(a, q):
     return jnp.trace(jaxlqr.solve_discrete_lyapunov(a, q))
 
 
-@pytest.mark.parametrize("f", [cost, riccati_cost, continuous_cost, lyapunov_cost, equation])
+@pytest.mark.parametrize("f", [cost, pairing, riccati_cost, continuous_cost, lyapunov_cost, equation])
 def test_compiles_for_gpus(f):
     a, q = stable_batch(2, 3, 4), jnp.stack([jnp.eye(4)] * 3)
 
@@ -97,7 +101,7 @@ def test_compiles_for_gpus(f):
         for h, args in ((g, (a[0], q[0])), (jax.vmap(g), (a, q))):
             text = jax.jit(h).trace(*args).lower(lowering_platforms=("cuda",)).as_text()
             assert "callback" not in text
-            if f is cost:
+            if f in (cost, pairing):
                 # Matrix products only: no decomposition of any library.
                 assert "custom_call" not in text
 
