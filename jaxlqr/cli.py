@@ -1,4 +1,4 @@
-"""The command line: ``jaxlqr train`` and ``jaxlqr reproduce``. A mistake gets one sentence, not a traceback."""
+"""The command line: ``jaxlqr train``, ``landscape`` and ``reproduce``. A mistake gets one sentence, not a traceback."""
 
 import sys
 from collections.abc import Sequence
@@ -114,6 +114,54 @@ def train(
         _say("warning", f"the run ended {summary['status']}: {summary['advice']}")
     if summary["status"] == "DIVERGED":
         raise typer.Exit(1)
+
+
+@app.command()
+def landscape(
+    tasks: Annotated[
+        Path, typer.Option(help="Tasks: .npz with A, B (optionally Q, R, Sigma0, K0), or .toml.", metavar="FILE")
+    ],
+    out: Annotated[Path, typer.Option(help="Output folder; results of an earlier run are replaced.", metavar="DIR")],
+    inner_step: Annotated[
+        float | None,
+        typer.Option(
+            help="Adaptation step size. Default: 0.1 / L, L the largest Hessian eigenvalue at the first gain."
+        ),
+    ] = None,
+    plane: Annotated[
+        str | None,
+        typer.Option(
+            help="Through the best minimum, along the meta-Hessian's leading eigenvectors (default) or towards two "
+            "tasks' optimal gains.",
+            metavar="curvature|optima",
+        ),
+    ] = None,
+    resolution: Annotated[int, typer.Option(help="Points along each side of the map.")] = 160,
+    starts: Annotated[int, typer.Option(help="Starts of the search for stationary points.")] = 256,
+    steps: Annotated[int, typer.Option(help="Steps of each optimiser whose path is drawn.")] = 200,
+    frames: Annotated[
+        int, typer.Option(help="Frames of landscape.gif, over inner steps from a tenth to ten times; 0: no animation.")
+    ] = 0,
+    k0: Annotated[
+        Path | None,
+        typer.Option(help="First gain of search and paths: .npy, .npz (K or K0) or CSV.", metavar="FILE"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
+) -> None:
+    """Map the meta-objective of your own systems, with its stationary points: landscape.png, .npz and summary.json.
+
+    A scalar gain gives a curve with all its stationary points, a matrix a plane with those that were found.
+    """
+    _use_float64()
+    from jaxlqr.experiments import landscape as experiment
+
+    settings = experiment.LandscapeSettings(
+        inner_step=inner_step, plane=plane, resolution=resolution, starts=starts, steps=steps, frames=frames, seed=seed
+    )
+    summary = experiment.landscape(tasks, out, settings, gain_file=k0, progress=False if quiet else None)
+    if not quiet:
+        experiment.show(summary, out)
 
 
 @app.command()

@@ -27,7 +27,7 @@ def minima(name: str):
 def test_all_stationary_points_are_found_to_1e_10_and_alternate(name):
     """Between two minima of a smooth function on an interval lies a maximum, and the outermost are minima."""
     points = looked_at(name).points
-    newton = np.abs(points.derivatives / points.curvatures)
+    newton = np.abs(points.gradients / points.eigenvalues)
     assert np.all(newton < 1e-10)
     assert len(points.minima) == len(points.maxima) + 1
     assert points.kinds.tolist() == ([0, 1] * len(points.minima))[:-1]

@@ -9,7 +9,7 @@ import jaxlqr
 from jaxlqr.families import scalar
 from jaxlqr.lqr.closed_form import scalar_cost
 from jaxlqr.meta import landscape
-from jaxlqr.meta.landscape import Kind
+from jaxlqr.meta.landscape import Kind, objective
 
 GRID = np.linspace(-0.1, 2.1, 1001).reshape(-1, 1, 1)
 STEP = 0.08
@@ -81,7 +81,7 @@ def test_stationary_points_are_stationary_with_the_right_curvature():
         return float(jaxlqr.maml_loss(scalar_cost, jnp.full((1, 1), k), tasks, STEP))
 
     assert len(found.values) >= 3
-    for k, curvature in zip(found.params.ravel(), found.curvatures, strict=True):
+    for k, curvature in zip(found.params.ravel(), found.eigenvalues[:, 0], strict=True):
         difference = (value(k + 1e-4) - 2 * value(k) + value(k - 1e-4)) / 1e-8
         assert difference == pytest.approx(curvature, rel=1e-3, abs=1e-4)
         assert abs(value(k + 1e-4) - value(k - 1e-4)) < 1e-5  # third order in the step
@@ -101,6 +101,42 @@ def test_a_gap_in_the_feasible_set_is_no_stationary_point():
     grid = np.linspace(0.0, 1.0, 101)
     found = landscape.stationary_points(hill, jnp.zeros(1), grid, 1e-9)
     assert len(found.values) == 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.0037])
+def test_a_double_root_of_the_derivative_is_found_and_called_degenerate(offset):
+    """x^3 has no change of sign of its derivative, so no bracket."""
+    found = landscape.stationary_points(
+        lambda x, t: (x - t) ** 3, jnp.array([0.3]), np.linspace(0, 1, 101) + offset, 0.01
+    )
+    assert [Kind(kind) for kind in found.kinds] == [Kind.DEGENERATE]
+    assert found.params[0] == pytest.approx(0.3, abs=1e-10)
+
+
+def test_a_pair_between_two_grid_points_is_found():
+    def pair(x, t):  # its derivative is (x - t)^2 - 1e-8, on a grid of spacing 1e-2
+        return (x - t) ** 3 / 3 - 1e-8 * x
+
+    found = landscape.stationary_points(pair, jnp.array([0.3047]), np.linspace(0, 1, 101), 1e-9)
+    assert [Kind(kind) for kind in found.kinds] == [Kind.MAXIMUM, Kind.MINIMUM]
+    np.testing.assert_allclose(found.params, [0.3046, 0.3048], atol=1e-10)
+
+
+def test_a_dip_that_stays_above_zero_is_no_stationary_point():
+    found = landscape.stationary_points(
+        lambda x, t: (x - t) ** 3 / 3 + 1e-8 * x, jnp.array([0.3047]), np.linspace(0, 1, 101), 1e-9
+    )
+    assert len(found.values) == 0
+
+
+def test_parts_on_several_cores_give_the_same_values(monkeypatch):
+    tasks, grid = scalar(a=[1.0, 0.9]), GRID[::5]
+    monkeypatch.setattr(objective, "_num_cores", lambda: 1)
+    once = landscape.evaluate(scalar_cost, tasks, grid, STEP, chunk_size=3, per_task=True)
+    monkeypatch.setattr(objective, "_num_cores", lambda: 2)
+    parts = landscape.evaluate(scalar_cost, tasks, grid, STEP, chunk_size=3, per_task=True)
+    assert once.shape == parts.shape == (len(grid), 2)
+    np.testing.assert_allclose(parts, once, rtol=1e-13)
 
 
 def test_classify_looks_at_all_eigenvalues():

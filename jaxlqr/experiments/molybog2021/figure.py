@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 
 def draw(studies: dict[str, Study]) -> "Figure":
-    """One panel for each study, three in a row."""
-    figure, axes = new_figure(-(-len(studies) // 3), 3, panel_size=(3.4, 2.8))
+    """One panel for each study, three in a row; a name is the number of its figure, or empty."""
+    columns = min(3, len(studies))
+    figure, axes = new_figure(-(-len(studies) // columns), columns, panel_size=(3.4 if columns > 1 else 6.0, 2.8))
     with style():
         for ax, (name, study) in zip(axes.flat, studies.items(), strict=False):
             _draw_panel(ax, study)
-            ax.set_title(f"Figure {name}: {study.example.claim}")
+            ax.set_title(f"Figure {name}: {study.example.claim}" if name else study.example.claim)
         for ax in axes.flat[len(studies) :]:
             ax.set_axis_off()
         for ax in axes[-1]:

@@ -22,13 +22,13 @@ class Study(NamedTuple):
     optima: np.ndarray
 
 
-def study(example: Example) -> Study:
-    """Evaluate the landscape on :data:`GRID` and find all its stationary points there."""
+def study(example: Example, grid: np.ndarray = GRID) -> Study:
+    """Evaluate the landscape on gains [points, 1, 1] and find all its stationary points there."""
     tasks, step = example.tasks, example.inner_step_size
-    values = np.asarray(evaluate(scalar_cost, tasks, GRID, step, per_task=True))
-    points = stationary_points(scalar_cost, tasks, GRID, step)
+    values = np.asarray(evaluate(scalar_cost, tasks, grid, step, per_task=True))
+    points = stationary_points(scalar_cost, tasks, grid, step)
     optima = np.asarray(_optima(tasks)).ravel()
-    return Study(example, GRID.ravel(), values, points, optima)
+    return Study(example, grid.ravel(), values, points, optima)
 
 
 def told(study: Study) -> dict[str, Any]:
@@ -61,8 +61,8 @@ def _minimum(study: Study, index: int) -> dict[str, Any]:
     return {
         "gain": gain.item(),
         "value": study.points.values[index],
-        "derivative": study.points.derivatives[index],
-        "curvature": study.points.curvatures[index],
+        "derivative": study.points.gradients[index, 0],
+        "curvature": study.points.eigenvalues[index, 0],
         "adapted_gains": np.asarray(gain.ravel() - step * slopes),
         "largest_task_gradient": float(jnp.max(jnp.abs(slopes))),
         "largest_step_ratio": float(jnp.max(certificate.step_ratios)),

@@ -1,7 +1,6 @@
-"""All stationary points of the meta-objective in one parameter, and what they say about its landscape."""
+"""All stationary points of the meta-objective in one parameter, from a grid that separates them."""
 
-import enum
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxlqr.meta.landscape.objective import CHUNK, check_step, mean_value, nowhere_feasible
+from jaxlqr.meta.landscape.objective import CHUNK, check_step, in_parts, mean_value, nowhere_feasible
+from jaxlqr.meta.landscape.points import StationaryPoints, classify
 from jaxlqr.meta.objective import num_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree
 
@@ -18,74 +18,8 @@ from jaxlqr.oracles.protocol import Loss, PyTree
 _REFINEMENTS = 60
 # Rounding errors of a derivative over its slope, in units of the machine precision: what the steps end at.
 _NOISE = 256
-
-
-class Kind(enum.IntEnum):
-    """What a stationary point is, from the eigenvalues of the Hessian there.
-
-    Attributes:
-        MINIMUM: all are positive.
-        MAXIMUM: all are negative.
-        SADDLE: there are both.
-        DEGENERATE: one is zero within the tolerance, which the second order cannot decide.
-    """
-
-    MINIMUM = 0
-    MAXIMUM = 1
-    SADDLE = 2
-    DEGENERATE = 3
-
-
-def classify(eigenvalues: Any, tolerance: float = 1e-9) -> np.ndarray:
-    """:class:`Kind` codes [...] of stationary points, from their Hessian eigenvalues [..., d].
-
-    An eigenvalue counts as zero below ``tolerance`` times the largest modulus among those of the same point (or times
-    one, if that is larger than the modulus).
-
-    >>> [Kind(kind).name for kind in classify([[1.0, 2.0], [-1.0, -2.0], [-1.0, 2.0], [0.0, 2.0]])]
-    ['MINIMUM', 'MAXIMUM', 'SADDLE', 'DEGENERATE']
-    """
-    values = np.asarray(eigenvalues, dtype=float)
-    if values.ndim == 0 or values.shape[-1] == 0:
-        raise ValueError(f"eigenvalues must have shape [..., d] with d >= 1, got {values.shape}.")
-    scale = np.maximum(np.max(np.abs(values), axis=-1, keepdims=True), 1.0)
-    sign = np.where(np.abs(values) > tolerance * scale, np.sign(values), 0.0)
-    kinds = np.full(values.shape[:-1], Kind.SADDLE)
-    kinds[np.all(sign > 0, axis=-1)] = Kind.MINIMUM
-    kinds[np.all(sign < 0, axis=-1)] = Kind.MAXIMUM
-    kinds[~np.all(np.abs(sign) == 1, axis=-1)] = Kind.DEGENERATE  # also NaN
-    return kinds
-
-
-@dataclass(frozen=True, kw_only=True)
-class StationaryPoints:
-    """Stationary points of the meta-objective on an interval, in the order of the parameter.
-
-    Attributes:
-        params: parameters [k, ...], for LQR gains [k, 1, 1].
-        values: objective [k].
-        derivatives: first derivative [k], zero to rounding.
-        curvatures: second derivative [k].
-        kinds: :class:`Kind` codes [k].
-        least: the least value on the grid and at these points.
-    """
-
-    params: np.ndarray
-    values: np.ndarray
-    derivatives: np.ndarray
-    curvatures: np.ndarray
-    kinds: np.ndarray
-    least: float
-
-    @property
-    def minima(self) -> np.ndarray:
-        """Indices of the local minima."""
-        return np.flatnonzero(self.kinds == Kind.MINIMUM)
-
-    @property
-    def maxima(self) -> np.ndarray:
-        """Indices of the local maxima."""
-        return np.flatnonzero(self.kinds == Kind.MAXIMUM)
+# Brackets in multiples of this: another number of them compiles nothing.
+_LANES = 16
 
 
 def stationary_points(
@@ -95,8 +29,10 @@ def stationary_points(
 
     The derivative, by autodiff, is evaluated on the grid; each change of sign between neighbours is a bracket, inside
     which Newton's method, with bisection where it would leave the bracket, runs until its step is below ``tolerance``
-    times :math:`1 + |\theta|`. A change of sign across which the objective is infinite is no stationary point, and is
-    not reported; neither is a pair of points that lie between two neighbours, so choose the grid fine enough.
+    times :math:`1 + |\theta|`. Where the derivative comes near zero without changing sign, its extremum, a root of
+    :math:`h''`, is found likewise: beyond zero, it parts two more brackets; at zero to rounding, it is a stationary
+    point of its own, of kind ``DEGENERATE``. A change of sign across which the objective is infinite is no stationary
+    point. What the grid cannot see is two changes between neighbours that do not bend the slopes on it.
 
     Arguments:
         loss: function (params, task) -> scalar.
@@ -110,6 +46,7 @@ def stationary_points(
 
     >>> import numpy as np, jaxlqr
     >>> from jaxlqr.lqr.closed_form import scalar_cost
+    >>> from jaxlqr.meta.landscape import Kind
     >>> task = jaxlqr.families.scalar(a=1.0, b=1.0)
     >>> grid = np.linspace(0.01, 1.99, 400).reshape(-1, 1, 1)
     >>> found = stationary_points(scalar_cost, task, grid, inner_step_size=0.05)
@@ -119,62 +56,77 @@ def stationary_points(
     check_step(inner_step_size)
     grid = _increasing(grid)
     size = min(max(1, CHUNK // num_tasks(tasks)), len(grid))
-    values, slopes = map(np.asarray, _slopes(loss, size, tasks, grid, inner_step_size))
+    values, slopes = map(np.asarray, in_parts(partial(_slopes, loss, size), size, grid, tasks, inner_step_size))
     if not np.any(np.isfinite(values)):
         raise ValueError(nowhere_feasible(len(grid), num_tasks(tasks)))
-    known = np.isfinite(slopes) & np.isfinite(values)
-    # Half-open, so that a zero exactly on a grid point is found once.
-    changes = known[:-1] & known[1:] & ((slopes[:-1] < 0) != (slopes[1:] < 0))
-    left = np.flatnonzero(changes)
-    # Brackets in multiples of 16: another number of them compiles nothing. Those added are copies, cut off again.
-    padded = np.resize(left, -(-max(len(left), 1) // 16) * 16) if len(left) else np.zeros(16, int)
-    params, seen = _refine(loss, tasks, grid[padded], grid[padded + 1], slopes[padded] < 0, inner_step_size)
-    params, found, derivatives, curvatures = (np.asarray(part)[: len(left)] for part in (params, *seen))
-    reached = max(tolerance, _NOISE * np.finfo(grid.dtype).eps)
-    # As a product: a point of zero curvature is kept if its derivative is zero, too.
-    close = np.abs(derivatives) <= reached * (1 + np.abs(params.reshape(len(left)))) * np.abs(curvatures)
-    kept = np.isfinite(found) & close
+    slopes = np.where(np.isfinite(values), slopes, np.nan)
+
+    def refine(order: int, low: np.ndarray, high: np.ndarray, falls: np.ndarray) -> _Found:
+        # What is added to fill the lanes are copies, cut off again.
+        lanes = -(-len(low) // _LANES) * _LANES
+        filled = [np.resize(part, (lanes, *part.shape[1:])) for part in (low, high, falls)]
+        found = _refine(loss, order, tasks, *filled, inner_step_size)
+        return _Found(*(np.asarray(part)[: len(low)] for part in found))
+
+    low, high, falls, touching = _brackets(grid, values, slopes, refine)
+    found = touching
+    if len(low):
+        crossing = refine(1, low, high, falls)
+        reached = max(tolerance, _NOISE * np.finfo(grid.dtype).eps)
+        # As a product: a point of zero curvature is kept if its derivative is zero, too.
+        step = reached * (1 + np.abs(crossing.params.reshape(len(low)))) * np.abs(crossing.curvature)
+        kept = np.isfinite(crossing.value) & (np.abs(crossing.derivative) <= step)
+        found = _join(touching, _at(crossing, kept))
+    found = _at(found, np.argsort(found.params.ravel()))
     return StationaryPoints(
-        params=params[kept],
-        values=found[kept],
-        derivatives=derivatives[kept],
-        curvatures=curvatures[kept],
-        kinds=classify(curvatures[kept][:, None]),
-        least=float(min([*values[np.isfinite(values)], *found[kept]])),
+        params=found.params,
+        values=found.value,
+        gradients=found.derivative[:, None],
+        eigenvalues=found.curvature[:, None],
+        kinds=classify(found.curvature[:, None]),
+        hits=np.ones(len(found.value), int),
+        least=float(min([*values[np.isfinite(values)], *found.value])),
     )
 
 
-def excess(points: StationaryPoints) -> float:
-    """How far the worst local minimum lies above the least value: the smallest epsilon for which the objective is
-    epsilon-global on the interval."""
-    if len(points.minima) == 0:
-        raise ValueError(
-            "points must hold a local minimum, got none; widen the interval until the objective grows at both ends."
-        )
-    return float(np.max(points.values[points.minima]) - points.least)
+class _Found(NamedTuple):
+    params: Any  # [k, 1, ..., 1]
+    value: Any  # [k]
+    derivative: Any
+    curvature: Any
 
 
-def is_epsilon_global(points: StationaryPoints, epsilon: float) -> bool:
-    r"""Whether :math:`h(\bar\theta) - \min h \le \epsilon` at every local minimiser :math:`\bar\theta`.
+def _at(found: _Found, index: np.ndarray) -> _Found:
+    return _Found(*(part[index] for part in found))
 
-    Arguments:
-        points: the stationary points of an interval outside which the objective is infinite, or larger.
-        epsilon: in units of the loss, non-negative; at least some 1e-9 of its value, since equal minima are equal to
-            rounding only.
 
-    >>> import numpy as np, jaxlqr
-    >>> from jaxlqr.lqr.closed_form import scalar_cost
-    >>> copies = jaxlqr.families.scalar(a=1.0, b=1.0, q=[1.0, 3.0], r=[1.0, 3.0])
-    >>> grid = np.linspace(0.01, 1.99, 400).reshape(-1, 1, 1)
-    >>> points = stationary_points(scalar_cost, copies, grid, inner_step_size=0.02)
-    >>> is_epsilon_global(points, 1e-9), is_epsilon_global(points, 1.0)
-    (False, True)
+def _join(*found: _Found) -> _Found:
+    return _Found(*map(np.concatenate, zip(*found, strict=True)))
 
-    Source: molybog2021, Definitions 1 (epsilon = 0) and 2.
-    """
-    if not epsilon >= 0:
-        raise ValueError(f"epsilon must not be negative, got {epsilon}.")
-    return excess(points) <= epsilon
+
+def _brackets(grid: np.ndarray, values: np.ndarray, slopes: np.ndarray, refine: Callable[..., _Found]):
+    """Brackets (low, high, whether the slope is negative at low) of changes of sign, and points of touching."""
+    falling = slopes < 0
+    known = np.isfinite(slopes)
+    # Half-open, so that a zero exactly on a grid point is found once.
+    left = np.flatnonzero(known[:-1] & known[1:] & (falling[:-1] != falling[1:]))
+    low, high, falls = grid[left], grid[left + 1], falling[left]
+    size, same = np.abs(slopes), falling[1:] == falling[:-1]
+    # Grid points where the slope is nearest zero, strictly so on one side, between neighbours of its sign.
+    nearest = known[:-2] & known[1:-1] & known[2:] & same[:-1] & same[1:]
+    nearest &= (size[1:-1] < size[:-2]) & (size[1:-1] <= size[2:])
+    dips = np.flatnonzero(nearest) + 1
+    if len(dips) == 0:
+        return low, high, falls, _Found(grid[:0], values[:0], values[:0], values[:0])
+    turned = refine(2, grid[dips - 1], grid[dips + 1], ~falling[dips])
+    scale = np.abs(turned.value) + np.maximum(size[dips - 1], size[dips + 1])
+    touching = np.abs(turned.derivative) <= _NOISE * np.finfo(grid.dtype).eps * scale
+    beyond = ~touching & np.isfinite(turned.value) & ((turned.derivative < 0) != falling[dips])
+    middle, around = turned.params[beyond], dips[beyond]
+    low = np.concatenate([low, grid[around - 1], middle])
+    high = np.concatenate([high, middle, grid[around + 1]])
+    falls = np.concatenate([falls, falling[around], ~falling[around]])
+    return low, high, falls, _at(turned, touching)
 
 
 def _increasing(grid: Any) -> np.ndarray:
@@ -188,43 +140,45 @@ def _increasing(grid: Any) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames=("loss", "chunk_size"))
-def _slopes(loss: Loss, chunk_size: int, tasks, grid, inner_step_size) -> tuple[Array, Array]:
-    def one(params: Array) -> tuple[Array, Array]:
-        value, slope = jax.value_and_grad(lambda p: mean_value(loss, p, tasks, inner_step_size))(params)
-        return value, jnp.sum(slope)
+def _slopes(loss: Loss, chunk_size: int, grid, tasks, inner_step_size) -> tuple[Array, Array]:
+    def one(params: Array) -> tuple[Array, ...]:
+        return _derivatives(lambda p: mean_value(loss, p, tasks, inner_step_size), params, 1)
 
     return lax.map(one, grid, batch_size=chunk_size)
 
 
-class _Look(NamedTuple):
-    value: Array
-    derivative: Array
-    curvature: Array
+def _derivatives(function: Callable[[Array], Array], params: Array, order: int) -> tuple[Array, ...]:
+    """Value and derivatives up to ``order``, scalars, along the one parameter."""
+
+    def tower(params: Array, order: int) -> tuple[Array, ...]:
+        if order == 0:
+            return (function(params),)
+        lower, changes = jax.jvp(lambda p: tower(p, order - 1), (params,), (jnp.ones_like(params),))
+        return *lower, changes[-1]
+
+    return tower(params, order)
 
 
-@partial(jax.jit, static_argnames="loss")
-def _refine(loss: Loss, tasks, low, high, falls, inner_step_size) -> tuple[Array, _Look]:
-    def both(params: Array) -> tuple[Array, Array]:
-        value, slope = jax.value_and_grad(lambda p: mean_value(loss, p, tasks, inner_step_size))(params)
-        return value, jnp.sum(slope)
+@partial(jax.jit, static_argnames=("loss", "order"))
+def _refine(loss: Loss, order: int, tasks, low, high, falls, inner_step_size) -> _Found:
+    """The root of the derivative of this order in each bracket; ``falls``: that derivative is negative at ``low``."""
 
-    def look(params: Array) -> _Look:
-        (value, derivative), (_, curvature) = jax.jvp(both, (params,), (jnp.ones_like(params),))
-        return _Look(value, derivative, curvature)
+    def look(params: Array) -> tuple[Array, ...]:
+        return _derivatives(lambda p: mean_value(loss, p, tasks, inner_step_size), params, order + 1)
 
-    def one(low: Array, high: Array, falls: Array):
+    def one(low: Array, high: Array, falls: Array) -> _Found:
         # The Newton step is taken at the beginning of a round, so that the last look is at the last point.
         def narrow(_, carry):
             low, high, params, seen = carry
-            newton = params - seen.derivative / seen.curvature
+            newton = params - seen[order] / seen[order + 1]
             params = jnp.where((newton > low) & (newton < high), newton, (low + high) / 2)
             seen = look(params)
-            before = (seen.derivative < 0) == falls
+            before = (seen[order] < 0) == falls
             return jnp.where(before, params, low), jnp.where(before, high, params), params, seen
 
-        nothing = jnp.zeros((), low.dtype)
-        start = (low, high, low, _Look(nothing, nothing, nothing))  # 0 / 0: the first step bisects
+        nothing = (jnp.zeros((), low.dtype),) * (order + 2)
+        start = (low, high, low, nothing)  # 0 / 0: the first step bisects
         _, _, params, seen = lax.fori_loop(0, _REFINEMENTS, narrow, start)
-        return params, seen
+        return _Found(params, *seen[:3])
 
     return jax.vmap(one)(low, high, falls)

@@ -1,0 +1,106 @@
+"""The landscape of a user's own tasks: what ``jaxlqr landscape`` runs."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxlqr.experiments.landscape import figure
+from jaxlqr.experiments.landscape.interval import look_at_interval
+from jaxlqr.experiments.landscape.settings import LandscapeSettings as LandscapeSettings
+from jaxlqr.experiments.landscape.study import describe, frames, look_at_plane
+from jaxlqr.experiments.train import TrainSettings, default_steps, load_start
+from jaxlqr.output import OutputFolder
+
+RESULT_FILES = ("landscape.png", "landscape.gif", "landscape.npz", "summary.json")
+
+
+def landscape(
+    tasks_file: str | Path,
+    out: str | Path,
+    settings: LandscapeSettings | None = None,
+    *,
+    gain_file: str | Path | None = None,
+    progress: bool | None = None,
+) -> dict[str, Any]:
+    """Map the meta-objective of the tasks of a file, find its stationary points, and write figures and numbers.
+
+    Written to ``out``: ``landscape.png``, ``landscape.npz``, ``summary.json`` and, with ``settings.frames``,
+    ``landscape.gif``. For a scalar gain the map is a curve; else it is a plane, with the boundary of the stabilising
+    set, the stationary points that were found, and the paths of several optimisers.
+
+    Arguments:
+        tasks_file: see :func:`jaxlqr.families.files.load_tasks`.
+        out: output folder; files of earlier runs are replaced, and only by a run that succeeds.
+        settings: see :class:`LandscapeSettings`.
+        gain_file: gain where the search and the paths begin; else that of the tasks file, else chosen.
+        progress: show progress bars; None shows them in a terminal.
+
+    Returns:
+        The content of ``summary.json``.
+    """
+    began = time.perf_counter()
+    settings = settings or LandscapeSettings()
+    folder = OutputFolder(out, RESULT_FILES)
+    if Path(tasks_file).resolve() in [(folder.path / name).resolve() for name in RESULT_FILES]:
+        raise ValueError(f"the tasks file {tasks_file} would be replaced by a result; choose another output folder.")
+    start = load_start(tasks_file, gain_file)
+    inner = default_steps(start.K0, start.tasks, TrainSettings(inner_step=settings.inner_step, outer_step=1.0))[0]
+    scalar = start.K0.size == 1
+    if scalar and (settings.frames or settings.plane is not None):
+        raise ValueError("a scalar gain has a curve and no plane, so leave out the options plane and frames.")
+    files: dict[str, Any] = {}
+    if scalar:
+        drawn, told, arrays = look_at_interval(start.tasks, inner, settings)
+    else:
+        found = look_at_plane(start, inner, settings, progress)
+        drawn, told, arrays = figure.draw_plane(found), describe(found), found.arrays()
+        if settings.frames:
+            told["frames"], rows = frames(found, settings, progress)
+            files["landscape.gif"] = figure.animate(found, told["frames"]["inner_steps"], rows)
+    summary = {
+        "command": "landscape",
+        "tasks_file": str(tasks_file),
+        "settings": {**asdict(settings), "inner_step": inner},
+        "inner_step_chosen_automatically": settings.inner_step is None,
+        "num_tasks": int(np.shape(start.tasks.A)[0]),
+        "gain_shape": list(start.K0.shape),
+        **told,
+        "wall_seconds": round(time.perf_counter() - began, 3),
+        "jax": jax.__version__,
+    }
+    with folder:
+        folder.write_figure("landscape.png", drawn)
+        for name, content in files.items():
+            folder.write_bytes(name, content)
+        folder.write_arrays("landscape.npz", arrays)
+        folder.write_json("summary.json", summary)
+    return summary
+
+
+def show(summary: dict[str, Any], out: str | Path) -> None:
+    """Print the stationary points of a summary as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{summary['num_tasks']} tasks, inner step {summary['settings']['inner_step']:.3g}")
+    for column in ("kind", "value", "gain"):
+        table.add_column(column)
+    rows = summary.get("stationary_points") or [
+        {"kind": kind.upper(), **point} for kind in ("minimum", "maximum") for point in summary[_PLURALS[kind]]
+    ]
+    for point in rows:
+        gain = ", ".join(f"{entry:.4g}" for entry in np.ravel(point["gain"]))
+        table.add_row(point["kind"].lower(), f"{point['value']:.6g}", gain)
+    console = Console(highlight=False)
+    console.print(table)
+    for name, end in summary.get("optimisers", {}).items():
+        console.print(f"{name} ends at {end['last_value']:.6g}")
+    written = [name for name in RESULT_FILES if name != "landscape.gif" or "frames" in summary]
+    console.print(f"{summary['wall_seconds']:.0f} s; wrote {', '.join(written)} to {out}", soft_wrap=True, markup=False)
+
+
+_PLURALS = {"minimum": "minima", "maximum": "maxima"}

@@ -1,0 +1,115 @@
+"""The map of a plane with what was found on it, and its change with the inner step as an animation."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxlqr.experiments.landscape.study import PlaneStudy
+from jaxlqr.meta.landscape import Kind
+from jaxlqr.plots import COLORS, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MARKERS = {Kind.MINIMUM: "o", Kind.MAXIMUM: "^", Kind.SADDLE: "x", Kind.DEGENERATE: "s"}
+_NAMES = {Kind.MINIMUM: "local minimum", Kind.MAXIMUM: "maximum", Kind.SADDLE: "saddle", Kind.DEGENERATE: "degenerate"}
+_MILLISECONDS = 200  # a frame
+
+
+def draw_plane(study: PlaneStudy) -> "Figure":
+    """The objective in colours, the boundary of the stabilising set, stationary points and paths."""
+    figure, axes = new_figure(1, 1, panel_size=(7.0, 5.2))
+    ax = axes[0, 0]
+    with style():
+        ax.grid(False)
+        filled = _fill(ax, study, study.x, study.y, study.values, _levels(study.values))
+        bar = figure.colorbar(filled, ax=ax, label="meta-objective")
+        bar.ax.tick_params(labelsize=8)
+        _boundary(ax, study)
+        for number, (name, path) in enumerate(study.paths.items()):
+            place = study.plane.coordinates(path.gains)
+            # A colour of its own on light and on dark ground: a white line below.
+            ax.plot(*place.T, color="white", linewidth=2.6)
+            ax.plot(*place.T, color=COLORS[number + 1], linewidth=1.4, label=f"{name}: {path.last_value:.4g}")
+        begin = study.plane.coordinates(next(iter(study.paths.values())).gains[0])
+        ax.plot(*begin, "D", color="black", markersize=5, label="start of the paths")
+        _points(ax, study)
+        ax.set_title(f"{len(study.tasks.A)} tasks, inner step {study.inner_step:.3g}; paths with their last value")
+        figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def animate(study: PlaneStudy, inner_steps: np.ndarray, rows: list[np.ndarray]) -> bytes:
+    """The map for each inner step as a GIF, in the colours of one scale."""
+    from PIL import Image  # pillow comes with matplotlib
+
+    x = np.linspace(study.x[0], study.x[-1], rows[0].shape[1])
+    y = np.linspace(study.y[0], study.y[-1], rows[0].shape[0])
+    levels = _levels(np.concatenate([values.ravel() for values in rows]))
+    pictures = []
+    for step, values in zip(inner_steps, rows, strict=True):
+        figure, axes = new_figure(1, 1, panel_size=(4.6, 3.6))
+        with style():
+            axes[0, 0].grid(False)
+            filled = _fill(axes[0, 0], study, x, y, values, levels)
+            figure.colorbar(filled, ax=axes[0, 0], label="meta-objective").ax.tick_params(labelsize=8)
+            _boundary(axes[0, 0], study)
+            axes[0, 0].set_title(f"inner step {step:.2e}")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=90)
+        pictures.append(Image.open(buffer).convert("RGB").quantize(64))
+    buffer = io.BytesIO()
+    # There and back, so that the loop has no jump.
+    pictures[0].save(
+        buffer, format="GIF", save_all=True, append_images=[*pictures[1:], *pictures[-2:0:-1]], loop=0,
+        duration=_MILLISECONDS,
+    )  # fmt: skip
+    return buffer.getvalue()
+
+
+def _levels(values: np.ndarray) -> np.ndarray:
+    """Levels that are geometric in the excess over the least value, up to a few times it."""
+    finite = values[np.isfinite(values)]
+    least, high = float(np.min(finite)), float(np.quantile(finite, 0.9))
+    high = min(max(high, least * 1.01), least * 20)
+    return least + (high - least) * np.linspace(0, 1, 25) ** 2
+
+
+def _fill(ax: "Axes", study: PlaneStudy, x: np.ndarray, y: np.ndarray, values: np.ndarray, levels: np.ndarray) -> Any:
+    from matplotlib.colors import BoundaryNorm
+
+    shown = np.ma.masked_invalid(np.where(np.isfinite(values), values, np.nan))
+    ax.set(xlim=(study.x[0], study.x[-1]), ylim=(study.y[0], study.y[-1]))
+    ax.set_xlabel("along the first direction")
+    ax.set_ylabel("along the second direction")
+    norm = BoundaryNorm(levels, 256, extend="max")
+    return ax.contourf(x, y, shown, levels=levels, norm=norm, cmap="viridis", extend="max")
+
+
+def _boundary(ax: "Axes", study: PlaneStudy) -> None:
+    rows, columns = study.radius.shape
+    x, y = np.linspace(study.x[0], study.x[-1], columns), np.linspace(study.y[0], study.y[-1], rows)
+    if study.radius.min() < 1 < study.radius.max():
+        ax.contour(x, y, study.radius, levels=[1.0], colors="black", linewidths=1.2)
+    ax.plot([], [], color="black", linewidth=1.2, label="boundary of stability")
+
+
+def _points(ax: "Axes", study: PlaneStudy) -> None:
+    points = study.points
+    if len(points.values) == 0:
+        return
+    place, away = study.plane.coordinates(points.params), study.plane.distance(points.params)
+    on = away <= 1e-6 * (1 + np.linalg.norm(study.plane.origin))
+    for kind in Kind:
+        for index, face, suffix in ((on, COLORS[1], ""), (~on, "none", ", off the plane")):
+            chosen = index & (points.kinds == kind)
+            if not chosen.any():
+                continue
+            marker = _MARKERS[kind]
+            color = {} if marker == "x" else {"markerfacecolor": face}
+            ax.plot(
+                *place[chosen].T, marker, color="white" if marker == "x" else COLORS[1], markersize=6,
+                label=_NAMES[kind] + suffix, linestyle="none", **color,
+            )  # fmt: skip
