@@ -12,7 +12,10 @@ from jaxlqr.experiments.nguyen2023.parts import Part, Request
 from jaxlqr.output import OutputFolder
 
 #: Parts of the reproduction, in the order in which they run.
-PARTS: dict[str, Part] = {"trajectories": Part(trajectories.prepare), "lqr": Part(lqr_part.prepare)}
+PARTS: dict[str, Part] = {
+    "trajectories": Part(trajectories.prepare),
+    "lqr": Part(lqr_part.prepare),
+}
 
 
 def reproduce(
@@ -46,7 +49,7 @@ def reproduce(
         raise ValueError(f"no data are read by {' and '.join(chosen)} of nguyen2023; leave out the folder {data}.")
     folder = OutputFolder(out)
     began = time.perf_counter()
-    request = Request(quick, num_seeds, seed, data, progress)
+    request = Request(quick, num_seeds, seed, data, progress, out)
     work = {name: one.prepare(request) for name, one in chosen.items()}  # checks all before the first begins
     outcomes = {name: run() for name, run in work.items()}
     summary = {

@@ -20,6 +20,7 @@ class Request(NamedTuple):
         seed: of all random numbers.
         data: folder of the Omniglot files, or None.
         progress: show progress bars; None shows them in a terminal or a notebook.
+        out: the output folder, for parts that save what is finished as they go, or None.
     """
 
     quick: bool
@@ -27,6 +28,7 @@ class Request(NamedTuple):
     seed: int
     data: Path | None
     progress: bool | None
+    out: Path | None = None
 
 
 class Outcome(NamedTuple):
