@@ -24,13 +24,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from timing import DOCS, markdown, medians, replace_between
 
 import jaxlqr
 from jaxlqr.lqr import hessian_vector_product
 from jaxlqr.matrix_equations.doubling import doubling_sum
 
 jax.config.update("jax_enable_x64", True)
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +61,6 @@ class Row:
             rate,
             part,
         ]
-
-
-def medians(candidates: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of a call of each candidate, timed in turns after one warming call.
-
-    A turn lasts at least 40 ms, so that a short call is not timed on memory and caches that the candidate before it
-    left behind: in a loop it finds its own.
-    """
-    for run in candidates.values():
-        jax.block_until_ready(run())
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(repeats):
-        for name, run in candidates.items():
-            times[name].append(float(np.median(_one_turn(run))))
-    return {name: float(np.median(values)) for name, values in times.items()}
-
-
-def _one_turn(run: Callable[[], object]) -> list[float]:
-    calls: list[float] = []
-    while sum(calls) < 40.0:
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        calls.append(1e3 * (time.perf_counter() - start))
-    return calls
 
 
 def stable(seed: int, count: int, n: int, radius: float = 0.9) -> np.ndarray:
@@ -267,18 +243,6 @@ def matmul_peak() -> float:
     return 2.0 / medians({"peak": lambda: x @ x}, 9)["peak"] * 1e3
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows])
-
-
-def replace_between(path: Path, name: str, text: str) -> None:
-    """Put ``text`` between the two markers ``name`` of a document."""
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    content = path.read_text()
-    before, rest = content.split(begin)
-    path.write_text(before + begin + "\n" + text + "\n" + end + rest.split(end)[1])
-
-
 def draw(path: Path, repeats: int) -> None:
     import matplotlib as mpl
 
@@ -337,8 +301,8 @@ def main() -> None:
     text = f"{machine}.\n\n{table}\n\n{compiled}"
     print(text)
     if options.write:
-        replace_between(ROOT / "docs" / "numerics.md", "speed", text)
-        draw(ROOT / "docs" / "figures" / "matrix_equations.png", 5)
+        replace_between(DOCS / "numerics.md", "speed", text)
+        draw(DOCS / "figures" / "matrix_equations.png", 5)
 
 
 if __name__ == "__main__":

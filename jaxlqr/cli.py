@@ -16,6 +16,7 @@ PAPERS = {
     "molybog2021": "jaxlqr.experiments.molybog2021",
     "musavi2023": "jaxlqr.experiments.musavi2023",
     "wang2020": "jaxlqr.experiments.wang2020",
+    "nguyen2023": "jaxlqr.experiments.nguyen2023",
 }
 
 app = typer.Typer(
@@ -172,6 +173,10 @@ def reproduce(
         Path | None, typer.Option(help="Output folder. Default: the name of the paper.", metavar="DIR")
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Seeds of each curve. Default: as many as the paper.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Only nguyen2023: folder of the Omniglot files.", metavar="DIR")
+    ] = None,
+    part: Annotated[str | None, typer.Option(help="Only nguyen2023: run one part of it alone.", metavar="NAME")] = None,
 ) -> None:
     """Reproduce the experiments of a paper: figures, summary.json and a table."""
     if paper not in PAPERS:
@@ -185,8 +190,14 @@ def reproduce(
     folder = check_folder(Path(paper) if out is None else out)
     _use_float64()
     from importlib import import_module
+    from inspect import signature
 
-    import_module(PAPERS[paper]).reproduce(folder, quick=quick, num_seeds=seeds, progress=None)
+    run = import_module(PAPERS[paper]).reproduce
+    special = {name: value for name, value in {"data": data, "part": part}.items() if value is not None}
+    for name in special:
+        if name not in signature(run).parameters:
+            raise ValueError(f"{paper} has no option --{name}; leave it out.")
+    run(folder, quick=quick, num_seeds=seeds, progress=None, **special)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

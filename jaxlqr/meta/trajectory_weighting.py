@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
-from jaxlqr.meta import riccati_weighting
-from jaxlqr.meta.weight_trajectory import State, Training, gradient, gram_gradient, objective, task_weights
+from jaxlqr.meta import gram_weighting, riccati_weighting
+from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, task_weights
 from jaxlqr.status import check_lanes
 from jaxlqr.trajectory.expansion import follow
 
@@ -87,6 +87,7 @@ def tow(
     weights: Literal["free", "softmax"] = "free",
     terminal: bool = False,
     num_iterations: int = 1,
+    batch_size: int | None = None,
 ) -> TowResult:
     r"""Choose the task weights :math:`u_t` of T training steps by minimising the losses met on the way:
 
@@ -104,12 +105,14 @@ def tow(
         opt_state: its state; that of a fresh start unless given.
         beta: precision of the prior on the weights, positive.
         method: how a direction is found. ``"reverse"``: the exact gradient over beta. ``"gram"``: the same with
-            F_x = I, hardly more than a uniform step to compute. ``"newton_cg"``: conjugate gradients on the exact
+            F_x = I, at most two uniform steps' worth of work for each step, and memory linear in the parameters. ``"newton_cg"``: conjugate gradients on the exact
             Hessian. ``"ilqr"``: one backward pass with full matrices, with its feedback. ``"printed"``: diagonal,
             memoryless, with theta as printed, which refuses every step for beta >= sqrt 2.
         weights: ``"free"``, or ``"softmax"`` of the actions, which then sum to one.
         terminal: add the losses of the last mini-batch after the last step; without it the last weights never matter.
         num_iterations: number of directions to try.
+        batch_size: tasks of a mini-batch that are worked on at once; None for all. On a CPU one after the other, 1, can
+            be much faster, when products with a leading axis of tasks are slow.
 
     Returns:
         :class:`TowResult`.
@@ -134,9 +137,11 @@ def tow(
         raise ValueError(f"tow: argument beta must be a positive number, got {beta}; the paper uses 10.")
     if isinstance(num_iterations, bool) or not isinstance(num_iterations, int | np.integer) or num_iterations < 1:
         raise ValueError(f"tow: argument num_iterations must be an integer of at least 1, got {num_iterations!r}.")
+    if batch_size is not None and (not isinstance(batch_size, int | np.integer) or batch_size < 1):
+        raise ValueError(f"tow: argument batch_size must be None or an integer of at least 1, got {batch_size!r}.")
     _check_axes(tasks)
     state = State(params, optimizer.init(params) if opt_state is None else opt_state)
-    training = Training(loss, optimizer, weights == "softmax", terminal)
+    training = Training(loss, optimizer, weights == "softmax", terminal, batch_size)
     return _tow(training, state, tasks, beta, method=method, num_iterations=int(num_iterations))
 
 
@@ -146,16 +151,8 @@ def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Met
     beta = jnp.asarray(beta, dtype)
     T, M = jax.tree.leaves(batches)[0].shape[:2]
     nominal = jnp.full((T, M), 1 / M, dtype)
-    nominal_cost, _ = objective(training, state, nominal, batches, beta)
-
-    def iterate(carry: tuple[Array, Array], _):
-        actions, cost = carry
-        propose = _proposal(training, state, actions, batches, beta, method)
-        moved, lower, length = _line_search(propose, actions, cost)
-        return (moved, lower), length
-
-    (actions, _), lengths = lax.scan(iterate, (nominal, nominal_cost), None, length=num_iterations)
-    cost, last = objective(training, state, actions, batches, beta)
+    search = _search_gram if method == "gram" else partial(_search, method=method)
+    actions, cost, last, lengths, nominal_cost = search(training, state, nominal, batches, beta, num_iterations)
     status = jnp.where(jnp.any(lengths > 0), TowStatus.IMPROVED, TowStatus.NOT_IMPROVED)
     return TowResult(
         weights=task_weights(training, actions),
@@ -168,8 +165,44 @@ def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Met
     )
 
 
+def _search(training: Training, state: State, nominal: Array, batches: PyTree, beta, count: int, *, method: Method):
+    """Actions, their J, the last state, step lengths, and J of the nominal actions."""
+    nominal_cost, _ = objective(training, state, nominal, batches, beta)
+
+    def iterate(carry: tuple[Array, Array], _):
+        actions, cost = carry
+        propose = _proposal(training, state, actions, batches, beta, method)
+        moved, lower, length, _ = _line_search(propose, actions, cost, ())
+        return (moved, lower), length
+
+    (actions, _), lengths = lax.scan(iterate, (nominal, nominal_cost), None, length=count)
+    cost, last = objective(training, state, actions, batches, beta)
+    return actions, cost, last, lengths, nominal_cost
+
+
+def _search_gram(training: Training, state: State, nominal: Array, batches: PyTree, beta, count: int):
+    """The same, with every training run made once: what a run found is kept for the next direction."""
+    first = gram_weighting.first_rows(training, state, batches)
+    start = gram_weighting.run(training, state, first, nominal, batches, beta)
+
+    def iterate(carry: tuple[Array, gram_weighting.Pass], _):
+        actions, here = carry
+        slopes = gram_weighting.gradient(training, state, here, actions, batches, beta)
+
+        def propose(length: Array):
+            moved, bound = _projected(training, actions, -slopes / beta, slopes, length)
+            there = gram_weighting.run(training, state, first, moved, batches, beta)
+            return moved, there.cost, bound, there
+
+        moved, _, length, there = _line_search(propose, actions, here.cost, here)
+        return (moved, there), length
+
+    (actions, end), lengths = lax.scan(iterate, (nominal, start), None, length=count)
+    return actions, end.cost, end.last, lengths, start.cost
+
+
 def _proposal(training: Training, state: State, actions: Array, batches: PyTree, beta: Array, method: Method):
-    """Function of a step length: actions to try, their J, and the value that the change of J must not exceed."""
+    """Function of a step length: actions to try, their J, and the value that the change of J must not exceed, and ()."""
     if method in ("ilqr", "printed"):
         printed = method == "printed"
         plan = riccati_weighting.plan(training, state, actions, batches, beta, printed=printed)
@@ -180,22 +213,27 @@ def _proposal(training: Training, state: State, actions: Array, batches: PyTree,
             moved, _ = follow(plan.problem, plan.nominal, plan.policies, length, None)
             cost, _ = objective(training, state, moved.controls, batches, beta)
             feasible = jnp.all(moved.controls >= 0) | training.softmax
-            return moved.controls, jnp.where(feasible, cost, jnp.nan), fraction * length * plan.slope
+            return moved.controls, jnp.where(feasible, cost, jnp.nan), fraction * length * plan.slope, ()
 
         return along
-    find = gram_gradient if method == "gram" else gradient
-    slopes = find(training, state, actions, batches, beta)
+    slopes = gradient(training, state, actions, batches, beta)
     direction = -slopes / beta  # the prior alone has the Hessian beta I
     if method == "newton_cg":
         direction = _newton_direction(training, state, actions, batches, beta, slopes)
 
-    def projected(length: Array):
-        moved = actions + length * direction
-        moved = moved if training.softmax else jnp.maximum(moved, 0)
+    def along_projected(length: Array):
+        moved, bound = _projected(training, actions, direction, slopes, length)
         cost, _ = objective(training, state, moved, batches, beta)
-        return moved, cost, _SUFFICIENT * jnp.sum(slopes * (moved - actions))
+        return moved, cost, bound, ()
 
-    return projected
+    return along_projected
+
+
+def _projected(training: Training, actions: Array, direction: Array, slopes: Array, length: Array):
+    """Actions along a direction, made non-negative, and the value that the change of J must not exceed."""
+    moved = actions + length * direction
+    moved = moved if training.softmax else jnp.maximum(moved, 0)
+    return moved, _SUFFICIENT * jnp.sum(slopes * (moved - actions))
 
 
 def _newton_direction(training: Training, state: State, actions: Array, batches: PyTree, beta: Array, slopes: Array):
@@ -207,18 +245,21 @@ def _newton_direction(training: Training, state: State, actions: Array, batches:
     return jnp.where(jnp.sum(direction * slopes) < 0, direction, -slopes / beta)
 
 
-def _line_search(propose, actions: Array, cost: Array) -> tuple[Array, Array, Array]:
-    """First of the step lengths 1, 1/2, ... that is accepted, with its actions and J; nothing moves if none is."""
+def _line_search(propose, actions: Array, cost: Array, found: PyTree) -> tuple[Array, Array, Array, PyTree]:
+    """First of the step lengths 1, 1/2, ... that is accepted, with its actions, J, and what else the proposal found;
+    what was there before if none is."""
 
     def attempt(carry):
-        _, _, length, trial, _ = carry
+        _, _, length, trial, _, _ = carry
         length = jnp.where(trial == 0, 1.0, length / 2).astype(cost.dtype)
-        moved, lower, bound = propose(length)
-        return moved, lower, length, trial + 1, (lower - cost <= bound) & (lower < cost)
+        moved, lower, bound, new = propose(length)
+        return moved, lower, length, trial + 1, (lower - cost <= bound) & (lower < cost), new
 
-    start = (actions, cost, jnp.zeros_like(cost), jnp.asarray(0), jnp.asarray(False))
-    moved, lower, length, _, good = lax.while_loop(lambda carry: ~carry[4] & (carry[3] < _HALVINGS), attempt, start)
-    return jnp.where(good, moved, actions), jnp.where(good, lower, cost), jnp.where(good, length, 0)
+    start = (actions, cost, jnp.zeros_like(cost), jnp.asarray(0), jnp.asarray(False), found)
+    end = lax.while_loop(lambda carry: ~carry[4] & (carry[3] < _HALVINGS), attempt, start)
+    moved, lower, length, _, good, new = end
+    kept = jax.tree.map(lambda after, before: jnp.where(good, after, before), new, found)
+    return jnp.where(good, moved, actions), jnp.where(good, lower, cost), jnp.where(good, length, 0), kept
 
 
 def _check_axes(tasks: PyTree) -> None:

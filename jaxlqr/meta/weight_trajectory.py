@@ -21,12 +21,13 @@ PyTree = Any
 
 
 class Training(NamedTuple):
-    """Static part of the trajectory; hashable."""
+    """Static part of the trajectory; hashable. ``batch_size``: tasks worked on at once, None for all."""
 
     loss: Callable[[PyTree, PyTree], Array]
     optimizer: "optax.GradientTransformation"
     softmax: bool
     terminal: bool
+    batch_size: int | None = None
 
 
 class State(NamedTuple):
@@ -43,7 +44,14 @@ def task_weights(training: Training, actions: Array) -> Array:
 
 def losses(training: Training, params: PyTree, batch: PyTree) -> Array:
     """Losses [M] of the tasks of one mini-batch."""
-    return jax.vmap(lambda task: training.loss(params, task))(batch)
+    return over_tasks(training, lambda task: training.loss(params, task), batch)
+
+
+def over_tasks(training: Training, function: Callable[[PyTree], PyTree], batch: PyTree) -> PyTree:
+    """``function`` of each task of a mini-batch, ``batch_size`` of them at once."""
+    if training.batch_size is None:
+        return jax.vmap(function)(batch)
+    return lax.map(function, batch, batch_size=None if training.batch_size == 1 else training.batch_size)
 
 
 def update(training: Training, state: State, gradient: PyTree) -> State:
@@ -98,36 +106,3 @@ def objective(training: Training, state: State, actions: Array, batches: PyTree,
 def gradient(training: Training, state: State, actions: Array, batches: PyTree, beta: Array) -> Array:
     """Gradient of J with respect to all T x M actions, by autodiff through the whole trajectory."""
     return jax.grad(lambda U: objective(training, state, U, batches, beta)[0])(actions)
-
-
-def gram_gradient(training: Training, state: State, actions: Array, batches: PyTree, beta: Array) -> Array:
-    """The same with the per-task gradients held fixed: no second derivative of a loss is taken.
-
-    The trajectory is replaced by one whose gradients and costs do not change with the parameters (F_x = I in (93a) of
-    nguyen2023), while the optimiser and its memory stay exact. For gradient descent the result is, but for the prior,
-    -alpha times inner products of per-task gradients: a Gram matrix. docs/errata.md, N10.
-    """
-    states, last = train(training, state, actions, batches)
-
-    def per_task(params: PyTree, batch: PyTree) -> PyTree:
-        return jax.vmap(lambda task: jax.grad(training.loss)(params, task))(batch)
-
-    rows = jax.vmap(per_task)(states.params, batches)  # leaves [T, M, ...]
-    final = per_task(last.params, final_batch(batches)) if training.terminal else None
-
-    def cost_along(task_gradients: PyTree, params: PyTree) -> Array:
-        terms = jax.tree.map(lambda g, x: jnp.sum(jnp.sum(g, axis=0) * x), task_gradients, params)
-        return sum(jax.tree.leaves(terms), jnp.zeros((), actions.dtype))
-
-    def surrogate(U: Array) -> Array:
-        def one(carry: tuple[State, Array], at: tuple[Array, PyTree]):
-            (before, total), (action, row) = carry, at
-            weights = task_weights(training, action)
-            total = total + cost_along(row, before.params) + beta / 2 * jnp.sum((action - 1 / action.shape[0]) ** 2)
-            direction = jax.tree.map(lambda g: jnp.tensordot(weights, g, axes=1), row)
-            return (update(training, before, direction), total), None
-
-        (end, total), _ = lax.scan(one, (state, jnp.zeros((), U.dtype)), (U, rows))
-        return total if final is None else total + cost_along(final, end.params)
-
-    return jax.grad(surrogate)(actions)

@@ -1,0 +1,169 @@
+"""Files of drawings, read with suspicion: PNGs from zip archives and folders, packed to bits, cached, and resized."""
+
+import hashlib
+import io
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+_MOST_BYTES = 1 << 20  # of one compressed drawing; those of Omniglot have less than a thousandth of it
+_FORMAT = 1  # of the cache
+
+
+class Entry(NamedTuple):
+    """One file of a source: the source's name, the path inside it, its content."""
+
+    source: str
+    path: PurePosixPath
+    content: bytes
+
+
+def find_sources(root: str | Path, pattern: str) -> list[Path]:
+    """The archives and folders in ``root`` whose names match the pattern, or ``root`` itself if it is an archive, or if
+    it is a folder with none of them in it.
+
+    Raises:
+        ValueError: when there is no ``root``.
+    """
+    root = Path(root)
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise ValueError(f"the data folder {root} does not exist; give a folder that holds the Omniglot files.")
+    found = [path for path in sorted(root.iterdir()) if re.fullmatch(pattern, path.name) and _is_source(path)]
+    return found or [root]
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_dir() or path.suffix == ".zip"
+
+
+def read_entries(source: Path, wanted: re.Pattern[str]) -> Iterator[Entry]:
+    """Files of an archive or a folder whose path inside it matches, in order. Nothing is extracted.
+
+    Raises:
+        ValueError: for an archive that is truncated or corrupt, a path that leads out of the source, a huge file.
+    """
+    if source.is_dir():
+        yield from _read_folder(source, wanted)
+        return
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for info in sorted(archive.infolist(), key=lambda one: one.filename):
+                path = PurePosixPath(info.filename.replace("\\", "/"))
+                if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+                    raise ValueError(f"{source}: the archive holds the path {info.filename!r}, which leads out of it.")
+                if wanted.search(str(path)):
+                    _check_size(info.file_size, f"{source}: {path}")
+                    yield Entry(source.name, path, archive.read(info))
+    # What zipfile raises for content that is not its own, or that ends early.
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(
+            f"{source} cannot be read as a zip archive; it is truncated, corrupt or of another kind ({error}). Fetch "
+            "it again."
+        ) from None
+
+
+def _read_folder(folder: Path, wanted: re.Pattern[str]) -> Iterator[Entry]:
+    inside = folder.resolve()
+    for path in sorted(folder.rglob("*")):
+        relative = PurePosixPath(path.relative_to(folder).as_posix())
+        if path.is_dir() or not wanted.search(str(relative)):
+            continue
+        if not path.resolve().is_relative_to(inside):
+            raise ValueError(f"{path} is a link that leads out of the data folder.")
+        _check_size(path.stat().st_size, str(path))
+        yield Entry(folder.name, relative, path.read_bytes())
+
+
+def _check_size(size: int, name: str) -> None:
+    if size > _MOST_BYTES:
+        raise ValueError(f"{name} has {size} bytes, which no drawing has; the limit is {_MOST_BYTES}.")
+
+
+def ink(entry: Entry) -> np.ndarray:
+    """Where the drawing of a PNG file is dark, [height, width], booleans.
+
+    Raises:
+        ValueError: naming the file, when it is no image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(entry.content), formats=["PNG"]) as image:
+            if max(image.size) > 1024:
+                raise ValueError(f"its size is {image.size}")
+            return np.asarray(image.convert("L")) < 128
+    except (OSError, SyntaxError, ValueError) as error:  # PIL raises SyntaxError for a broken PNG
+        raise ValueError(f"{entry.source}: {entry.path} is not a readable PNG drawing ({error}).") from None
+
+
+def resize(bits: np.ndarray, side: int) -> np.ndarray:
+    """Share of ink in each of side x side equal parts of square drawings [..., n, n], in bytes.
+
+    >>> resize(np.eye(4, dtype=bool), 2).tolist()
+    [[128, 0], [0, 128]]
+    """
+    size = bits.shape[-1]
+    edges = np.linspace(0, size, side + 1)
+    pixel = np.arange(size)
+    overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
+    share = (np.clip(overlap, 0, None) * side / size).astype(np.float32)
+    flat = bits.reshape(-1, size, size)
+    rows = [np.rint(255 * (share @ part.astype(np.float32) @ share.T)) for part in np.array_split(flat, 1 + len(flat) // 512)]
+    return np.concatenate(rows).astype(np.uint8).reshape(*bits.shape[:-2], side, side)
+
+
+def fingerprint(sources: list[Path]) -> str:
+    """Digest of the content of archives, and of the names, sizes and times of the files of folders."""
+    digest = hashlib.sha256(str(_FORMAT).encode())
+    for source in sources:
+        digest.update(source.name.encode())
+        if source.is_dir():
+            for path in sorted(source.rglob("*.png")):
+                status = path.stat()
+                digest.update(f"{path.relative_to(source)} {status.st_size} {status.st_mtime_ns}\n".encode())
+        else:
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def user_cache() -> Path:
+    """Folder for what can be made again, by the conventions of the system's desktop."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxlqr"
+
+
+def load_cached(path: Path) -> dict[str, np.ndarray] | None:
+    """Arrays of an earlier :func:`store_cached`; None when there are none, or they cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def store_cached(path: Path, arrays: dict[str, np.ndarray]) -> bool:
+    """Write arrays under a temporary name and rename it; False when the folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, made = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError:
+        return False
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType] -- its stub takes allow_pickle for one
+        Path(made).replace(path)
+    except OSError:
+        Path(made).unlink(missing_ok=True)
+        return False
+    except BaseException:
+        Path(made).unlink(missing_ok=True)
+        raise
+    return True
