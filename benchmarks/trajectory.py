@@ -25,8 +25,8 @@ from timing import DOCS, markdown, medians, replace_between
 
 from jaxlqr.experiments.nguyen2023.lqr import NUM_TASKS, STRETCH, adapted_cost, draw
 from jaxlqr.families import boeing_initial_gain
-from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.meta.gram_weighting import gram_gradient
+from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, train
 from jaxlqr.trajectory import IlqrStatus, ilqr, tvlqr
 from jaxlqr.trajectory.problems import PROBLEMS, TrajectoryProblem
@@ -68,7 +68,8 @@ def theirs(p: TrajectoryProblem) -> Callable[[], Any] | None:
 
     @jax.jit
     def solve(x0, U0, theta):
-        _, cost, _, converged, iterations = ilqr_solver(
+        solver: Any = ilqr_solver  # with return_info it returns five values, which its annotation does not say
+        _, cost, _, converged, iterations = solver(
             system, iLQRParams(x0, theta), U0, max_iter=MAX_ITERATIONS, kkt_tol=tolerance, return_info=True
         )
         return cost, converged, iterations

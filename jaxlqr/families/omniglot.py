@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.families.drawings import (
-    fingerprint,
     find_sources,
+    fingerprint,
     ink,
     load_cached,
     read_entries,
@@ -152,7 +152,7 @@ def digits() -> tuple[ImageClasses, ImageClasses]:
             "without the Omniglot files the handwritten digits of scikit-learn are used, but it is not installed; give "
             "the folder of the Omniglot files, or install jaxlqr[images]."
         ) from None
-    loaded = load_digits()
+    loaded: Any = load_digits()  # a Bunch, unless asked for a tuple
     images, labels = np.rint(loaded.images * (255 / 16)).astype(np.uint8), np.asarray(loaded.target)
     groups = (("digits 0 to 4", range(5)), ("digits 5 to 9", range(5, 10)))
     train, test = (_stack([images[labels == digit] for digit in which], [name] * 5) for name, which in groups)

@@ -23,8 +23,8 @@ class ConvNetwork:
     output for an image depends on those that come with it. All is as smooth as the activation.
 
     A convolution is written as a gather of patches and one matrix product. Under derivatives of second order and with
-    weights of their own for each task, that is three to twenty times as fast on a CPU as XLA's convolutions, which become
-    grouped ones.
+    weights of their own for each task, that is three to twenty times as fast on a CPU as XLA's convolutions, which
+    become grouped ones.
 
     Attributes:
         image_size: side of the square images.
