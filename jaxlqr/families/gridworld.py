@@ -56,11 +56,12 @@ def gridworld_goals(
     slip: float = 0.1,
     goals: Sequence[int] | None = None,
     start: int | None = None,
+    replace: bool = True,
 ) -> MDP:
     """Stack of size x size gridworlds that differ in their goal cell, where each step pays 1 and the agent stays.
 
-    Goals are drawn with replacement from ``goals`` (cells, row by row), or from all cells; the agent starts in the cell
-    ``start``, or anywhere.
+    Goals are drawn from ``goals`` (cells, row by row), or from all cells, with replacement or, for tasks that all
+    differ, without (``replace=False``); the agent starts in the cell ``start``, or anywhere.
     The return is the discounted share of the time at the goal.
 
     >>> gridworld_goals(jax.random.key(0), num_tasks=3).P.shape
@@ -74,8 +75,12 @@ def gridworld_goals(
     cells = jnp.arange(size**2) if goals is None else jnp.asarray(goals)
     if goals is not None and not (len(goals) and min(goals) >= 0 and max(goals) < size**2):
         raise ValueError(f"goals must be cells from 0 to {size**2 - 1}, got {list(goals)}.")
+    if not replace and num_tasks > len(cells):
+        raise ValueError(
+            f"num_tasks must be at most {len(cells)}, the number of goals, with replace=False; got {num_tasks}."
+        )
     moves = jnp.asarray(_moves(np.ones((size, size), bool), slip))
-    drawn = jax.random.choice(key, cells, (num_tasks,))
+    drawn = jax.random.choice(key, cells, (num_tasks,), replace=replace)
     at_goal = jax.nn.one_hot(drawn, size**2, dtype=moves.dtype)
     stay = jnp.eye(size**2, dtype=moves.dtype)[None, :, None, :]
     P = jnp.where(at_goal[:, :, None, None] > 0, stay, moves[None])

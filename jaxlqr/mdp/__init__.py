@@ -17,3 +17,8 @@ from jaxlqr.mdp.policy import proximal_step as proximal_step
 from jaxlqr.mdp.returns import ProximalLoss as ProximalLoss
 from jaxlqr.mdp.returns import mdp_loss as mdp_loss
 from jaxlqr.mdp.returns import mdp_return as mdp_return
+from jaxlqr.mdp.sampling import SampledProximalLoss as SampledProximalLoss
+from jaxlqr.mdp.simulation import ExactValues as ExactValues
+from jaxlqr.mdp.simulation import MonteCarloValues as MonteCarloValues
+from jaxlqr.mdp.simulation import TemporalDifferenceValues as TemporalDifferenceValues
+from jaxlqr.mdp.simulation import simulate as simulate

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.scipy.linalg import lu_factor, lu_solve
+from jax.lax.linalg import lu, triangular_solve
 
 from jaxlqr.mdp.model import MDP
 
@@ -36,23 +36,44 @@ class Resolvent:
     def __init__(self, mdp: MDP, policy: Array) -> None:
         induced = jnp.einsum("sa,sat->st", policy, mdp.P, precision=_FULL)
         self.matrix = jnp.eye(mdp.P.shape[0], dtype=induced.dtype) - mdp.gamma * induced
-        self._factors = lu_factor(lax.stop_gradient(self.matrix))
+        self._factors, _, self._order = lu(lax.stop_gradient(self.matrix))
 
     def solve(self, right: Array) -> Array:
         """x with (I - gamma P) x = right, [S]."""
-        return self._solve(self.matrix, right, 0)
+        return self._solve(self.matrix, right, transposed=False)
 
     def solve_transposed(self, right: Array) -> Array:
         """x with (I - gamma P)' x = right, [S]."""
-        return self._solve(self.matrix.T, right, 1)
+        return self._solve(self.matrix.T, right, transposed=True)
 
-    def _solve(self, matrix: Array, right: Array, transposed: int) -> Array:
+    def _solve(self, matrix: Array, right: Array, *, transposed: bool) -> Array:
         return lax.custom_linear_solve(
             lambda x: jnp.matmul(matrix, x, precision=_FULL),
             right,
-            solve=lambda _, b: lu_solve(self._factors, b, trans=transposed),
-            transpose_solve=lambda _, b: lu_solve(self._factors, b, trans=1 - transposed),
+            solve=lambda _, b: self._substitute(b, transposed),
+            transpose_solve=lambda _, b: self._substitute(b, not transposed),
         )
+
+    def _substitute(self, right: Array, transposed: bool) -> Array:
+        # Not lu_solve, which finds the order of the rows anew, in a loop that takes longer than the substitutions.
+        upper = {"left_side": True, "lower": False, "transpose_a": transposed}
+        lower = {"left_side": True, "lower": True, "unit_diagonal": True, "transpose_a": transposed}
+        if transposed:
+            x = triangular_solve(self._factors, triangular_solve(self._factors, right[:, None], **upper), **lower)
+            return jnp.zeros_like(right).at[self._order].set(x[:, 0], unique_indices=True)
+        x = triangular_solve(self._factors, right[self._order][:, None], **lower)
+        return triangular_solve(self._factors, x, **upper)[:, 0]
+
+
+def expected(P: Array, values: Array) -> Array:
+    """Means of values [S] over the next state, [S, A]. One matrix and one vector: fast, and so is its transpose."""
+    S, A, _ = P.shape
+    return jnp.matmul(P.reshape(S * A, S), values, precision=_FULL).reshape(S, A)
+
+
+def reached(P: Array, measure: Array) -> Array:
+    """Where a measure on pairs [S, A] leads in one step, [S]; the transpose of :func:`expected`."""
+    return jnp.matmul(measure.ravel(), P.reshape(measure.size, -1), precision=_FULL)
 
 
 def evaluate(mdp: MDP, policy: Array) -> Evaluation:
@@ -77,7 +98,7 @@ def evaluate_with(resolvent: Resolvent, mdp: MDP, policy: Array) -> Evaluation:
     """:func:`evaluate` with a factorisation that is used again."""
     rewards = (1 - mdp.gamma) * mdp.r
     V = resolvent.solve(jnp.sum(policy * rewards, axis=1))
-    Q = rewards + mdp.gamma * jnp.matmul(mdp.P, V, precision=_FULL)
+    Q = rewards + mdp.gamma * expected(mdp.P, V)
     return Evaluation(V, Q, Q - V[:, None], jnp.sum(mdp.zeta * V))
 
 

@@ -4,35 +4,61 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
+
+
+def two_layer(weights: Array, x: Array) -> Array:
+    r""":math:`f(x; W) = m^{-1/2} \sum_r b_r\, \mathrm{relu}(w_r^\top x)`, b = 1 in the first half, -1 in the other.
+
+    A predictor for :class:`jaxlqr.supervised.Risk`, and an energy for :func:`jaxlqr.mdp.make_tasks` on inputs
+    [S, A, d]: an ordinary function, so that programs compiled for it are found again at every initialisation.
+
+    Arguments:
+        weights: W [m, d], of any even width m.
+        x: inputs [..., d].
+
+    >>> two_layer(jnp.array([[1.0], [0.5]]), jnp.array([[2.0], [-2.0]])) * jnp.sqrt(2)
+    Array([1., 0.], dtype=...)
+
+    Source: wang2020, appendix A, as far as the main text tells (docs/errata.md, W5).
+    """
+    if jnp.ndim(weights) != 2 or len(weights) % 2 or jnp.shape(weights)[1:] != jnp.shape(x)[-1:]:
+        raise ValueError(
+            f"weights must have shape [m, d] with m even and x [..., d], got {jnp.shape(weights)} and {jnp.shape(x)}."
+        )
+    hidden = jax.nn.relu(jnp.matmul(x, weights.T, precision=lax.Precision.HIGHEST))
+    return jnp.matmul(hidden, _signs(len(weights), hidden.dtype), precision=lax.Precision.HIGHEST)
+
+
+def _signs(width: int, dtype) -> np.ndarray:
+    """Signs over the root of the width."""
+    return np.repeat(np.array([1, -1]) / np.sqrt(width), width // 2).astype(dtype)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TwoLayer:
-    r""":math:`f(x; W) = m^{-1/2} \sum_r b_r\, \mathrm{relu}(w_r^\top x)` with fixed signs b, of any width m.
+    r"""A network :func:`two_layer` with its initialisation.
 
     Attributes:
         initial: hidden weights at initialisation [m, d]; the second half repeats the first, so that f is zero there.
-        signs: :math:`b_r = \pm 1` [m]; opposite in the two halves.
         radius: of the ball around ``initial`` that :meth:`project` keeps the weights in.
     """
 
     initial: Array
-    signs: Array
     radius: float = field(default=1.0, metadata={"static": True})
 
     def __call__(self, weights: Array, x: Array) -> Array:
         """Outputs [...] for weights [m, d] and inputs [..., d]."""
-        hidden = jax.nn.relu(jnp.matmul(x, weights.T, precision=lax.Precision.HIGHEST))
-        return jnp.matmul(hidden, self.signs, precision=lax.Precision.HIGHEST) / jnp.sqrt(1.0 * len(self.signs))
+        return two_layer(weights, x)
 
     def features(self, weights: Array, x: Array) -> Array:
         r"""Gradients of the output with respect to the weights [..., m d], for inputs [..., d]: the features
         :math:`\phi = \nabla_W f` at ``weights``, in which f is linear as long as no unit changes its sign."""
         active = jnp.matmul(x, weights.T, precision=lax.Precision.HIGHEST) > 0
-        scaled = jnp.where(active, self.signs.reshape((1,) * (x.ndim - 1) + (-1,)), 0) / jnp.sqrt(1.0 * len(self.signs))
-        return (scaled[..., :, None] * x[..., None, :]).reshape(*x.shape[:-1], -1)
+        signs = _signs(len(weights), x.dtype).reshape((1,) * (x.ndim - 1) + (-1,))
+        return (jnp.where(active, signs, 0)[..., :, None] * x[..., None, :]).reshape(*x.shape[:-1], -1)
 
     def project(self, weights: Array) -> Array:
         """The nearest weights in the ball around the initial ones."""
@@ -42,6 +68,8 @@ class TwoLayer:
 
 def two_layer_network(key: Array, width: int, num_inputs: int, radius: float = 1.0) -> TwoLayer:
     """A network of an even width whose initial weights are Gaussian, with variance 1/d, and symmetric.
+
+    To train it, start at ``network.initial`` with an optimiser from :func:`jaxlqr.training.within_ball`.
 
     >>> network = two_layer_network(jax.random.key(0), width=8, num_inputs=3)
     >>> bool(abs(network(network.initial, jnp.ones(3))) < 1e-6)
@@ -57,5 +85,4 @@ def two_layer_network(key: Array, width: int, num_inputs: int, radius: float = 1
     if not radius > 0:
         raise ValueError(f"radius must be positive, got {radius}.")
     half = jax.random.normal(key, (width // 2, num_inputs)) / jnp.sqrt(1.0 * num_inputs)
-    ones = jnp.ones(width // 2, half.dtype)
-    return TwoLayer(jnp.concatenate([half, half]), jnp.concatenate([ones, -ones]), radius)
+    return TwoLayer(jnp.concatenate([half, half]), radius)

@@ -36,6 +36,8 @@ def test_gridworld_goals_stay_and_pay():
         goal = r[:, 0].argmax()
         assert r.sum() == 4
         assert np.all(P[goal, :, goal] == 1)
+    distinct = gridworld_goals(jax.random.key(1), 16, size=4, replace=False)
+    assert sorted(np.argmax(distinct.r[:, :, 0], axis=1).tolist()) == list(range(16))
     # From an inner cell a move succeeds with 0.8 and slips to either side with 0.1.
     assert sorted(mdps.P[0, 5, 2][mdps.P[0, 5, 2] > 0].tolist()) == pytest.approx([0.1, 0.1, 0.8])
 
@@ -84,6 +86,7 @@ def test_an_unusable_map_is_refused(rows, message):
         (lambda: gridworld_goals(jax.random.key(0), 2, size=1), "size must be at least 2"),
         (lambda: gridworld_goals(jax.random.key(0), 2, gamma=0.0), "gamma must be one number"),
         (lambda: gridworld_goals(jax.random.key(0), 2, goals=[81]), "goals must be cells from 0 to 80"),
+        (lambda: gridworld_goals(jax.random.key(0), 3, goals=[1, 2], replace=False), "num_tasks must be at most 2"),
         (lambda: gridworld_goals(jax.random.key(0), 2, start=81), "start must be a cell from 0 to 80"),
         (lambda: garnet(jax.random.key(0), 1, 3, 2, branching=4), "branching between 1 and num_states"),
         (lambda: garnet(jax.random.key(0), 1, 3, 2, gammas=(0.5, 1.0)), "gammas must be two increasing numbers"),
@@ -118,15 +121,69 @@ def test_a_gymnasium_table_becomes_a_process_whose_episodes_end():
     assert float(mdp.P[2, 0, 2]) == 1.0
 
 
+def uniform_and_optimal(mdp):
+    from jaxlqr.mdp import evaluate, optimal_policy
+
+    uniform = np.full(mdp.r.shape, 1 / mdp.r.shape[1])
+    return float(evaluate(mdp, uniform).J), float(evaluate(mdp, optimal_policy(mdp)).J)
+
+
 def test_frozen_lake_of_gymnasium_itself():
     gymnasium = pytest.importorskip("gymnasium")
     mdp = from_gymnasium(gymnasium.make("FrozenLake-v1"))
-    ours = text_map(LAKE, slip=2 / 3)
-    from jaxlqr.mdp import evaluate
+    assert_distributions(mdp)
+    assert mdp.P.shape == (17, 4, 17)
+    np.testing.assert_allclose(uniform_and_optimal(mdp), uniform_and_optimal(text_map(LAKE, slip=2 / 3)), rtol=1e-12)
 
-    policy = np.full((16, 4), 0.25)
-    theirs = evaluate(mdp, np.vstack([policy, np.full(4, 0.25)]))
-    np.testing.assert_allclose(evaluate(ours, policy).J, theirs.J, rtol=1e-12)
+
+def test_cliff_walking_of_gymnasium_itself():
+    """The best path has 13 steps of reward -1, the first of them not discounted; then nothing more is paid."""
+    gymnasium = pytest.importorskip("gymnasium")
+    mdp = from_gymnasium(gymnasium.make("CliffWalking-v1"), gamma=0.9)
+    assert_distributions(mdp)
+    assert mdp.P.shape == (49, 4, 49)
+    assert uniform_and_optimal(mdp)[1] == pytest.approx(-(1 - 0.9**13), rel=1e-12)
+
+
+def test_taxi_of_gymnasium_itself():
+    """The optimal policy, played in the environment itself, returns what the process says."""
+    pytest.importorskip("gymnasium")
+    from gymnasium.envs.toy_text.taxi import TaxiEnv
+
+    environment = TaxiEnv()  # by class: its number differs between versions of gymnasium
+    from jaxlqr.mdp import evaluate, optimal_policy
+
+    mdp = from_gymnasium(environment, gamma=0.9)
+    assert_distributions(mdp)
+    assert mdp.P.shape == (501, 6, 501)
+    policy = optimal_policy(mdp)
+    V, actions = np.asarray(evaluate(mdp, policy).V), np.asarray(policy).argmax(axis=1)
+    for seed in range(20):
+        state, _ = environment.reset(seed=seed)
+        start, total, discount, ended = state, 0.0, 1.0, False
+        while not ended:
+            state, reward, ended, _, _ = environment.step(int(actions[state]))
+            total, discount = total + discount * float(reward), 0.9 * discount
+        assert total == pytest.approx(V[start] / (1 - 0.9), rel=1e-9)
+
+
+def test_random_lakes_of_gymnasium_are_tasks():
+    """Maps that nobody here drew, as a family to meta-learn on."""
+    pytest.importorskip("gymnasium")
+    from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv, generate_random_map
+
+    import jaxlqr
+    from jaxlqr.mdp import ProximalLoss, make_tasks, meta_gradient, stack_mdps
+
+    lakes = [FrozenLakeEnv(desc=generate_random_map(size=4, seed=seed)) for seed in range(6)]
+    tasks = make_tasks(stack_mdps([from_gymnasium(lake) for lake in lakes]))
+    theta = np.zeros((17, 4))
+    automatic = jax.grad(lambda t: -jaxlqr.maml_loss(ProximalLoss(20.0), t, tasks, 0.0, num_inner_steps=0))(theta)
+    np.testing.assert_allclose(meta_gradient(theta, tasks, 20.0), automatic, atol=1e-14)
+    result = jaxlqr.meta_train(
+        ProximalLoss(20.0), theta, tasks, num_steps=20, inner_step_size=0.0, num_inner_steps=0, outer_step_size=50.0
+    )
+    assert result.history["loss"][-1].mean() < 0.7 * result.history["loss"][0].mean()
 
 
 def test_families_are_public():

@@ -177,3 +177,42 @@ def test_bad_arguments_are_refused(options, message):
         meta_gradient(theta, tasks, ETA, **options)
     with pytest.raises(ValueError, match="eta must be non-negative"):
         meta_gradient(theta, tasks, -1.0)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 5])
+def test_chunks_change_nothing(chunk_size):
+    theta, tasks = random_tasks(14)
+    weights = jnp.array([0.5, 0.2, 0.3])
+    together, apart = (meta_gradient(theta, tasks, ETA, weights=weights, chunk_size=c) for c in (None, chunk_size))
+    assert_equal(apart, together)
+    with pytest.raises(ValueError, match="chunk_size must be an integer of at least 1, got 0"):
+        meta_gradient(theta, tasks, ETA, chunk_size=0)
+
+
+def largest_intermediate(jaxpr) -> int:
+    """Number of entries of the largest array in a program and the programs it calls."""
+    sizes = [0]
+    for equation in jaxpr.eqns:
+        sizes += [v.aval.size for v in equation.outvars if hasattr(v.aval, "size")]
+        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+            program = getattr(inner, "jaxpr", inner)
+            if hasattr(program, "eqns"):
+                sizes.append(largest_intermediate(program))
+    return max(sizes)
+
+
+def test_no_matrix_of_state_action_pairs_is_formed():
+    """Everything is at most of the size of P, S A S, with S A times S A ten times as large."""
+    mdp = jaxlqr.families.garnet(jax.random.key(0), 1, 6, 10)
+    task = jax.tree.map(lambda leaf: leaf[0], make_tasks(mdp))
+    programs = (
+        lambda theta: mdp_return(theta, task),
+        jax.grad(ProximalLoss(ETA)),
+        lambda theta: meta_gradient(theta, make_tasks(mdp), ETA),
+    )
+    arguments = (jnp.zeros((6, 10)), jnp.zeros((6, 10)), jnp.zeros((6, 10)))
+    for program, theta in zip(programs, arguments, strict=True):
+        closed_over = (theta, task) if program is programs[1] else (theta,)
+        assert largest_intermediate(jax.make_jaxpr(program)(*closed_over).jaxpr) <= 6 * 10 * 6
+    chain = jax.make_jaxpr(lambda pi: jnp.einsum("sat,tb->satb", task.mdp.P, pi))(jnp.zeros((6, 10)))
+    assert largest_intermediate(chain.jaxpr) == 3600  # the test sees one

@@ -7,7 +7,7 @@ import pytest
 
 import jaxlqr
 from jaxlqr import families
-from jaxlqr.supervised import Risk, frechet_derivative, linear, make_supervised_tasks, two_layer_network
+from jaxlqr.supervised import Risk, frechet_derivative, linear, make_supervised_tasks, two_layer, two_layer_network
 from jaxlqr.theory.wang2020 import theorem_4_4
 
 M, N, D = 3, 8, 3
@@ -127,6 +127,8 @@ def test_sinusoids_are_learned():
         (lambda: families.sinusoid(jax.random.key(0), 0), "num_tasks, num_points and num_features must be positive"),
         (lambda: theorem_4_4(*_bad(), form="tight"), 'form must be "printed" or "task_indexed"'),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: theorem_4_4(*_bad(), risk=Risk("cross_entropy")), "risk must be squared or logistic"),
+        (lambda: two_layer(jnp.ones((3, 2)), jnp.ones((5, 2))), r"weights must have shape \[m, d\] with m even"),
+        (lambda: two_layer(jnp.ones((4, 2)), jnp.ones((5, 3))), r"weights must have shape \[m, d\] with m even"),
         (lambda: theorem_4_4(*_bad(common=False)), "tasks must have common inputs"),
     ],
 )

@@ -1,6 +1,6 @@
 """The policies one may start from, and what each returns after proximal steps on tasks it has not seen."""
 
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -13,12 +13,23 @@ from jaxlqr.mdp import MDPTask, ProximalLoss, evaluate, mdp_loss, optimal_policy
 from jaxlqr.training import meta_train
 
 MAX_STEPS = 10
-STEP_SIZE = 0.3  # of Adam
+
+
+class StepSizes(NamedTuple):
+    """Step sizes of Adam: of the meta-learned starts, of the average return, and of it where it is stopped early."""
+
+    meta: float
+    average: float
+    early: float
+
+
+STEP_SIZES = StepSizes(meta=0.3, average=0.1, early=1.0)  # chosen by choose.py
 LABELS = {
     "exact": "meta-learned",
     "first_order": "meta-learned, first order",
     "printed": "meta-learned, printed gradient",
-    "average_early": "average return, early-stopped",
+    "average_early": "average return, stopped on training tasks",
+    "average_oracle": "average return, stopped on held-out tasks",
     "average": "average return",
     "uniform": "uniform",
 }
@@ -33,13 +44,25 @@ class Learned(NamedTuple):
     held_out: MDPTask
 
 
-def learn(key: Array, setting: Setting, num_splits: int, num_steps: int, progress: bool | None) -> Learned:
-    """Train all starts on the first half of the tasks of each split and adapt them to the second half."""
+def learn(
+    key: Array,
+    setting: Setting,
+    num_splits: int,
+    num_steps: int,
+    progress: bool | None,
+    step_sizes: StepSizes = STEP_SIZES,
+    kinds: tuple[str, ...] = ("exact", "first_order", "printed"),
+) -> Learned:
+    """Train all starts on the first half of the tasks of each split and adapt them to the second half.
+
+    The policy of the best average return is stopped where it adapts best in one step: on the training tasks, as one
+    could, and on the held-out ones, as nobody could, which bounds what a better stop would bring.
+    """
     tasks = setting.tasks(key, num_splits)
     train, held_out = (jax.tree.map(lambda leaf, cut=cut: leaf[:, cut], tasks) for cut in _HALVES)
     zero = np.broadcast_to(setting.start(tasks), (num_splits, *setting.start(tasks).shape))
 
-    def trained(loss: Any, metrics: Any = _nothing) -> Any:
+    def trained(loss: Any, step_size: float, metrics: Any = _nothing) -> Any:
         return meta_train(
             loss,
             zero,
@@ -47,20 +70,22 @@ def learn(key: Array, setting: Setting, num_splits: int, num_steps: int, progres
             num_steps=num_steps,
             inner_step_size=0.0,
             num_inner_steps=0,
-            optimizer=_adam(),
+            optimizer=_adam(step_size),
             safeguard=False,
             metrics=metrics,
             batched=True,
             progress=progress,
         )
 
-    average = trained(mdp_loss, _iterate)
+    average = trained(mdp_loss, step_sizes.average, _iterate)
+    early = average if step_sizes.early == step_sizes.average else trained(mdp_loss, step_sizes.early, _iterate)
+    iterates = np.asarray(early.history["theta"])[:, :, 0]
     params = {
-        kind: np.asarray(trained(ProximalLoss(setting.eta, gradient=kind)).params)
-        for kind in ("exact", "first_order", "printed")
+        kind: np.asarray(trained(ProximalLoss(setting.eta, gradient=kind), step_sizes.meta).params) for kind in kinds
     }
     params |= {
-        "average_early": _best_iterate(np.asarray(average.history["theta"])[:, :, 0], held_out, setting.eta),
+        "average_early": _best_iterate(iterates, train, setting.eta),
+        "average_oracle": _best_iterate(iterates, held_out, setting.eta),
         "average": np.asarray(average.params),
         "uniform": zero,
     }
@@ -81,10 +106,10 @@ def _iterate(theta: Array, task: MDPTask) -> dict[str, Array]:
 
 
 @cache
-def _adam() -> Any:
+def _adam(step_size: float) -> Any:
     import optax
 
-    return optax.adam(STEP_SIZE)
+    return optax.adam(step_size)
 
 
 @jax.jit
@@ -105,16 +130,21 @@ def _optimal(tasks: MDPTask) -> Array:
     return jax.vmap(jax.vmap(lambda task: evaluate(task.mdp, optimal_policy(task.mdp)).J))(tasks)
 
 
-@partial(jax.jit, static_argnames="eta")
-def _after_one(iterates: Array, tasks: MDPTask, eta: float) -> Array:
-    """Mean return after one step for iterates [steps, ...] of one split."""
-    loss = ProximalLoss(eta)
-    mean = lambda theta: -jnp.mean(jax.vmap(loss, in_axes=(None, 0))(theta, tasks))  # noqa: E731
-    return jax.lax.map(mean, iterates)
+@jax.jit
+def _after_one(iterates: Array, tasks: MDPTask, eta: Array) -> Array:
+    """Mean return after one step [splits, steps], for iterates [splits, steps, ...]."""
+
+    def one(theta: Array, task: MDPTask) -> Array:
+        return evaluate(task.mdp, proximal_step(task.mdp, task.policy(theta), eta)).J
+
+    def of_split(split: tuple[Array, MDPTask]) -> Array:
+        rows, own = split
+        return jax.lax.map(lambda theta: jnp.mean(jax.vmap(one, in_axes=(None, 0))(theta, own)), rows)
+
+    return jax.lax.map(of_split, (iterates, tasks))
 
 
-def _best_iterate(iterates: np.ndarray, held_out: MDPTask, eta: float) -> np.ndarray:
-    """The iterate of each split [splits, ...] that adapts best to the held-out tasks: a stop nobody could do better."""
-    values = jax.lax.map(lambda pair: _after_one(*pair, eta), (jnp.asarray(iterates), held_out))
-    chosen = np.argmax(np.asarray(values), axis=1)
+def _best_iterate(iterates: np.ndarray, tasks: MDPTask, eta: float) -> np.ndarray:
+    """The iterate of each split [splits, ...] that adapts best to ``tasks`` in one step."""
+    chosen = np.argmax(np.asarray(_after_one(jnp.asarray(iterates), tasks, jnp.asarray(eta))), axis=1)
     return iterates[np.arange(len(iterates)), chosen]

@@ -1,0 +1,127 @@
+"""Times of the exact meta-gradient of tabular processes against NumPy with SciPy solves in a loop, on one core.
+
+    taskset -c 0 python benchmarks/mdp.py [--quick] [--write]
+
+Competitors are timed in turns; medians over the turns are reported. ``--write`` puts the table into docs/benchmarks.md.
+"""
+
+import argparse
+import os
+import time
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.linalg
+from timing import DOCS, markdown, medians, replace_between
+
+import jaxlqr
+from jaxlqr.families import garnet, gridworld_goals
+from jaxlqr.mdp import MDPTask, ProximalLoss, make_tasks, meta_gradient
+
+jax.config.update("jax_enable_x64", True)
+ETA = 10.0
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def numpy_meta_gradient(theta: np.ndarray, mdps: list[np.ndarray], phi: np.ndarray) -> np.ndarray:
+    """The corrected closed form, one SciPy solve for each equation, in a loop over tasks."""
+    P_all, r_all, gammas, zetas = mdps
+    total = np.zeros(phi.shape[-1])
+    for P, r, gamma, zeta in zip(P_all, r_all, gammas, zetas, strict=True):
+        states, actions, _ = P.shape
+        flat, unit = P.reshape(-1, states), np.eye(states)
+
+        def matrix(policy: np.ndarray, P=P, gamma=gamma, unit=unit) -> np.ndarray:
+            return unit - gamma * np.einsum("sa,sat->st", policy, P)
+
+        policy = softmax(phi @ theta)
+        before = matrix(policy)
+        V = scipy.linalg.solve(before, (1 - gamma) * (policy * r).sum(1))
+        Q = (1 - gamma) * r + gamma * (flat @ V).reshape(states, actions)
+        adapted = softmax(phi @ theta + ETA * Q)
+        beyond = matrix(adapted)
+        V_adapted = scipy.linalg.solve(beyond, (1 - gamma) * (adapted * r).sum(1))
+        Q_adapted = (1 - gamma) * r + gamma * (flat @ V_adapted).reshape(states, actions)
+        sigma = scipy.linalg.solve(beyond.T, (1 - gamma) * zeta)[:, None] * adapted
+        measure = sigma * (Q_adapted - V_adapted[:, None])
+        followed = (1 - gamma) * scipy.linalg.solve(before.T, measure.ravel() @ flat)
+        second = ETA * gamma / (1 - gamma) * followed[:, None] * policy * (Q - V[:, None])
+        total += ((measure + second) / (1 - gamma)).ravel() @ phi.reshape(-1, phi.shape[-1])
+    return total / len(P_all)
+
+
+def objective(theta: jax.Array, tasks: MDPTask) -> jax.Array:
+    return -jaxlqr.maml_loss(ProximalLoss(ETA), theta, tasks, 0.0, num_inner_steps=0)
+
+
+def compare(label: str, tasks: MDPTask, reach: float, repeats: int) -> list[str]:
+    phi = np.asarray(tasks.features[0])
+    theta = jnp.asarray(np.random.default_rng(0).normal(size=phi.shape[-1]))
+    mdps = [np.asarray(leaf) for leaf in (tasks.mdp.P, tasks.mdp.r, tasks.mdp.gamma, tasks.mdp.zeta)]
+    closed = jax.jit(lambda t, tasks: meta_gradient(t, tasks, ETA))
+    automatic, value = jax.jit(jax.grad(objective)), jax.jit(objective)
+    host = np.asarray(theta)
+    expected = numpy_meta_gradient(host, mdps, phi)
+    np.testing.assert_allclose(closed(theta, tasks), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(automatic(theta, tasks), expected, rtol=1e-9, atol=1e-12)
+    told = medians(
+        {
+            "loop": lambda: numpy_meta_gradient(host, mdps, phi),
+            "closed": lambda: closed(theta, tasks),
+            "automatic": lambda: automatic(theta, tasks),
+            "value": lambda: value(theta, tasks),
+        },
+        repeats,
+    )
+    ratio = told["loop"] / min(told["closed"], told["automatic"])
+    return [
+        label,
+        *(f"{told[name]:.3g}" for name in ("loop", "closed", "automatic", "value")),
+        f"{ratio:.2g} ({reach:g}: {'met' if ratio >= reach else '**not met**'})",
+        f"{told['closed'] / told['value']:.2g}, {told['automatic'] / told['value']:.2g}",
+    ]
+
+
+def many(count: int, chunk: int) -> str:
+    """Seconds of one meta-gradient over ``count`` processes of 20 states, in chunks of one compiled program."""
+    tasks = make_tasks(garnet(jax.random.key(2), count, 20, 4), np.random.default_rng(1).normal(size=(20, 4, 8)))
+    gradient = jax.jit(lambda theta, tasks: meta_gradient(theta, tasks, ETA, chunk_size=chunk))
+    theta = jnp.zeros(8)
+    jax.block_until_ready(gradient(theta, tasks))
+    start = time.perf_counter()
+    jax.block_until_ready(gradient(theta, tasks))
+    return f"{time.perf_counter() - start:.3g}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer tasks and repeats")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks.md")
+    options = parser.parse_args()
+    repeats = 3 if options.quick else 7
+    rng = np.random.default_rng(0)
+    grids = make_tasks(gridworld_goals(jax.random.key(0), 20), rng.normal(size=(81, 4, 24)))
+    garnets = make_tasks(garnet(jax.random.key(1), 8 if options.quick else 64, 500, 4), rng.normal(size=(500, 4, 24)))
+    rows = [
+        compare("20 gridworlds, 81 states", grids, 10, repeats),
+        compare(f"{len(garnets.temperature)} Garnets, 500 states", garnets, 3, repeats),
+    ]
+    header = ["", "NumPy and SciPy, ms", "closed form", "autodiff", "value", "ratio (asked)", "gradient / value"]
+    text = markdown(header, rows)
+    count = 1000 if options.quick else 10_000
+    text += f"\n\n{count} processes of 20 states in chunks of 500: {many(count, 500)} s, one meta-gradient."
+    print(text)
+    if options.write:
+        replace_between(DOCS / "benchmarks.md", "mdp", text)
+
+
+if __name__ == "__main__":
+    main()
