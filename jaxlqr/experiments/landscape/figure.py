@@ -108,7 +108,7 @@ def _points(ax: "Axes", study: PlaneStudy) -> None:
             if not chosen.any():
                 continue
             marker = _MARKERS[kind]
-            color = {} if marker == "x" else {"markerfacecolor": face}
+            color: dict[str, Any] = {} if marker == "x" else {"markerfacecolor": face}
             ax.plot(
                 *place[chosen].T, marker, color="white" if marker == "x" else COLORS[1], markersize=6,
                 label=_NAMES[kind] + suffix, linestyle="none", **color,
