@@ -78,7 +78,7 @@ def num_samples(
             of :class:`jaxlqr.ZerothOrderOracle` at most :math:`\tfrac d2 \sqrt{d(d+3)} (h_H + h_{hess} r)`: neither
             grows as r falls. Lemma 7 is applied to them as vectors, whose spectral norm is the Frobenius norm.
 
-    >>> import jaxlqr
+    >>> import jax, jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]])])
     >>> h = jax.jit(constants)(jnp.array([[0.6]]), tasks)
     >>> gradient, hessian = num_samples(h, jnp.array(1.5), (1, 1), 1e-3, epsilon=0.1, delta=0.05)
@@ -121,7 +121,7 @@ def optimality_bounds(
 ) -> OptimalityBounds:
     r"""Bounds (6), or (8) when ``model_free``, and (7) of Theorems 3 and 4, with the constants at ``K``.
 
-    >>> import jaxlqr
+    >>> import jax, jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[a]], [[1.0]]) for a in (0.9, 0.90001)])
     >>> bounds = optimality_bounds(jnp.array([[0.5]]), tasks)
     >>> bounds.trained.shape, bool(bounds.optimum > 0)
