@@ -1,4 +1,4 @@
-"""The command line: ``jaxlqr train``, ``landscape`` and ``reproduce``. A mistake gets one sentence, not a traceback."""
+"""The command line. A mistake gets one sentence, not a traceback."""
 
 import sys
 from collections.abc import Sequence
@@ -163,6 +163,28 @@ def landscape(
     summary = experiment.landscape(tasks, out, settings, gain_file=k0, progress=False if quiet else None)
     if not quiet:
         experiment.show(summary, out)
+
+
+@app.command()
+def bounds(
+    tasks: Annotated[Path, typer.Option(help="Tasks, at least two: as for train.", metavar="FILE")],
+    out: Annotated[Path, typer.Option(help="Folder of bounds.json.", metavar="DIR")] = Path(),
+    k0: Annotated[
+        Path | None, typer.Option(help="Gain at which the bounds are taken: as for train.", metavar="FILE")
+    ] = None,
+    epsilon: Annotated[float, typer.Option(help="Tolerance, relative to the gap and to the norms estimated.")] = 0.1,
+    delta: Annotated[float, typer.Option(help="Probability that an estimate misses its tolerance.")] = 0.05,
+    seed: Annotated[int, typer.Option(help="Seed of the directions in which slopes are measured.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No table.")] = False,
+) -> None:
+    """Every bound of the MAML-LQR theory for your tasks, as printed and as corrected, beside the measured value.
+
+    Writes bounds.json. Exit code 0: done, also where a printed bound is violated. 2: bad input, nothing is written.
+    """
+    _use_float64()
+    from jaxlqr.experiments import bounds as experiment
+
+    experiment.bounds(tasks, out, gain_file=k0, epsilon=epsilon, delta=delta, seed=seed, show=not quiet)
 
 
 @app.command()

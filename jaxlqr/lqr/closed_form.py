@@ -92,3 +92,22 @@ def hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:
     drift = matmul(task.B, X, terms.Sigma, terms.A_K.mT)
     sigma_derivative, _ = stable_discrete_lyapunov(terms.A_K, -(drift + drift.mT))
     return 2 * (matmul(slope, terms.Sigma) + matmul(terms.E, sigma_derivative))
+
+
+def cost_change(K: Array, moved: Array, task: LQRTask) -> Array:
+    r"""J(K') - J(K) for gains ``K`` and ``moved`` [m, n], accurate when they are close; NaN unless both stabilise.
+
+    With :math:`\Delta = K' - K` it is :math:`\mathrm{tr}[(\Delta^\top E + E^\top\Delta + \Delta^\top (R + B^\top P_K
+    B)\Delta) \Sigma_{K'}]`, in which no costs are subtracted.
+
+    >>> import jaxlqr
+    >>> task, K = jaxlqr.make_task([[0.9]], [[1.0]]), jnp.array([[0.5]])
+    >>> print(f"{cost_change(K, K + 0.1, task):.4f} {jaxlqr.cost(K + 0.1, task) - jaxlqr.cost(K, task):.4f}")
+    0.0064 0.0064
+
+    Source: Fazel et al., ICML 2018, Lemma 10.
+    """
+    terms, delta = _terms(K, task), moved - K
+    Sigma, _ = stable_discrete_lyapunov(closed_loop(moved, task), task.Sigma0)
+    metric = task.R + matmul(task.B.mT, terms.P, task.B)
+    return jnp.sum((2 * terms.E + matmul(metric, delta)) * matmul(delta, Sigma))

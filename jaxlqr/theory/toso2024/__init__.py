@@ -1,5 +1,7 @@
 """The constants, bounds and sample sizes of toso2024, as printed and as corrected, and how tight they are."""
 
+from jaxlqr.theory.toso2024.attack import attack as attack
+from jaxlqr.theory.toso2024.attack import random_margins as random_margins
 from jaxlqr.theory.toso2024.constants import Constants as Constants
 from jaxlqr.theory.toso2024.constants import constants as constants
 from jaxlqr.theory.toso2024.guarantees import OptimalityBounds as OptimalityBounds
@@ -14,3 +16,7 @@ from jaxlqr.theory.toso2024.heterogeneity import heterogeneity as heterogeneity
 from jaxlqr.theory.toso2024.margins import margins as margins
 from jaxlqr.theory.toso2024.quantities import Quantities as Quantities
 from jaxlqr.theory.toso2024.quantities import quantities as quantities
+from jaxlqr.theory.toso2024.rule import CertifiedSteps as CertifiedSteps
+from jaxlqr.theory.toso2024.rule import promises as promises
+from jaxlqr.theory.toso2024.sublevel import sample_sublevel as sample_sublevel
+from jaxlqr.theory.toso2024.sublevel import sublevel_constants as sublevel_constants

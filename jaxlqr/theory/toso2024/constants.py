@@ -12,6 +12,7 @@ from jax import Array
 
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.theory.toso2024.quantities import Quantities, quantities
+from jaxlqr.theory.toso2024.smoothness import corrected, printed
 
 Form = Literal["printed", "corrected"]
 
@@ -47,7 +48,11 @@ def constants(K: Array, tasks: LQRTask, form: Form = "corrected") -> Constants:
         form: ``"printed"``, or ``"corrected"`` where that is violated (docs/errata.md, T4 and T11 to T13).
 
     Returns:
-        :class:`Constants`; NaN where ``K`` does not stabilise. Runs inside ``jit`` and ``vmap``.
+        :class:`Constants`. Runs inside ``jit`` and ``vmap``, where it is NaN if ``K`` does not stabilise a task.
+
+    Raises:
+        ValueError: outside ``jit``, when ``K`` does not stabilise a task, or a Q, R or Sigma0 is singular; for tasks of
+            different sizes, or a ``K`` that does not fit them, always.
 
     >>> import jaxlqr
     >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]])])
@@ -60,31 +65,23 @@ def constants(K: Array, tasks: LQRTask, form: Form = "corrected") -> Constants:
     if form not in ("printed", "corrected"):
         raise ValueError(f'form must be "printed" or "corrected", got {form!r}.')
     q = quantities(K, tasks)
-    num_inputs, num_states = K.shape
+    shape = (K.shape[0], K.shape[1])
     nu = q.J_max / (q.sigma_Q * q.mu)
-    h_0 = _residual_bound(q)
-    printed = form == "printed"
-    h_delta = (q.sigma_Q_max if printed else q.sigma_Q) * q.mu / (4 * q.B * q.J_max * (q.closed + 1))
-    h_cost = _cost_printed(q, nu, h_delta) if printed else _cost_corrected(q, h_0, h_delta, num_states)
+    h_0 = jnp.sqrt(q.weight * q.above / q.mu)
+    is_printed = form == "printed"
+    h_delta = (q.sigma_Q_max if is_printed else q.sigma_Q) * q.mu / (4 * q.B * q.J_max * (q.closed + 1))
+    smooth = printed(q, nu, h_0, h_delta) if is_printed else corrected(q, nu, h_0, h_delta, shape)
     return Constants(
-        h_G=(1 if printed else 2) * q.J_max / q.sigma_Q * h_0,
-        h_H=_hessian_printed(q, num_inputs) if printed else _hessian_corrected(q, nu, h_0, num_inputs * num_states),
-        h_c=(h_0 + (q.BPA if printed else q.BPA_frobenius)) / q.sigma_R,
+        h_G=(1 if is_printed else 2) * q.J_max / q.sigma_Q * h_0,
+        h_H=_hessian_printed(q, shape[0]) if is_printed else _hessian_corrected(q, nu, h_0, shape[0] * shape[1]),
+        h_c=(h_0 + (q.BPA if is_printed else q.BPA_frobenius)) / q.sigma_R,
         h_Delta=h_delta,
-        h_cost=h_cost,
-        h_grad=(
-            _gradient_printed(q, h_0, h_cost, h_delta)
-            if printed
-            else _gradient_corrected(q, nu, h_0, h_delta, min(num_inputs, num_states))
-        ),
-        h_hess=_hessian_lipschitz(q, nu, h_delta, printed, num_states),
+        h_cost=smooth.cost,
+        h_grad=smooth.grad,
+        h_hess=smooth.hess,
         nu=nu,
         gradient_domination=4 * q.mu**2 * q.sigma_R_each / q.Sigma_optimal,
     )
-
-
-def _residual_bound(q: Quantities) -> Array:
-    return jnp.sqrt(q.weight * (q.J_max - q.J_min) / q.mu)
 
 
 def _hessian_printed(q: Quantities, num_inputs: int) -> Array:
@@ -95,50 +92,7 @@ def _hessian_printed(q: Quantities, num_inputs: int) -> Array:
 
 def _hessian_corrected(q: Quantities, nu: Array, h_0: Array, dimension: int) -> Array:
     # <X, H[X]> = 2 <(R + B'PB) X Sigma, X> - 4 <B' P'[X] A_K Sigma, X> with P'[X] = T*(X'E + E'X), so that
-    # ||P'[X]|| <= 2 nu h_0 ||X||; ||Sigma|| <= J / sigma_min(Q). The Frobenius norm is at most sqrt(d) of the largest.
+    # ||P'[X]||_F <= 2 nu h_0 ||X||_F (smoothness.py); ||Sigma|| <= J / sigma_min(Q). The Frobenius norm is at most
+    # sqrt(d) times the largest value.
     largest = (2 * q.weight + 8 * q.B * q.closed * nu * h_0) * q.J_max / q.sigma_Q
     return jnp.sqrt(float(dimension)) * largest
-
-
-def _cost_printed(q: Quantities, nu: Array, h_delta: Array) -> Array:
-    bracket = q.K + h_delta / 2 + q.B * q.K**2 * (q.closed + 1) * nu
-    return 4 * q.trace_Sigma0 * q.J_max * q.R / (q.mu * q.sigma_Q) * bracket
-
-
-def _cost_corrected(q: Quantities, h_0: Array, h_delta: Array, num_states: int) -> Array:
-    # J(K') - J(K) = tr[(D'E + E'D + D'(R + B'PB) D) Sigma_K'], and within h_Delta ||Sigma_K'|| <= 2 J / sigma_min(Q).
-    return 2 * num_states / q.sigma_Q * (2 * h_0 + q.weight * h_delta)
-
-
-def _gradient_corrected(q: Quantities, nu: Array, h_0: Array, h_delta: Array, rank: int) -> Array:
-    # E' - E = (R + B'PB) D - B'(P' - P)(A - BK'), P' - P = T*'(D'E + E'D + D'(R + B'PB) D) with ||T'|| <= 2 nu, and
-    # ||Sigma' - Sigma|| <= 4 (J / sigma_min(Q))^2 ||B|| (||A - BK|| + 1) / mu ||D|| (Fazel, Lemma 16).
-    spread = q.J_max / q.sigma_Q
-    values = 2 * nu * (2 * h_0 + q.weight * h_delta)
-    residuals = q.weight + jnp.sqrt(float(rank)) * q.B * (q.closed + q.B * h_delta) * values
-    return 4 * spread * residuals + 8 * h_0 * spread**2 * q.B * (q.closed + 1) / q.mu
-
-
-def _gradient_printed(q: Quantities, h_0: Array, h_cost: Array, h_delta: Array) -> Array:
-    reach = q.A + q.B * (q.K + h_delta)
-    bracket = q.R + q.B * reach * h_cost * q.J_max / q.trace_Sigma0 + q.B**2 * q.J_max / q.mu
-    spread = q.J_max / q.sigma_Q
-    return 4 * spread * bracket + 8 * spread**2 * q.B * (q.closed + 1) / q.mu * h_0
-
-
-def _hessian_lipschitz(q: Quantities, nu: Array, h_delta: Array, printed: bool, num_states: int) -> Array:
-    # h_1 to h_9 of Lemma 6; the paper defines no h_5. As printed h_2 holds a trace of A - B K, which may be negative:
-    # n ||A - B K|| bounds it.
-    spread = q.J_max / q.sigma_Q
-    moved = q.B * (q.closed + 1)
-    mu_tilde = 1 + q.mu / h_delta
-    trace = q.trace_closed if printed else num_states * q.closed
-    h_3 = 6 * spread**2 * q.K**2 * q.R * moved + 6 * spread * q.K * q.R
-    h_4 = 4 * spread**2 * moved / q.mu
-    h_6 = jnp.sqrt((q.R + (1 + q.B**2) / q.mu * q.J_max) / q.sigma_Q - 1)
-    h_8 = q.R + q.B**2 * q.J_max / q.mu + (q.B * q.A + q.B**2 * q.K) * h_3
-    h_9 = 2 * (q.R * q.K + q.B * q.closed * q.J_max / q.mu)
-    h_7 = 4 * (nu * h_8 + 8 * nu**2 * moved * h_9)
-    h_1 = h_3 * q.B**2 * spread + mu_tilde * h_4 * q.B * q.J_max / q.mu + h_4 * q.trace_R
-    h_2 = q.B * q.J_max * (h_6 * h_4 * trace / q.mu + q.B * h_6 * mu_tilde * nu + mu_tilde * h_7 / q.mu)
-    return 2 * (h_1 + 2 * h_2)

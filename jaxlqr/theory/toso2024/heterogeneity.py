@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlqr.lqr.task import LQRTask
+from jaxlqr.theory.toso2024.checks import check_several
 from jaxlqr.theory.toso2024.constants import Form
 from jaxlqr.theory.toso2024.quantities import norm, quantities
 
@@ -20,10 +21,8 @@ def heterogeneity(tasks: LQRTask) -> Array:
     >>> print(heterogeneity(jaxlqr.stack_tasks([first, second])).round(3))
     [0.1 0.  0.  0. ]
     """
-    count = tasks.A.shape[0]
-    if count < 2:
-        raise ValueError(f"tasks must hold at least two tasks to differ, got {count}.")
-    first, second = jnp.triu_indices(count, 1)
+    check_several(tasks)
+    first, second = jnp.triu_indices(tasks.A.shape[0], 1)
 
     def largest(stack: Array) -> Array:
         return jnp.max(jax.vmap(norm)(stack[first] - stack[second]))
@@ -45,6 +44,7 @@ def gradient_heterogeneity_bound(K: Array, tasks: LQRTask, form: Form = "correct
 
     Source: toso2024, Lemma 4, equation (5), appendix 6.2.
     """
+    check_several(tasks)
     q = quantities(K, tasks)
     nu = q.J_max / (q.sigma_Q * q.mu)
     spread = q.J_max / q.sigma_Q

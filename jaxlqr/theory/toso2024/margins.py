@@ -1,24 +1,30 @@
-"""Measured over bound for every inequality of Lemmas 3 to 6 of toso2024: above one, the inequality is violated."""
+"""Measured over bound for every inequality of toso2024 that speaks of one gain: above one, it is violated."""
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.lqr.closed_form import gradient, hessian_vector_product
-from jaxlqr.lqr.cost import cost
+from jaxlqr.lqr.closed_form import cost_change, gradient, hessian_vector_product
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.theory.toso2024.constants import Form, constants
+from jaxlqr.theory.toso2024.constants import Constants, Form, constants
+from jaxlqr.theory.toso2024.guarantees import step_size_limits
 from jaxlqr.theory.toso2024.heterogeneity import gradient_heterogeneity_bound
 from jaxlqr.theory.toso2024.quantities import gradients, norm, quantities
 
+#: The inequalities: Lemma 5 (three), Lemma 6 (three), Lemma 3, Lemma 4, and one step of Theorems 1 and 3.
+NAMES = ("h_G", "h_H", "h_c", "h_cost", "h_grad", "h_hess", "domination", "heterogeneity", "step")
 
-def _hessian(K: Array, task: LQRTask) -> Array:
-    basis = jnp.eye(K.size, dtype=K.dtype).reshape(K.size, *K.shape)
-    return jax.vmap(lambda X: hessian_vector_product(K, X, task).ravel())(basis)
+
+def over(measured: Array, bound: Array) -> Array:
+    """Their ratio, of a measured value that is not negative; infinite where the bound is not positive but should be."""
+    positive = bound > 0
+    ratio = measured / jnp.where(positive, bound, 1)
+    outside = jnp.where(jnp.isnan(bound) | jnp.isnan(measured), jnp.nan, jnp.where(measured > 0, jnp.inf, 0.0))
+    return jnp.where(positive, ratio, outside)
 
 
 def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected") -> dict[str, Array]:
-    r"""Measured over bound of each inequality, a dict of scalars.
+    r"""Measured over bound of each inequality, a dict of scalars by :data:`NAMES`.
 
     Arguments:
         K: gain [m, n] that stabilises every task.
@@ -27,36 +33,52 @@ def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected"
         form: of the bounds.
 
     Returns:
-        Keys ``h_G``, ``h_H``, ``h_c`` (Lemma 5), ``cost``, ``gradient``, ``hessian`` (Lemma 6), ``domination``
-        (Lemma 3) and ``heterogeneity`` (Lemma 4, in spectral norm). NaN where ``K`` does not stabilise.
+        ``h_G``, ``h_H``, ``h_c`` (Lemma 5), ``h_cost``, ``h_grad``, ``h_hess`` (Lemma 6, at K'), ``domination`` (Lemma
+        3),
+        ``heterogeneity`` (Lemma 4, in spectral norm), and ``step``: for one step of Algorithm 1 from K with the largest
+        step sizes, the promised decrease :math:`\eta/8\,\|\nabla J_i(K)\|^2` over what is reached plus the bias
+        :math:`18 \eta n_u^3 f_z^2` (the step of the proofs of Theorems 1 and 3, with the constants at K). Infinite
+        where
+        a bound is not positive, NaN where ``K`` does not stabilise.
     """
     h = constants(K, tasks, form)
     moved = K + h.h_Delta * direction / norm(direction)
     distance = jnp.linalg.norm(moved - K)
-    per_task = jax.vmap(lambda task: _changes(K, moved, task))(tasks)
-    slopes = gradients(K, tasks)
-    sizes = jnp.linalg.norm(slopes, axis=(1, 2))
-    bound, _ = gradient_heterogeneity_bound(K, tasks, form)
+    basis = jnp.eye(K.size, dtype=K.dtype).reshape(K.size, *K.shape)
+
+    def hessians(gain: Array) -> Array:
+        def of_task(task: LQRTask) -> Array:
+            return jax.vmap(lambda X: hessian_vector_product(gain, X, task).ravel())(basis)
+
+        return jax.vmap(of_task)(tasks)
+
+    def size(stack: Array) -> Array:
+        return jnp.linalg.norm(stack.reshape(stack.shape[0], -1), axis=1)
+
+    slopes, curvatures = gradients(K, tasks), hessians(K)
+    q = quantities(K, tasks)
+    costs = jax.vmap(lambda task: cost_change(K, moved, task))(tasks) / q.J
+    spread, _ = gradient_heterogeneity_bound(K, tasks, form)
     first, second = jnp.triu_indices(tasks.A.shape[0], 1)
-    apart = jnp.max(jax.vmap(norm)(slopes[first] - slopes[second]))
     return {
-        "h_G": jnp.max(sizes) / h.h_G,
-        "h_H": jnp.max(per_task["hessian_size"]) / h.h_H,
-        "h_c": jnp.linalg.norm(K) / h.h_c,
-        "cost": jnp.max(per_task["cost"]) / (h.h_cost * distance),
-        "gradient": jnp.max(per_task["gradient"]) / (h.h_grad * distance),
-        "hessian": jnp.max(per_task["hessian"]) / (h.h_hess * distance),
-        "domination": jnp.max(h.gradient_domination * quantities(K, tasks).gap / sizes**2),
-        "heterogeneity": apart / bound,
+        "h_G": over(jnp.max(size(slopes)), h.h_G),
+        "h_H": over(jnp.max(size(curvatures)), h.h_H),
+        "h_c": over(jnp.linalg.norm(K), h.h_c),
+        "h_cost": over(jnp.max(jnp.abs(costs)), h.h_cost * distance),
+        "h_grad": over(jnp.max(size(gradients(moved, tasks) - slopes)), h.h_grad * distance),
+        "h_hess": over(jnp.max(size(hessians(moved) - curvatures)), h.h_hess * distance),
+        "domination": jnp.max(over(h.gradient_domination * q.gap, size(slopes) ** 2)),
+        "heterogeneity": over(jnp.max(jax.vmap(norm)(slopes[first] - slopes[second])), spread),
+        "step": jnp.max(_step(K, tasks, h, spread, slopes, curvatures)),
     }
 
 
-def _changes(K: Array, moved: Array, task: LQRTask) -> dict[str, Array]:
-    before, after = _hessian(K, task), _hessian(moved, task)
-    J = cost(K, task)
-    return {
-        "hessian_size": jnp.linalg.norm(before),
-        "cost": jnp.abs(cost(moved, task) - J) / J,
-        "gradient": jnp.linalg.norm(gradient(moved, task) - gradient(K, task)),
-        "hessian": jnp.linalg.norm(after - before),
-    }
+def _step(K: Array, tasks: LQRTask, h: Constants, spread: Array, slopes: Array, curvatures: Array) -> Array:
+    inner, outer = step_size_limits(h, K.shape[0])
+    adapted = jax.vmap(lambda slope, task: gradient(K - inner * slope, task))(slopes, tasks)
+    # (I - eta_l H) applied to the gradient at the adapted gain.
+    bent = jnp.einsum("iab,ib->ia", curvatures, adapted.reshape(len(adapted), -1)).reshape(adapted.shape)
+    following = K - outer * jnp.mean(adapted - inner * bent, axis=0)
+    decrease = -jax.vmap(lambda task: cost_change(K, following, task))(tasks)
+    promised = outer / 8 * jnp.sum(slopes**2, axis=(1, 2))
+    return over(promised, decrease + 18 * outer * K.shape[0] ** 3 * spread**2)

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlqr.lqr.closed_form import gradient
-from jaxlqr.lqr.cost import closed_loop, cost, value_matrix
-from jaxlqr.lqr.optimal import optimal_gain
+from jaxlqr.lqr.cost import closed_loop, value_matrix
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.matrix_equations import stable_discrete_lyapunov
+from jaxlqr.matrix_equations import discrete_lqr, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.theory.toso2024.checks import check_inputs
 
 
 @jax.tree_util.register_dataclass
@@ -32,7 +32,9 @@ class Quantities:
         BPA, BPA_frobenius: largest norms of :math:`B^\top P_K A`, spectral and Frobenius.
         trace_R, trace_closed: largest traces of R and of A - BK.
         Sigma0, trace_Sigma0: largest norm and largest trace of Sigma0.
-        gap: :math:`J^{(i)}(K) - J^{(i)}(K_i^*)`, one per task [M].
+        J: costs :math:`J^{(i)}(K)`, one per task [M].
+        above: :math:`J_{\max}(K) - J_{\min}`, to full relative accuracy near the optimum.
+        gap: :math:`J^{(i)}(K) - J^{(i)}(K_i^*)`, one per task [M], as accurate.
         Sigma_optimal: :math:`\|\Sigma_{K_i^*}\|`, one per task [M].
         sigma_R_each: :math:`\sigma_{\min}(R^{(i)})`, one per task [M].
     """
@@ -58,6 +60,8 @@ class Quantities:
     trace_closed: Array
     Sigma0: Array
     trace_Sigma0: Array
+    above: Array
+    J: Array
     gap: Array
     Sigma_optimal: Array
     sigma_R_each: Array
@@ -70,15 +74,17 @@ def norm(matrix: Array) -> Array:
 
 def _of_task(K: Array, task: LQRTask) -> dict[str, Array]:
     P, _ = value_matrix(K, task)
-    best = optimal_gain(task, method="doubling")
+    Sigma, _ = stable_discrete_lyapunov(closed_loop(K, task), task.Sigma0)
+    best, P_best = discrete_lqr(task.A, task.B, task.Q, task.R, method="doubling")
     # Sigma_K* = Sigma0 + A_K* Sigma_K* A_K*'.
     Sigma_best, _ = stable_discrete_lyapunov(closed_loop(best, task), task.Sigma0)
-    J, J_best = cost(K, task), cost(best, task)
+    # J(K) - J(K*) = tr[(K - K*)'(R + B'P*B)(K - K*) Sigma_K], since E vanishes at K*: nothing cancels.
+    away, weight_best = K - best, task.R + matmul(task.B.mT, P_best, task.B)
     BPA = matmul(task.B.mT, P, task.A)
     return {
-        "J": J,
-        "J_best": J_best,
-        "gap": J - J_best,
+        "J": jnp.sum(P * task.Sigma0.mT),
+        "J_best": jnp.sum(P_best * task.Sigma0.mT),
+        "gap": jnp.sum(matmul(weight_best, away) * matmul(away, Sigma)),
         "mu": jnp.linalg.eigvalsh(task.Sigma0)[0],
         "sigma_Q": jnp.linalg.eigvalsh(task.Q)[0],
         "sigma_R": jnp.linalg.eigvalsh(task.R)[0],
@@ -105,24 +111,38 @@ _LARGEST = ("A", "B", "Q", "R", "P", "closed", "weight", "BPA", "BPA_frobenius",
 def quantities(K: Array, tasks: LQRTask) -> Quantities:
     """:class:`Quantities` of a stack of tasks (leading axis M) at the gain ``K`` [m, n].
 
-    NaN or infinite where ``K`` does not stabilise a task. Runs inside ``jit`` and ``vmap``, and is differentiable.
+    Runs inside ``jit`` and ``vmap``, where it is NaN when ``K`` does not stabilise a task, and is differentiable.
+
+    Raises:
+        ValueError: outside ``jit``, when ``K`` or the tasks do not meet the paper's assumptions; for wrong shapes
+        always.
 
     >>> import jaxlqr
     >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]])])
     >>> print(f"{quantities(jnp.array([[0.5]]), tasks).closed:.1f}")
     0.4
     """
+    check_inputs(K, tasks)
+    return _quantities(K, tasks)
+
+
+@jax.jit
+def _quantities(K: Array, tasks: LQRTask) -> Quantities:
     each = jax.vmap(lambda task: _of_task(K, task))(tasks)
+    J_max, J_min = jnp.max(each["J"]), jnp.min(each["J_best"])
     return Quantities(
         **{name: jnp.max(each[name]) for name in (*_LARGEST, "Sigma0", "trace_Sigma0")},
-        J_max=jnp.max(each["J"]),
-        J_min=jnp.min(each["J_best"]),
+        J_max=J_max,
+        J_min=J_min,
+        # Not less than the largest gap, which does not cancel where J_max - J_min does.
+        above=jnp.maximum(J_max - J_min, jnp.max(each["gap"])),
         mu=jnp.min(each["mu"]),
         Q_least=jnp.min(each["Q"]),
         sigma_Q=jnp.min(each["sigma_Q"]),
         sigma_Q_max=jnp.max(each["sigma_Q"]),
         sigma_R=jnp.min(each["sigma_R"]),
         K=norm(K),
+        J=each["J"],
         gap=each["gap"],
         Sigma_optimal=each["Sigma_optimal"],
         sigma_R_each=each["sigma_R"],
