@@ -117,7 +117,10 @@ def resize(bits: np.ndarray, side: int) -> np.ndarray:
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
     share = (np.clip(overlap, 0, None) * side / size).astype(np.float32)
     flat = bits.reshape(-1, size, size)
-    rows = [np.rint(255 * (share @ part.astype(np.float32) @ share.T)) for part in np.array_split(flat, 1 + len(flat) // 512)]
+    rows = [
+        np.rint(255 * (share @ part.astype(np.float32) @ share.T))
+        for part in np.array_split(flat, 1 + len(flat) // 512)
+    ]
     return np.concatenate(rows).astype(np.uint8).reshape(*bits.shape[:-2], side, side)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.families.drawings import (
-    fingerprint,
     find_sources,
+    fingerprint,
     ink,
     load_cached,
     read_entries,

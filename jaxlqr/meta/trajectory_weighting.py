@@ -105,8 +105,9 @@ def tow(
         opt_state: its state; that of a fresh start unless given.
         beta: precision of the prior on the weights, positive.
         method: how a direction is found. ``"reverse"``: the exact gradient over beta. ``"gram"``: the same with
-            F_x = I, at most two uniform steps' worth of work for each step, and memory linear in the parameters. ``"newton_cg"``: conjugate gradients on the exact
-            Hessian. ``"ilqr"``: one backward pass with full matrices, with its feedback. ``"printed"``: diagonal,
+            F_x = I, about two uniform steps' worth of work for each step, and memory linear in the parameters.
+            ``"newton_cg"``: conjugate gradients on the exact Hessian. ``"ilqr"``: one backward pass with full
+            matrices, with its feedback. ``"printed"``: diagonal,
             memoryless, with theta as printed, which refuses every step for beta >= sqrt 2.
         weights: ``"free"``, or ``"softmax"`` of the actions, which then sum to one.
         terminal: add the losses of the last mini-batch after the last step; without it the last weights never matter.
@@ -202,7 +203,7 @@ def _search_gram(training: Training, state: State, nominal: Array, batches: PyTr
 
 
 def _proposal(training: Training, state: State, actions: Array, batches: PyTree, beta: Array, method: Method):
-    """Function of a step length: actions to try, their J, and the value that the change of J must not exceed, and ()."""
+    """Function of a step length: actions to try, their J, the value that the change of J must not exceed, and ()."""
     if method in ("ilqr", "printed"):
         printed = method == "printed"
         plan = riccati_weighting.plan(training, state, actions, batches, beta, printed=printed)

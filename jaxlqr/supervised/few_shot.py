@@ -86,9 +86,8 @@ def episodes(key: Array, images: ImageClasses, design: Design, shape: tuple[int,
     Raises:
         ValueError: as :func:`check_design`, unless the images are traced.
 
-    >>> images = ImageClasses(
-    ...     pixels=jnp.zeros((6, 4, 8, 8), jnp.uint8), counts=jnp.full(6, 4), groups=jnp.zeros(6, int), group_names=("a",)
-    ... )
+    >>> pixels = jnp.zeros((6, 4, 8, 8), jnp.uint8)
+    >>> images = ImageClasses(pixels=pixels, counts=jnp.full(6, 4), groups=jnp.zeros(6, int), group_names=("a",))
     >>> stack = episodes(jax.random.key(0), images, Design(ways=5, shots=1, queries=3), (2, 10))
     >>> stack.support.shape, stack.query_labels.shape
     ((2, 10, 5, 8, 8), (2, 10, 15))
@@ -106,7 +105,9 @@ def check_design(images: ImageClasses, design: Design) -> None:
     """Raise ``ValueError`` when no episode of the design can be drawn from the images."""
     for name, value in design._replace(max_shots=design.most_shots)._asdict().items():
         if name != "within_groups" and (not isinstance(value, int | np.integer) or value < 1 + (name == "ways")):
-            raise ValueError(f"{name} of an episode must be an integer of at least {1 + (name == 'ways')}, got {value!r}.")
+            raise ValueError(
+                f"{name} of an episode must be an integer of at least {1 + (name == 'ways')}, got {value!r}."
+            )
     if design.most_shots < design.shots:
         raise ValueError(f"max_shots must be at least shots, got {design.max_shots} and {design.shots}.")
     sizes = np.bincount(np.asarray(images.groups), minlength=len(images.group_names))
@@ -114,13 +115,15 @@ def check_design(images: ImageClasses, design: Design) -> None:
     if not (enough.any() if design.within_groups else sizes.sum() >= design.ways):
         kind = "the largest group of the images has" if design.within_groups else "the images have"
         count = sizes.max() if design.within_groups else sizes.sum()
-        raise ValueError(f"episodes of {design.ways} classes were asked for, but {kind} only {count}; ask for fewer ways.")
+        raise ValueError(
+            f"episodes of {design.ways} classes were asked for, but {kind} only {count}; ask for fewer ways."
+        )
     used = np.asarray(images.counts)[enough[np.asarray(images.groups)] | (not design.within_groups)]
     needed = design.most_shots + design.queries
     if used.min() < needed:
         raise ValueError(
-            f"episodes of {design.most_shots} shots and {design.queries} queries need {needed} drawings of a class, but "
-            f"some class has only {used.min()}; ask for fewer shots or queries."
+            f"episodes of {design.most_shots} shots and {design.queries} queries need {needed} drawings of a class, "
+            f"but some class has only {used.min()}; ask for fewer shots or queries."
         )
 
 
@@ -197,7 +200,9 @@ class PrototypicalRisk:
     def scores(self, params: PyTree, episode: Episode) -> Array:
         """Minus squared distances to the prototypes [Q, ways]."""
         images = jnp.concatenate([episode.support, episode.query])
-        weights = jnp.concatenate([episode.support_weights, jnp.ones(len(episode.query), episode.support_weights.dtype)])
+        weights = jnp.concatenate(
+            [episode.support_weights, jnp.ones(len(episode.query), episode.support_weights.dtype)]
+        )
         support, query = jnp.split(self.network(params, images, weights), [len(episode.support)])
         member = jax.nn.one_hot(episode.support_labels, self.ways, dtype=support.dtype, axis=0)  # [ways, N]
         member = member * episode.support_weights.astype(support.dtype)[None, :]

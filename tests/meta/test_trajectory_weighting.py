@@ -10,8 +10,8 @@ import pytest
 
 import jaxlqr
 from jaxlqr.meta import riccati_weighting
-from jaxlqr.meta.trajectory_weighting import TowStatus, tow
 from jaxlqr.meta.gram_weighting import gram_gradient
+from jaxlqr.meta.trajectory_weighting import TowStatus, tow
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, train
 
 T, M, BETA = 4, 3, jnp.array(0.7)
