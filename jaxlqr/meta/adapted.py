@@ -10,7 +10,7 @@ from jaxlqr.oracles.protocol import Loss, PyTree
 
 @dataclass(frozen=True)
 class AdaptedLoss:
-    r""":math:`\ell(\theta) = L(\phi_k)` with :math:`\phi_{j+1} = \phi_j - \gamma \nabla S(\phi_j), \phi_0 = \theta`.
+    r""":math:`\ell(\theta) = L(\phi_k)`, where :math:`\phi_{j+1} = \phi_j - \gamma \nabla S(\phi_j)` from theta.
 
     A function (params, task) -> scalar, so it is a loss wherever one is asked for: ``maml_loss`` with no inner steps of
     its own, ``tow``, ``meta_train``. It is hashable if its parts are, and equal to one of equal parts.
@@ -41,8 +41,8 @@ class AdaptedLoss:
             or self.num_inner_steps < 1
         ):
             raise ValueError(
-                f"AdaptedLoss: num_inner_steps must be an integer of at least 1, got {self.num_inner_steps!r}; "
-                "without adaptation use the loss itself."
+                f"AdaptedLoss: argument num_inner_steps must be an integer of at least 1, got "
+                f"{self.num_inner_steps!r}; without adaptation use the loss itself."
             )
         if not self.inner_step_size > 0:
             raise ValueError(f"AdaptedLoss: argument inner_step_size must be positive, got {self.inner_step_size!r}.")

@@ -1,10 +1,9 @@
 r"""TOW for the price of two training runs: one pass under the nominal weights, one under those chosen from it.
 
-A pass computes the loss and the gradient of each task, which is as much work as the gradient of their weighted sum.
-From these rows, [T, M, D], follow J, the step, and the gradient of J with F_x = I; no second derivative beyond those of
-the loss itself. Where two passes begin at the same state, the first rows of one are those of the other. So T steps of
-training with weights chosen by one direction, accepted at once, cost 2 T - 1 steps' worth of rows. Memory: T M D
-numbers. docs/errata.md, N10.
+A pass computes the loss and the gradient of each task, as much work as the gradient of their weighted sum. From these
+rows, [T, M, D], follow J, the step, and the gradient of J with F_x = I; no second derivative beyond those of the loss
+itself. Two passes that begin at the same state share their first rows. So T steps of training with weights chosen by
+one direction, accepted at once, cost 2 T - 1 steps' worth of rows. Memory: T M D numbers. docs/errata.md, N10.
 """
 
 from functools import partial

@@ -105,10 +105,10 @@ def tow(
         opt_state: its state; that of a fresh start unless given.
         beta: precision of the prior on the weights, positive.
         method: how a direction is found. ``"reverse"``: the exact gradient over beta. ``"gram"``: the same with
-            F_x = I, at most two uniform steps' worth of work for each step, and memory linear in the parameters.
-            ``"newton_cg"``: conjugate gradients on the exact Hessian. ``"ilqr"``: one backward pass with
-            full matrices, with its feedback. ``"printed"``: diagonal, memoryless, with theta as printed, which refuses
-            every step for beta >= sqrt 2.
+            F_x = I, about two uniform steps' worth of work for each step, and memory linear in the parameters.
+            ``"newton_cg"``: conjugate gradients on the exact Hessian. ``"ilqr"``: one backward pass with full
+            matrices, with its feedback. ``"printed"``: diagonal,
+            memoryless, with theta as printed, which refuses every step for beta >= sqrt 2.
         weights: ``"free"``, or ``"softmax"`` of the actions, which then sum to one.
         terminal: add the losses of the last mini-batch after the last step; without it the last weights never matter.
         num_iterations: number of directions to try.

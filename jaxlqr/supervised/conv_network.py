@@ -22,9 +22,8 @@ class ConvNetwork:
     Normalisation is by the mean and variance of the images given, as in MAML: there are no running averages, so the
     output for an image depends on those that come with it. All is as smooth as the activation.
 
-    A convolution is written as a gather of patches and one matrix product. Under derivatives of second order and with
-    weights of their own for each task, that is three to twenty times as fast on a CPU as XLA's convolutions, which
-    become grouped ones.
+    A convolution is written as a gather of patches and one matrix product. With second derivatives, and weights of
+    their own for each task, that is several times as fast on a CPU as XLA's convolutions (docs/benchmarks.md).
 
     Attributes:
         image_size: side of the square images.

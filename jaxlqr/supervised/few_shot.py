@@ -86,12 +86,8 @@ def episodes(key: Array, images: ImageClasses, design: Design, shape: tuple[int,
     Raises:
         ValueError: as :func:`check_design`, unless the images are traced.
 
-    >>> images = ImageClasses(
-    ...     pixels=jnp.zeros((6, 4, 8, 8), jnp.uint8),
-    ...     counts=jnp.full(6, 4),
-    ...     groups=jnp.zeros(6, int),
-    ...     group_names=("a",),
-    ... )
+    >>> pixels = jnp.zeros((6, 4, 8, 8), jnp.uint8)
+    >>> images = ImageClasses(pixels=pixels, counts=jnp.full(6, 4), groups=jnp.zeros(6, int), group_names=("a",))
     >>> stack = episodes(jax.random.key(0), images, Design(ways=5, shots=1, queries=3), (2, 10))
     >>> stack.support.shape, stack.query_labels.shape
     ((2, 10, 5, 8, 8), (2, 10, 15))
