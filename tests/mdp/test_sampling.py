@@ -170,7 +170,7 @@ def test_it_trains_like_any_other_loss():
 def test_the_zeroth_order_oracle_takes_the_sampled_loss_too():
     theta, tasks = short_tasks(0)
     loss = SampledProximalLoss(step_size=ETA, num_visits=100, horizon=HORIZON, values=ExactValues())
-    oracle = jaxlqr.ZerothOrderOracle(num_samples=300, radius=0.3)
+    oracle = jaxlqr.ZerothOrderOracle(num_samples=2000, radius=0.3)
     exact = np.asarray(meta_gradient(theta, tasks, ETA))
     estimate = -np.asarray(jaxlqr.maml_gradient(loss, theta, tasks, 0.0, oracle, jax.random.key(2), num_inner_steps=0))
     assert estimate @ exact > 0.8 * np.linalg.norm(estimate) * np.linalg.norm(exact)
