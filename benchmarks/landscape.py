@@ -98,7 +98,7 @@ def doublings_of(tasks, gains):
 def peak_flops():
     """Flops per second of a large matrix product on all cores."""
     a = np.random.default_rng(0).standard_normal((1500, 1500))
-    a @ a
+    np.matmul(a, a)
     return 2 * 1500**3 / min(timed(lambda: a @ a)[0] for _ in range(5))
 
 
@@ -115,8 +115,8 @@ def main() -> None:
     gains = plane.points(np.linspace(left, right, SIDE), np.linspace(bottom, top, SIDE))
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    first, _ = timed(lambda: np.asarray(landscape.evaluate(jaxlqr.cost, tasks, gains, step)))
-    seconds = []
+    first, first_values = timed(lambda: np.asarray(landscape.evaluate(jaxlqr.cost, tasks, gains, step)))
+    seconds, values = [], first_values
     for _ in range(arguments.repeats):
         spent, values = timed(lambda: np.asarray(landscape.evaluate(jaxlqr.cost, tasks, gains, step)))
         seconds.append(spent)
@@ -124,15 +124,18 @@ def main() -> None:
 
     # A sample that is feasible as often as the plane is: every so many points.
     sample = np.linspace(0, len(gains) - 1, SAMPLE).astype(int)
+    many = np.linspace(0, len(gains) - 1, 20 * SAMPLE).astype(int)
     host = [np.asarray(getattr(tasks, name)) for name in ("A", "B", "Q", "R", "Sigma0")]
+
+    def in_a_loop() -> list[list[float]]:
+        of_task = [[leaf[t] for leaf in host] for t in range(NUM_TASKS)]
+        return [[scipy_value(gains[i], a, b, q, r, s, step) for a, b, q, r, s in of_task] for i in sample]
+
     loop = {"scipy": [], "numpy": []}
+    found, stacked = np.empty(0), np.empty(0)
     for _ in range(max(1, arguments.repeats // 2)):
-        rows = lambda: [  # noqa: E731
-            [scipy_value(gains[i], *(leaf[t] for leaf in host), step) for t in range(NUM_TASKS)] for i in sample
-        ]
-        spent, found = timed(rows)
+        spent, found = timed(in_a_loop)
         loop["scipy"].append(spent / SAMPLE)
-        many = np.linspace(0, len(gains) - 1, 20 * SAMPLE).astype(int)
         spent, stacked = timed(partial(numpy_values, gains[many], *host, step))
         loop["numpy"].append(spent / len(many))
     for reference, index in ((np.mean(found, axis=1), sample), (np.mean(stacked, axis=1), many)):

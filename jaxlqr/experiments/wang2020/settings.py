@@ -73,7 +73,7 @@ def _any_goals(key: Array, number: int) -> MDP:
 def _rivers(key: Array, number: int) -> MDP:
     """RiverSwims with both rewards drawn so that swimming is better than staying in half of them."""
     river = riverswim(bank_reward=0.0)
-    swum = float(evaluate(river, np.eye(2)[np.ones(len(river.r), int)]).J)  # return of swimming for a reward of 1
+    swum = float(evaluate(river, jnp.eye(2)[jnp.ones(len(river.r), int)]).J)  # return of swimming for a reward of 1
     rewards = np.asarray(jax.random.uniform(key, (number, 2)))
     return stack_mdps([riverswim(bank_reward=swum * bank, goal_reward=goal) for bank, goal in rewards])
 

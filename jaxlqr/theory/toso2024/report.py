@@ -97,7 +97,9 @@ def report(
         lower = name in _LOWER
         bound = {form: float(bounds[form][name]) for form in FORMS}
         value = {form: float(measured[form].get(name, measured[form].get("curvature"))) for form in FORMS}
-        ratio = {f: float(over(*((bound[f], value[f]) if lower else (value[f], bound[f])))) for f in FORMS}
+        ratio = {
+            f: float(over(*map(jnp.asarray, (bound[f], value[f]) if lower else (value[f], bound[f])))) for f in FORMS
+        }
         rows.append(
             {
                 "name": name,
