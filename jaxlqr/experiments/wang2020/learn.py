@@ -1,7 +1,7 @@
 """The policies one may start from, and what each returns after proximal steps on tasks it has not seen."""
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,7 +51,7 @@ def learn(
     num_steps: int,
     progress: bool | None,
     step_sizes: StepSizes = STEP_SIZES,
-    kinds: tuple[str, ...] = ("exact", "first_order", "printed"),
+    kinds: tuple[Literal["exact", "first_order", "printed"], ...] = ("exact", "first_order", "printed"),
 ) -> Learned:
     """Train all starts on the first half of the tasks of each split and adapt them to the second half.
 
