@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ ALL = (*MAIN, "tow, beta 1", "uniform, twice the updates", *(f"tow, beta 10, {co
 class Setting(NamedTuple):
     """A learner's kind and design, the number of chunks it trains for, and the rules that are compared."""
 
-    kind: str
+    kind: Literal["maml", "proto"]
     design: Design
     num_chunks: int
     rules: tuple[str, ...]
@@ -150,7 +150,7 @@ def _run(plan: Plan, setting: Setting, rule: str, seed: int, warmed: set[Any]) -
         and ``all_classes_accuracy`` on the runs themselves, where they apply; ``curve`` [chunks + 1], accuracy on fewer
         tasks along the way, and ``seconds`` of training until then; ``losses`` and ``weights`` of each update.
     """
-    learner = Learner(setting.kind, setting.design, plan.data.train.side)  # pyright: ignore[reportArgumentType] -- kinds
+    learner = Learner(setting.kind, setting.design, plan.data.train.side)
     key = jax.random.key(seed)
     advance, program = _advance(learner, rule)
     state = start(learner, key)
