@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS = {Kind.MINIMUM: "o", Kind.MAXIMUM: "^", Kind.SADDLE: "x", Kind.DEGENERATE: "s"}
+_MARKERS = {Kind.MINIMUM: "o", Kind.MAXIMUM: "^", Kind.SADDLE: "X", Kind.DEGENERATE: "s"}
 _NAMES = {Kind.MINIMUM: "local minimum", Kind.MAXIMUM: "maximum", Kind.SADDLE: "saddle", Kind.DEGENERATE: "degenerate"}
 _MILLISECONDS = 200  # a frame
 
@@ -107,9 +107,7 @@ def _points(ax: "Axes", study: PlaneStudy) -> None:
             chosen = index & (points.kinds == kind)
             if not chosen.any():
                 continue
-            marker = _MARKERS[kind]
-            color: dict[str, Any] = {} if marker == "x" else {"markerfacecolor": face}
             ax.plot(
-                *place[chosen].T, marker, color="white" if marker == "x" else COLORS[1], markersize=6,
-                label=_NAMES[kind] + suffix, linestyle="none", **color,
+                *place[chosen].T, _MARKERS[kind], color=COLORS[1], markerfacecolor=face, markersize=6,
+                label=_NAMES[kind] + suffix, linestyle="none",
             )  # fmt: skip
