@@ -27,7 +27,7 @@ def draw(studies: dict[str, Study]) -> "Figure":
         for row in axes:
             row[0].set_ylabel("cost after adaptation")
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=5)
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(5, 3 * axes.shape[1]))  # a panel holds 3
     return figure
 
 
