@@ -95,9 +95,9 @@ def test_one_task_with_a_matrix_gain_may_have_a_spurious_minimum():
     minima, values = jnp.asarray(found.params[found.minima]), found.values[found.minima]
     assert np.all(found.eigenvalues[found.minima] > 1)
     adapted = minima - step * jax.vmap(jax.grad(jaxlqr.cost), (0, None))(minima, single)
-    is_global = np.max(np.abs(adapted - best), axis=(1, 2)) < 1e-8
+    is_global = np.max(np.abs(adapted - best[None]), axis=(1, 2)) < 1e-8
     # Those that adapt to K*, which is itself among them, have the least value.
-    assert np.min(np.linalg.norm(minima - best, axis=(1, 2))) < 1e-8
+    assert np.min(np.linalg.norm(minima - best[None], axis=(1, 2))) < 1e-8
     assert is_global.sum() == 3
     np.testing.assert_allclose(values[is_global], least, rtol=1e-12)
     (spurious,) = np.flatnonzero(~is_global)
