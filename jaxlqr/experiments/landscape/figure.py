@@ -36,7 +36,10 @@ def draw_plane(study: PlaneStudy) -> "Figure":
         begin = study.plane.coordinates(next(iter(study.paths.values())).gains[0])
         ax.plot(*begin, "D", color="black", markersize=5, label="start of the paths")
         _points(ax, study)
-        ax.set_title(f"{len(study.tasks.A)} tasks, inner step {study.inner_step:.3g}; paths with their last value")
+        ax.set_title(
+            f"{len(study.tasks.A)} tasks, inner step {study.inner_step:.3g}; paths with their last value\n"
+            "(white within the boundary: some adapted gain does not stabilise)"
+        )
         figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -107,7 +110,8 @@ def _points(ax: "Axes", study: PlaneStudy) -> None:
             chosen = index & (points.kinds == kind)
             if not chosen.any():
                 continue
+            color = "white" if kind == Kind.SADDLE and suffix == "" else face
             ax.plot(
-                *place[chosen].T, _MARKERS[kind], color=COLORS[1], markerfacecolor=face, markersize=6,
+                *place[chosen].T, _MARKERS[kind], markerfacecolor=color, markeredgecolor="black", markersize=7,
                 label=_NAMES[kind] + suffix, linestyle="none",
             )  # fmt: skip
