@@ -8,18 +8,18 @@ from jax import Array
 from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.task import LQRTask
 
-# Spectral radius up to which a gain is drawn, and least singular value of [B, AB, ...]: where that is much smaller, the
-# radii of the lemmas fall below rounding.
-_WITHIN, _CONTROLLABLE = 0.97, 0.1
+# Spectral radius up to which a gain is drawn.
+_WITHIN = 0.97
 
 
 def random_instances(
-    seed: int, num_states: int, num_inputs: int, num_instances: int, num_tasks: int = 3
+    seed: int, num_states: int, num_inputs: int, num_instances: int, num_tasks: int = 3, controllable: float = 0.1
 ) -> tuple[Array, LQRTask]:
     """Gains [instances, m, n], not optimal, and stacks of tasks [instances, tasks, ...] that each of them stabilises.
 
     The tasks of an instance share A, of spectral radius 0.5 to 1.3, B and Sigma0; Q, R and Sigma0 are definite. The
-    least singular value of the controllability matrix is at least 0.1.
+    least singular value of [B, AB, ...] is at least ``controllable``: where it is much smaller, the radii of the lemmas
+    fall below rounding.
 
     >>> K, tasks = random_instances(0, 2, 1, 4)
     >>> K.shape, tasks.Q.shape
@@ -30,7 +30,7 @@ def random_instances(
     A, B = (rng.standard_normal((4 * count + 60, 1, n, width)) for width in (n, m))  # more than are needed
     A *= rng.uniform(0.5, 1.3, (len(A), 1, 1, 1)) / np.abs(np.linalg.eigvals(A)).max(-1)[..., None, None]
     reached = np.concatenate([np.linalg.matrix_power(A, power) @ B for power in range(n)], axis=-1)
-    kept = np.flatnonzero(np.linalg.svd(reached, compute_uv=False)[:, 0, -1] >= _CONTROLLABLE)[:count]
+    kept = np.flatnonzero(np.linalg.svd(reached, compute_uv=False)[:, 0, -1] >= controllable)[:count]
     A, B = A[kept], B[kept]
     Q, R = _definite(rng, count, num_tasks, n, n), _definite(rng, count, num_tasks, m, m)
     Sigma0 = _definite(rng, count, 1, n, n)
