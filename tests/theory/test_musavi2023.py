@@ -12,7 +12,8 @@ from jaxlqr.families import scalar
 from jaxlqr.theory import musavi2023 as theory
 from jaxlqr.theory.musavi2023.instances import near_the_boundary, random_instances
 from jaxlqr.theory.musavi2023.limits import condition_1_inner, outer_limits
-from jaxlqr.theory.musavi2023.margins import FRACTIONS, STATEMENTS, random_margins, table
+from jaxlqr.theory.musavi2023.margins import FRACTIONS, random_margins
+from jaxlqr.theory.musavi2023.statements import STATEMENTS, table
 
 SIZES = [(1, 1), pytest.param((2, 1), marks=pytest.mark.slow), pytest.param((4, 2), marks=pytest.mark.slow)]
 CORRECTED, PRINTED = (

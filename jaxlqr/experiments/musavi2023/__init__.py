@@ -14,7 +14,8 @@ from jaxlqr.experiments.musavi2023.tables import RESOLUTION, table_2, train
 from jaxlqr.lqr import optimal_gain
 from jaxlqr.lqr.stabilize import average_task
 from jaxlqr.output import OutputFolder
-from jaxlqr.theory.musavi2023.margins import random_margins, table
+from jaxlqr.theory.musavi2023.margins import random_margins
+from jaxlqr.theory.musavi2023.statements import table
 
 NUM_SEEDS, NUM_QUICK_SEEDS = 10, 2
 #: States and inputs of the random instances on which the inequalities are evaluated, and how many there are of each.

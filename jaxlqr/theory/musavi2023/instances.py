@@ -55,13 +55,13 @@ def near_the_boundary(K: Array, tasks: LQRTask, directions: Array, closeness: fl
     >>> print(f"{abs((tasks.A[0, 0] - tasks.B[0, 0] @ edge[0, 0]).item()):.3f}")
     1.000
     """
-    A, B, K, directions = (np.asarray(x) for x in (tasks.A[:, :1], tasks.B[:, :1], K[:, None], directions[None]))
+    A, B, centre, rays = (np.asarray(x) for x in (tasks.A[:, :1], tasks.B[:, :1], K[:, None], directions[None]))
 
     def stable(length: np.ndarray) -> np.ndarray:
-        gains = K + length[..., None, None] * directions
+        gains = centre + length[..., None, None] * rays
         return np.abs(np.linalg.eigvals(A - B @ gains)).max(-1) < 1
 
-    shape = (K.shape[0], directions.shape[1])
+    shape = (centre.shape[0], rays.shape[1])
     low, high = np.zeros(shape), np.full(shape, 1e3)
     searching = np.ones(shape, bool)
     for length in np.geomspace(1e-4, 1e3, 141):  # the first crossing, to within a step of this grid
@@ -73,7 +73,7 @@ def near_the_boundary(K: Array, tasks: LQRTask, directions: Array, closeness: fl
         middle = (low + high) / 2
         inside = stable(middle)
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return jnp.asarray(K + ((1 - closeness) * low)[..., None, None] * directions)
+    return jnp.asarray(centre + ((1 - closeness) * low)[..., None, None] * rays)
 
 
 def _definite(rng: np.random.Generator, *shape: int) -> np.ndarray:
