@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+import jaxlqr
 from jaxlqr.experiments import molybog2021
 from jaxlqr.experiments.molybog2021.examples import INPUT_COSTS, STATE_COSTS, examples, search
 from jaxlqr.experiments.molybog2021.study import study, told
@@ -44,6 +45,15 @@ def test_figure_1_has_three_minima_of_equal_value():
         np.testing.assert_allclose(minimum["adapted_gains"], best, atol=1e-9)
     assert [minimum["largest_task_gradient"] > 1 for minimum in facts["minima"]] == [True, False, True]
     assert [minimum["certified"] for minimum in facts["minima"]] == [False, True, False]
+
+
+def test_the_printed_optimal_gain_has_one_sign_too_many():
+    """Erratum L2: -(B'PB + R)^-1 B'PA does not stabilise under a = -W s."""
+    task = jax.tree.map(lambda leaf: leaf[0], examples()["1"].tasks)
+    P = jaxlqr.solve_discrete_are(task.A, task.B, task.Q, task.R)
+    printed = -(task.B.T @ P @ task.A) / (task.B.T @ P @ task.B + task.R)
+    assert float(jaxlqr.spectral_radius(printed, task)) == pytest.approx(1.618, abs=1e-3)
+    np.testing.assert_allclose(-printed, looked_at("1").optima.reshape(1, 1), rtol=1e-12)
 
 
 def test_figure_2_has_spurious_minima_though_each_copy_has_none():
