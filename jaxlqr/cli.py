@@ -198,7 +198,9 @@ def reproduce(
     data: Annotated[
         Path | None, typer.Option(help="Only nguyen2023: folder of the Omniglot files.", metavar="DIR")
     ] = None,
-    part: Annotated[str | None, typer.Option(help="Only nguyen2023: run one part of it alone.", metavar="NAME")] = None,
+    part: Annotated[
+        str | None, typer.Option(help="Only nguyen2023 and molybog2021: run one part alone.", metavar="NAME")
+    ] = None,
 ) -> None:
     """Reproduce the experiments of a paper: figures, summary.json and a table."""
     if paper not in PAPERS:

@@ -1,18 +1,20 @@
 """Rules for the inner and the outer step size, which may look at the iterate: plain objects for ``meta_train``.
 
 A rule is any hashable object with two methods. The certified rule of musavi2023, Condition 1, is
-:class:`jaxlqr.theory.musavi2023.CertifiedSteps`; halving steps until every task is stabilised is no rule of its own but
-the ``safeguard`` of :func:`jaxlqr.meta_train`, which works with every rule.
+:class:`jaxlqr.theory.musavi2023.CertifiedSteps`. The ``safeguard`` of :func:`jaxlqr.meta_train`, which halves steps
+until every task is feasible, works with every rule; :class:`BacktrackingSteps` also demands that the objective falls.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
-from jaxlqr.oracles.protocol import PyTree
+from jaxlqr.meta.landscape.objective import mean_value
+from jaxlqr.oracles.protocol import Loss, PyTree, step_along
 
 Schedule = Callable[[Array], Any]  # step number -> step size, as in optax
 
@@ -91,3 +93,75 @@ class ScheduledSteps:
     def outer(self, params: PyTree, tasks: PyTree, inner_step_size: Array, gradient: PyTree, step: Array) -> Array:
         """The outer step at this step number."""
         return jnp.asarray(self.outer_step(step))
+
+
+@dataclass(frozen=True)
+class BacktrackingSteps:
+    r"""Steps that are shortened until every task stays feasible, before and after adaptation, and the objective falls.
+
+    The inner step is the largest of ``inner_step``, ``shrink`` times it, and so on, for which :math:`F(\theta)` is
+    finite; the outer step the largest :math:`s` of such a row for which
+    :math:`F(\theta - s \nabla F) \le F(\theta) - c\, s \|\nabla F\|^2`, with c = ``decrease``. So no iterate of
+    plain descent leaves the MAML-feasible set, even without a safeguard. It costs some evaluations of the objective at
+    every iterate.
+
+    Attributes:
+        loss: that of the training, a function (params, task) -> scalar.
+        inner_step, outer_step: the first trials.
+        shrink: in (0, 1).
+        decrease: in (0, 1).
+        max_trials: after which the last, tiny step is taken.
+
+    >>> import jaxlqr, jax.numpy as jnp
+    >>> tasks = jaxlqr.families.scalar(a=0.9, q=[1.0, 2.0])
+    >>> rule = BacktrackingSteps(jaxlqr.cost, inner_step=10.0, outer_step=10.0)
+    >>> result = jaxlqr.meta_train(jaxlqr.cost, jnp.array([[0.8]]), tasks, num_steps=20, step_rule=rule)
+    >>> bool(result.history["gradient_norm"][-1] < 1e-3 * result.history["gradient_norm"][0])
+    True
+
+    Source: Armijo, Pacific J. Math. 16 (1966).
+    """
+
+    loss: Loss
+    inner_step: float
+    outer_step: float
+    shrink: float = 0.5
+    decrease: float = 1e-4
+    max_trials: int = 60
+
+    def __post_init__(self) -> None:
+        if not (self.inner_step > 0 and self.outer_step > 0):
+            raise ValueError(
+                f"inner_step and outer_step must be positive, got {self.inner_step} and {self.outer_step}."
+            )
+        if not (0 < self.shrink < 1 and 0 < self.decrease < 1):
+            raise ValueError(f"shrink and decrease must lie in (0, 1), got {self.shrink} and {self.decrease}.")
+        if self.max_trials < 1:
+            raise ValueError(f"max_trials must be at least 1, got {self.max_trials}.")
+
+    def inner(self, params: PyTree, tasks: PyTree, step: Array) -> Array:
+        """The largest trial for which the iterate is feasible after adaptation, too."""
+        return self._largest(params, self.inner_step, lambda trial: self._value(params, tasks, trial) < jnp.inf)
+
+    def outer(self, params: PyTree, tasks: PyTree, inner_step_size: Array, gradient: PyTree, step: Array) -> Array:
+        """The largest trial that decreases the objective enough."""
+        here = self._value(params, tasks, inner_step_size)
+        slope = self.decrease * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(gradient))
+
+        def falls(trial: Array) -> Array:
+            return self._value(step_along(params, trial, gradient), tasks, inner_step_size) <= here - trial * slope
+
+        return self._largest(params, self.outer_step, falls)
+
+    def _value(self, params: PyTree, tasks: PyTree, inner_step_size: Array) -> Array:
+        return mean_value(self.loss, params, tasks, inner_step_size)
+
+    def _largest(self, params: PyTree, first: float, accepted: Callable[[Array], Array]) -> Array:
+        last = first * self.shrink ** (self.max_trials - 1)
+
+        def refused(trial: Array) -> Array:
+            return (trial > last) & ~accepted(trial)
+
+        return lax.while_loop(
+            refused, lambda trial: self.shrink * trial, jnp.asarray(first, jnp.result_type(*jax.tree.leaves(params)))
+        )

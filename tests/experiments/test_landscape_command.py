@@ -51,3 +51,18 @@ def test_bad_numbers_are_refused_before_anything_is_written(tmp_path, capsys, op
     assert run(tmp_path, option, value) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_first_gain_that_stabilises_no_task_is_refused(tmp_path, capsys):
+    np.save(tmp_path / "gain.npy", np.array([[5.0]]))
+    assert run(tmp_path, "--k0", str(tmp_path / "gain.npy")) == 2
+    said = capsys.readouterr().err
+    assert "does not stabilise 2 of 2" in said
+    assert "task 0: 4." in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_tasks_of_a_scalar_gain_have_no_plane(tmp_path, capsys):
+    assert run(tmp_path, "--frames", "3") == 2
+    assert "leave out the options plane and frames" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -74,12 +74,22 @@ def test_training_and_grid_search_agree_and_all_is_written(tmp_path, capsys):
         assert np.all(np.linalg.norm(found["refined"] - [1.347, -2.102], axis=1) < 0.23)
     assert np.all(np.asarray(summary["gradient_norm_ratio"]) < 0.02)
     assert summary["shortened_steps"][:3] == [0, 0, 0]
-    assert summary["certified_rule"]["always_feasible"]
-    assert np.all(summary["certified_rule"]["step_ratio"] > 100)
+    rules = summary["certified_rule"]
+    assert all(rules["always_feasible"].values())
+    counts = rules["steps_to_relative_norm"]
+    for target in ("0.5", "0.1"):
+        slow, quick = (np.array(counts[rule][target], float) for rule in ("certified", "backtracking_small_inner"))
+        assert np.all(slow > 200 * quick)  # the price of the proof
+        assert np.all(quick >= 1)
+    for size, rows in summary["inequalities"].items():
+        assert not [row["name"] for row in rows if row["kind"] == "corrected" and row["violated"]], size
+        assert len([row["name"] for row in rows if row["kind"] == "printed" and row["violated"]]) >= 8, size
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["paper"] == "musavi2023"
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"figure1.png", "histories.npz", "summary.json"}
-    assert "Table II" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    for title in ("Table I:", "Table II:", "Steps to a fraction", "Left over right side"):
+        assert title in out
 
 
 def test_a_number_of_seeds_below_one_is_refused(tmp_path):

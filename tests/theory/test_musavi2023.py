@@ -1,4 +1,4 @@
-"""Every inequality of musavi2023, Lemmas 1 to 4 and Theorem 1, on random instances, with the margin it holds by."""
+"""Every inequality of musavi2023, Lemmas 1 to 4 and Theorem 1, on random instances: corrected they all hold."""
 
 from functools import cache
 
@@ -9,129 +9,126 @@ import pytest
 
 import jaxlqr
 from jaxlqr.families import scalar
-from jaxlqr.lqr import LQRTask
 from jaxlqr.theory import musavi2023 as theory
+from jaxlqr.theory.musavi2023.instances import near_the_boundary, random_instances
+from jaxlqr.theory.musavi2023.limits import condition_1_inner, outer_limits
+from jaxlqr.theory.musavi2023.margins import FRACTIONS, random_margins
+from jaxlqr.theory.musavi2023.statements import STATEMENTS, table
 
-NUM_INSTANCES, NUM_MOVES, NUM_TASKS = 24, 8, 3
-SIZES = [(2, 1), pytest.param((4, 2), marks=pytest.mark.slow)]
-
-
-def definite(rng, *shape):
-    root = rng.standard_normal(shape)
-    return root @ np.swapaxes(root, -1, -2) / shape[-1] + 0.3 * np.eye(shape[-1])
-
-
-def instances(seed: int, n: int, m: int, count: int = NUM_INSTANCES) -> tuple[jax.Array, LQRTask]:
-    """Gains [count, m, n] that stabilise all tasks [count, NUM_TASKS], which share A, B and Sigma0; not optimal."""
-    rng = np.random.default_rng(seed)
-    A = rng.standard_normal((count, 1, n, n))
-    A *= rng.uniform(0.5, 1.3, (count, 1, 1, 1)) / np.abs(np.linalg.eigvals(A)).max(-1)[..., None, None]
-    B = rng.standard_normal((count, 1, n, m))
-    Q, R = definite(rng, count, NUM_TASKS, n, n), definite(rng, count, NUM_TASKS, m, m)
-    Sigma0 = definite(rng, count, 1, n, n)
-    parts = (A, B, Q, R, Sigma0)
-    tasks = LQRTask(*(jnp.asarray(np.broadcast_to(x, (count, NUM_TASKS, *x.shape[2:]))) for x in parts))
-    one = jax.tree.map(lambda leaf: leaf[:, 0], tasks)
-    optimal = np.asarray(jax.jit(jax.vmap(jaxlqr.optimal_gain))(one))
-    direction = rng.standard_normal(optimal.shape)
-    # The largest step along a random direction, among its halvings, that keeps away from the boundary.
-    trials = optimal[:, None] + 0.5 ** np.arange(10.0)[:, None, None] * direction[:, None]
-    radius = np.abs(np.linalg.eigvals(A - B @ trials)).max(-1)
-    return jnp.asarray(trials[np.arange(count), np.argmax(radius < 0.97, axis=1)]), tasks
-
-
-def largest(matrix):
-    return jnp.linalg.norm(matrix, 2, axis=(-2, -1))
-
-
-def _ratios(K, tasks, directions, fractions):
-    """Left over right side of every inequality at one gain, each [moves, tasks] or [moves]."""
-    directions = directions / largest(directions)[:, None, None]
-
-    def one(task):
-        radius, bar, constants = theory.delta(K, task), theory.delta_bar(K, task), theory.smoothness(K, task)
-        gradient, hessian = jax.grad(jaxlqr.cost), jax.hessian(jaxlqr.cost)
-        value, slope, curvature = jaxlqr.cost(K, task), gradient(K, task), hessian(K, task).reshape(K.size, K.size)
-
-        def move(direction, fraction):
-            U, distance = K + fraction * radius * direction, fraction * radius
-            far = K + fraction * bar * direction
-            change = largest(hessian(U, task).reshape(K.size, K.size) - curvature)
-            return {
-                "stable within delta": 1 / jaxlqr.is_stabilizing(U, task),
-                "stable within delta_bar": 1 / jaxlqr.is_stabilizing(far, task),
-                "theta": jnp.abs(jaxlqr.cost(U, task) - value) / (jnp.trace(task.Sigma0) * constants.theta * distance),
-                "ell": largest(gradient(U, task) - slope) / (constants.ell * distance),
-                "hessian": largest(curvature) / constants.ell,
-                "rho": change / (constants.rho * jnp.linalg.norm(U - K)),
-            }
-
-        return jax.vmap(move)(directions, fractions)
-
-    eta = 0.999 * theory.inner_step_limit(K, tasks)
-    bound, reach = theory.meta_smoothness(K, tasks, eta), theory.meta_smoothness_radius(K, tasks, eta)
-    meta = lambda gain: jaxlqr.maml_gradient(jaxlqr.cost, gain, tasks, eta)  # noqa: E731
-    here = meta(K)
-
-    def move(direction, fraction):
-        U = K + fraction * reach * direction
-        return jnp.linalg.norm(meta(U) - here) / (bound * jnp.linalg.norm(U - K))
-
-    limits = theory.condition_1(K, tasks)
-    step = (limits.outer_low + limits.outer_high) / 2
-    objective = lambda gain: jaxlqr.maml_loss(jaxlqr.cost, gain, tasks, limits.inner_step)  # noqa: E731
-    # Theorem 1 from the descent lemma: F falls by at least (2 a - b^2) / (2 L) |grad F|^2, and a / L = outer_low.
-    promised = (2 * 0.5 - 0.9**2) / 2 * limits.outer_low / 0.5 * jnp.sum(limits.gradient**2)
-    fall = objective(K) - objective(K - step * limits.gradient)
-    return jax.vmap(one)(tasks) | {
-        "lemma 1": 1 / jnp.isfinite(jaxlqr.maml_loss(jaxlqr.cost, K, tasks, eta)),
-        "lemma 4": jax.vmap(move)(directions, fractions),
-        "descent": promised / fall,
-        "condition 1 leaves room": 1 / limits.satisfied,
-        "condition 1 is valid": limits.outer_high / limits.validity_limit,
-        "delta below delta_bar": 2 * theory.delta(K, first(tasks)) / theory.delta_bar(K, first(tasks)),
-    }
-
-
-def first(tasks):
-    return jax.tree.map(lambda leaf: leaf[0], tasks)
+SIZES = [(1, 1), pytest.param((2, 1), marks=pytest.mark.slow), pytest.param((4, 2), marks=pytest.mark.slow)]
+CORRECTED, PRINTED = (
+    [name for name, row in STATEMENTS.items() if row.kind == kind] for kind in ("corrected", "printed")
+)
 
 
 @cache
 def ratios(n: int, m: int) -> dict[str, np.ndarray]:
-    K, tasks = instances(7, n, m)
-    rng = np.random.default_rng(8)
-    directions = jnp.asarray(rng.standard_normal((NUM_MOVES, m, n)))
-    fractions = jnp.asarray([0.999, 0.999, 0.999, 0.7, 0.5, 0.2, 0.05, 0.01])
-    found = jax.jit(jax.vmap(_ratios, (0, 0, None, None)))(K, tasks, directions, fractions)
-    return {name: np.asarray(value) for name, value in found.items()}
+    return random_margins(7, n, m, 24)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize(
-    "name",
-    ["stable within delta", "stable within delta_bar", "theta", "ell", "hessian", "rho", "lemma 1", "lemma 4",
-     "descent", "condition 1 leaves room", "delta below delta_bar"],
-)  # fmt: skip
+@pytest.mark.parametrize("name", CORRECTED)
 def test_inequality_holds(name, size):
-    """The ratio of the sides, over all instances and moves, is at most one."""
+    """The ratio of the sides, over all instances, tasks and moves, is at most what the statement allows."""
     ratio = ratios(*size)[name]
     assert np.all(np.isfinite(ratio))
-    assert np.max(ratio) <= 1 + 1e-9
+    assert np.max(ratio) <= STATEMENTS[name].limit
 
 
-@pytest.mark.parametrize("name", ["theta", "ell", "hessian", "rho", "lemma 4"])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("name", PRINTED)
+def test_printed_statement_is_violated(name, size):
+    """Errata M1, M2, M3, M5 and M6: on several instances, and by a clear margin."""
+    if name == "printed_validity" and size == (4, 2):
+        pytest.skip("at n = 4 the smoothness constant is so large that the steps are short")
+    limit = STATEMENTS[name].limit
+    worst = ratios(*size)[name].reshape(24, -1).max(axis=1)
+    assert np.sum(worst > limit) >= 2
+    assert np.max(worst) > (1e-3 if name == "printed_H" else limit + 0.1)
+
+
+@pytest.mark.parametrize("name", ["theta", "ell", "H", "rho", "lemma_4", "descent"])
 def test_no_constant_is_absurdly_large(name):
     """A bound that were infinite would pass the test above: the best case of each is within five orders."""
-    assert np.max(ratios(2, 1)[name]) > 1e-5
+    assert np.max(ratios(1, 1)[name]) > 1e-5
+
+
+def test_margins_are_left_over_right_sides():
+    """A few of them by hand, in NumPy, from the closed form of a scalar task."""
+    K, tasks = random_instances(7, 1, 1, 24)
+    a, b, q, r, s = (np.asarray(x).squeeze((-1, -2)) for x in (tasks.A, tasks.B, tasks.Q, tasks.R, tasks.Sigma0))
+    k = np.asarray(K).reshape(24, 1)
+
+    def value(k):
+        return s * (q + r * k**2) / (1 - (a - b * k) ** 2)
+
+    radius = q * s / (4 * value(k) * np.abs(b) * (np.abs(a - b * k) + 1))
+    sign = np.sign(np.random.default_rng([7, 1]).standard_normal((len(FRACTIONS), 1, 1)).ravel()[3])
+    assert FRACTIONS[3] == 0.7
+    moved = k + 0.7 * radius * sign
+    theta = np.asarray(jax.vmap(jax.vmap(theory.smoothness, (None, 0)))(K, tasks).theta)
+    np.testing.assert_allclose(
+        ratios(1, 1)["theta"][:, :, 3], np.abs(value(moved) - value(k)) / (s * theta * 0.7 * radius), rtol=1e-6
+    )
+    np.testing.assert_allclose(ratios(1, 1)["delta"][:, :, 3], np.abs(a - b * moved), rtol=1e-9)
+
+
+def test_gains_near_the_boundary_stabilise_and_barely_do():
+    K, tasks = random_instances(3, 2, 1, 6)
+    directions = jnp.asarray(np.random.default_rng(0).standard_normal((4, 1, 2)))
+    edge = np.asarray(near_the_boundary(K, tasks, directions))
+    radius = np.abs(np.linalg.eigvals(np.asarray(tasks.A)[:, :1] - np.asarray(tasks.B)[:, :1] @ edge)).max(-1)
+    assert np.all((radius < 1) & (radius > 0.999))
+
+
+def test_the_table_tells_largest_and_violated():
+    rows = {row["name"]: row for row in table(ratios(1, 1))}
+    assert list(rows) == list(STATEMENTS)
+    assert rows["ell"]["violated"] == 0
+    assert rows["printed_ell"]["violated"] > 0.9
+    assert rows["ell"]["largest"] == np.max(ratios(1, 1)["ell"])
+    assert rows["printed_riccati"]["instances"] == 24
 
 
 def test_condition_1_as_printed_may_step_beyond_where_its_constant_holds():
     """Erratum M6: b / L passes the printed limit and exceeds the radius of Lemma 4, for some instances by a factor."""
-    ratio = ratios(2, 1)["condition 1 is valid"]
-    assert np.all(ratios(2, 1)["condition 1 leaves room"] == 1)
-    assert np.max(ratio) > 1.5
+    ratio = ratios(1, 1)["printed_validity"]
+    assert np.max(ratio[ratios(1, 1)["room"] < 1]) > 1.5
     assert np.mean(ratio > 1) < 0.5  # for most it does not matter
+
+
+def alternating(tasks, start, fractions, num_steps):
+    """Gradient norms of Algorithm 1 where the inner step alternates between fractions of the limit of Condition 1."""
+
+    def step(K, fraction):
+        eta = fraction * condition_1_inner(K, tasks, 0.5)
+        gradient = jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, eta)
+        limits = outer_limits(K, tasks, eta, gradient, 0.5)
+        allowed = 0.9 / limits.smoothness < jnp.minimum(limits.stability, limits.validity)
+        move = 0.7 / limits.smoothness * gradient
+        return K - move, (jnp.abs(gradient[0, 0]), allowed, move[0, 0])
+
+    return jax.lax.scan(step, start, jnp.resize(jnp.asarray(fractions), num_steps))[1]
+
+
+def test_theorem_1_needs_one_inner_step_for_all_iterations():
+    """Erratum M8: Condition 1 allows an inner step that alternates, and then the gradient does not tend to zero.
+
+    Each inner step has an objective of its own. Between their minimisers lies a gain where the two steps cancel.
+    """
+    tasks, fractions = scalar(a=0.9, q=[0.5, 5.0]), (0.1, 0.9)
+    run = jax.jit(alternating, static_argnums=(2, 3))
+    low, high = 0.3, 0.9
+    for _ in range(40):  # the sum of the first two moves changes its sign
+        middle = (low + high) / 2
+        total = float(jnp.sum(run(tasks, jnp.array([[middle]]), fractions, 2)[2]))
+        low, high = (middle, high) if total < 0 else (low, middle)
+    start = jnp.array([[low]])
+    norms, allowed, _ = map(np.asarray, run(tasks, start, fractions, 3000))
+    assert allowed.all()
+    assert norms.min() > 0.9 * norms[0] > 1e-3
+    fixed, _, _ = map(np.asarray, run(tasks, start, (0.9,), 3000))
+    assert fixed[-1] < 1e-2 * fixed[0]
 
 
 def test_constants_depend_on_the_ball_and_not_on_stability_alone():
@@ -149,7 +146,7 @@ def test_limits_vanish_where_a_gain_does_not_stabilise():
     tasks = scalar(a=[0.9, 1.2])
     K = jnp.array([[2.05]])  # stabilises the second task only
     assert float(theory.inner_step_limit(K, tasks)) == 0
-    assert float(theory.delta(K, first(tasks))) == 0
+    assert float(theory.delta(K, jax.tree.map(lambda leaf: leaf[0], tasks))) == 0
 
 
 def test_delta_has_its_closed_form():
@@ -175,16 +172,33 @@ def test_tasks_without_common_dynamics_are_refused():
         jaxlqr.meta_train(jaxlqr.cost, K, tasks, num_steps=1, step_rule=theory.CertifiedSteps())
 
 
+@pytest.mark.parametrize(
+    ("gain", "options", "message"),
+    [
+        (5.0, {}, r"does not stabilise 2 of 2 .*task 0: 4.1000, task 1: 4.1000"),
+        (0.5, {"inner_step_size": 0.0}, "inner_step_size must be positive, got 0.0"),
+        (0.5, {"inner_step_size": -1e-3}, "inner_step_size must be positive, got -0.001"),
+    ],
+)
+def test_inputs_of_condition_1_are_checked(gain, options, message):
+    tasks = scalar(a=0.9, q=[1.0, 2.0])
+    with pytest.raises(ValueError, match=message):
+        theory.condition_1(jnp.array([[gain]]), tasks, **options)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (3, 2), (4, 2)], ids=str)
 def test_certified_runs_never_leave_the_stabilising_set(size):
-    """200 random task sets, 50 of each size, without the safeguard."""
-    K, tasks = instances(11, *size, count=50)
+    """200 random task sets, 50 of each size, also nearly uncontrollable ones, without the safeguard.
+
+    The meta-gradient is finite only where the adapted gains stabilise, too.
+    """
+    K, tasks = random_instances(11, *size, 50, controllable=0.0)
     result = jaxlqr.meta_train(
         jaxlqr.cost,
         K,
         tasks,
-        num_steps=15,
+        num_steps=200,
         step_rule=theory.CertifiedSteps(),
         safeguard=False,
         batched=True,

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 import jaxlqr
+from jaxlqr import maml_loss
 from jaxlqr.families import scalar
 from jaxlqr.lqr.closed_form import scalar_cost
-from jaxlqr.training import FixedSteps, ScheduledSteps, StepRule
+from jaxlqr.training import BacktrackingSteps, FixedSteps, ScheduledSteps, StepRule
 
 TASKS, START = scalar(a=0.9, q=[1.0, 2.0]), jnp.array([[0.8]])
 
@@ -58,3 +59,41 @@ def test_sizes_and_rules_exclude_each_other(options, message):
 def test_fixed_steps_are_checked(steps):
     with pytest.raises(ValueError, match="inner_step must not be negative"):
         FixedSteps(*steps)
+
+
+def test_backtracking_takes_the_largest_steps_that_it_may():
+    """By the definition, recomputed at every iterate; the first trials are far too long."""
+    rule = BacktrackingSteps(scalar_cost, inner_step=5.0, outer_step=5.0)
+    result = train(step_rule=rule, safeguard=False)
+    history = {name: np.asarray(rows) for name, rows in result.history.items()}
+    assert history["feasible"].all()
+
+    def value(gain, inner):
+        adapted = maml_loss(scalar_cost, gain, TASKS, inner)
+        return float(jnp.where(jnp.isfinite(maml_loss(scalar_cost, gain, TASKS, 0.0)), adapted, jnp.inf))
+
+    gain = START
+    for inner, outer in zip(history["inner_step"][:4], history["outer_step"][:4], strict=True):
+        slope = jaxlqr.maml_gradient(scalar_cost, gain, TASKS, inner)
+        assert np.isfinite(value(gain, inner))
+        assert inner == 5.0 or not np.isfinite(value(gain, 2 * inner))
+        decrease = 1e-4 * float(jnp.sum(slope**2))
+        assert value(gain - outer * slope, inner) <= value(gain, inner) - outer * decrease
+        assert outer == 5.0 or not value(gain - 2 * outer * slope, inner) <= value(gain, inner) - 2 * outer * decrease
+        gain = gain - outer * slope
+    assert history["inner_step"][0] < 5.0
+    assert history["outer_step"][0] < 5.0
+    assert float(result.params[0, 0]) == pytest.approx(float(gain[0, 0]), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"inner_step": 0.0}, "inner_step and outer_step must be positive"),
+        ({"shrink": 1.0}, "shrink and decrease must lie in"),
+        ({"max_trials": 0}, "max_trials must be at least 1"),
+    ],
+)
+def test_backtracking_is_checked(bad, message):
+    with pytest.raises(ValueError, match=message):
+        BacktrackingSteps(**{"loss": scalar_cost, "inner_step": 0.1, "outer_step": 0.1, **bad})

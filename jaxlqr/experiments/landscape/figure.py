@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _MARKERS = {Kind.MINIMUM: "o", Kind.MAXIMUM: "^", Kind.SADDLE: "X", Kind.DEGENERATE: "s"}
 _NAMES = {Kind.MINIMUM: "local minimum", Kind.MAXIMUM: "maximum", Kind.SADDLE: "saddle", Kind.DEGENERATE: "degenerate"}
 _MILLISECONDS = 200  # a frame
+_WIDTHS = (4.0, 2.6, 1.2, 1.4)  # of the paths
 
 
 def draw_plane(study: PlaneStudy) -> "Figure":
@@ -28,15 +29,20 @@ def draw_plane(study: PlaneStudy) -> "Figure":
         bar = figure.colorbar(filled, ax=ax, label="meta-objective")
         bar.ax.tick_params(labelsize=8)
         _boundary(ax, study)
-        for number, (name, path) in enumerate(study.paths.items()):
-            place = study.plane.coordinates(path.gains)
-            # A colour of its own on light and on dark ground: a white line below.
-            ax.plot(*place.T, color="white", linewidth=2.6)
-            ax.plot(*place.T, color=COLORS[number + 1], linewidth=1.4, label=f"{name}: {path.last_value:.4g}")
+        places = {name: study.plane.coordinates(path.gains).T for name, path in study.paths.items()}
+        # A white line below, for a colour of its own on any ground; thinner ones on top, where paths agree.
+        for place, width in zip(places.values(), _WIDTHS, strict=True):
+            ax.plot(*place, color="white", linewidth=width + 1.2)
+        for number, (name, place) in enumerate(places.items()):
+            label = f"{name}: {study.paths[name].last_value:.4g}"
+            ax.plot(*place, color=COLORS[number + 1], linewidth=_WIDTHS[number], label=label)
         begin = study.plane.coordinates(next(iter(study.paths.values())).gains[0])
         ax.plot(*begin, "D", color="black", markersize=5, label="start of the paths")
         _points(ax, study)
-        ax.set_title(f"{len(study.tasks.A)} tasks, inner step {study.inner_step:.3g}; paths with their last value")
+        ax.set_title(
+            f"{len(study.tasks.A)} tasks, inner step {study.inner_step:.3g}; paths with their last value\n"
+            "(white within the boundary: some adapted gain does not stabilise)"
+        )
         figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
@@ -107,7 +113,8 @@ def _points(ax: "Axes", study: PlaneStudy) -> None:
             chosen = index & (points.kinds == kind)
             if not chosen.any():
                 continue
+            color = "white" if kind == Kind.SADDLE and suffix == "" else face
             ax.plot(
-                *place[chosen].T, _MARKERS[kind], color=COLORS[1], markerfacecolor=face, markersize=6,
+                *place[chosen].T, _MARKERS[kind], markerfacecolor=color, markeredgecolor="black", markersize=7,
                 label=_NAMES[kind] + suffix, linestyle="none",
             )  # fmt: skip

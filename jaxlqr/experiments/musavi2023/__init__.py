@@ -7,28 +7,33 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxlqr.experiments.musavi2023 import figure
+from jaxlqr.experiments.musavi2023 import figure, report
 from jaxlqr.experiments.musavi2023.certified import compare
 from jaxlqr.experiments.musavi2023.setting import INNER_STEPS, NUM_STEPS, OUTER_STEP, SIGMA0, STARTS, draw
 from jaxlqr.experiments.musavi2023.tables import RESOLUTION, table_2, train
 from jaxlqr.lqr import optimal_gain
 from jaxlqr.lqr.stabilize import average_task
 from jaxlqr.output import OutputFolder
+from jaxlqr.theory.musavi2023.margins import random_margins
+from jaxlqr.theory.musavi2023.statements import table
 
 NUM_SEEDS, NUM_QUICK_SEEDS = 10, 2
+#: States and inputs of the random instances on which the inequalities are evaluated, and how many there are of each.
+SIZES, QUICK_SIZES, NUM_INSTANCES = ((1, 1), (2, 1), (4, 2)), ((1, 1),), 100
 
 
 def reproduce(
     out: Path, *, quick: bool = False, num_seeds: int | None = None, seed: int = 0, progress: bool | None = None
 ) -> dict[str, Any]:
-    """Train from four gains, search the grid, compare step-size rules; write ``figure1.png``, ``histories.npz`` and
-    ``summary.json`` to ``out``, print the tables, and return the summary.
+    """Train from four gains, search the grid, compare step-size rules, and evaluate every inequality of the theory.
+
+    Writes ``figure1.png``, ``histories.npz`` and ``summary.json`` to ``out``, prints the tables, returns the summary.
 
     Arguments:
         out: output folder; checked before the work begins, written when it is complete.
-        quick: 2 draws of ten tasks instead of 10, and no comparison of step-size rules.
+        quick: 2 draws of ten tasks instead of 10, no comparison of step-size rules, and inequalities for n = 1 only.
         num_seeds: number of draws, at least 1; overrides ``quick``.
-        seed: of the draws.
+        seed: of the draws and of the random instances.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
     """
     count = (NUM_QUICK_SEEDS if quick else NUM_SEEDS) if num_seeds is None else num_seeds
@@ -57,6 +62,10 @@ def reproduce(
         "shortened_steps": [int(np.sum(h["accepted_step"][:, 1:] < 1)) for h in histories],
         "gradient_norm_ratio": [float(np.max(h["gradient_norm"][:, -1] / h["gradient_norm"][:, 0])) for h in histories],
         "certified_rule": None if quick else compare(drawn, progress),
+        "inequalities": {
+            f"n={n}, m={m}": table(random_margins(seed, n, m, NUM_INSTANCES))
+            for n, m in (QUICK_SIZES if quick else SIZES)
+        },
         "wall_time_seconds": time.perf_counter() - began,
         "jax": jax.__version__,
     }  # fmt: skip
@@ -65,30 +74,5 @@ def reproduce(
         folder.write_figure("figure1.png", figure.draw(draws[0], histories))
         folder.write_arrays("histories.npz", recorded)
         folder.write_json("summary.json", summary)
-    _print_tables(summary, final, out)
+    report.print_tables(summary, out)
     return summary
-
-
-def _print_tables(summary: dict[str, Any], final: np.ndarray, out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    first = Table(title="Table I: final gains, median and range over draws")
-    for column in ("run", "w1", "w2", "distance to the grid's minimiser"):
-        first.add_column(column)
-    for number, gains in enumerate(final):
-        distance = summary["largest_distance_to_refined_minimiser"][number]
-        first.add_row(str(number + 1), *(_cell(gains[:, i]) for i in (0, 1)), f"{distance:.4f}")
-    second = Table(title="Table II: minimiser on the grid, refined, median and range over draws")
-    for column in ("eta", "w1", "w2"):
-        second.add_column(column)
-    for step, found in summary["table_2"].items():
-        second.add_row(step, *(_cell(found["refined"][:, i]) for i in (0, 1)))
-    console = Console()
-    console.print(first)
-    console.print(second)
-    console.print(f"{summary['wall_time_seconds']:.0f} s; figure1.png, histories.npz and summary.json are in {out}")
-
-
-def _cell(values: np.ndarray) -> str:
-    return f"{np.median(values):+.3f} [{values.min():+.3f}, {values.max():+.3f}]"

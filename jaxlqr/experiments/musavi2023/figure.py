@@ -13,14 +13,16 @@ from jaxlqr.plots import COLORS, median_band, new_figure, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_SIDE = 360  # points along each side of the map
+
 
 def draw(tasks: LQRTask, histories: list[dict[str, np.ndarray]]) -> "Figure":
     """``tasks``: those of the first draw, for the map; ``histories``: one for each start, over all draws."""
     figure, axes = new_figure(1, 2, panel_size=(4.6, 3.8))
     plane, speed = axes[0]
-    first, second = np.linspace(0, 3.6, 120), np.linspace(-5.2, -0.4, 120)
+    first, second = np.linspace(0, 3.6, _SIDE), np.linspace(-5.2, -0.4, _SIDE)
     gains = np.stack(np.meshgrid(first, second), axis=-1)
-    values = np.asarray(evaluate(cost, tasks, gains.reshape(-1, 1, 2), INNER_STEPS[-1])).reshape(120, 120)
+    values = np.asarray(evaluate(cost, tasks, gains.reshape(-1, 1, 2), INNER_STEPS[-1])).reshape(_SIDE, _SIDE)
     shown = np.where(np.isfinite(values), values, np.nan)
     radius = np.abs(np.linalg.eigvals(np.asarray(A) - np.asarray(B) @ gains[:, :, None])).max(axis=2)
     with style():

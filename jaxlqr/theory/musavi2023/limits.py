@@ -15,6 +15,7 @@ from jaxlqr.theory.musavi2023.radius import delta as delta
 from jaxlqr.theory.musavi2023.radius import delta_bar as delta_bar
 from jaxlqr.theory.musavi2023.radius import spectral_norm
 from jaxlqr.theory.musavi2023.smoothness import meta_constants, smoothness
+from jaxlqr.theory.toso2024.checks import check_inputs
 
 
 def inner_step_limit(K: Array, tasks: LQRTask) -> Array:
@@ -117,6 +118,10 @@ def condition_1(
         a, b: with :math:`2a > b^2` and a < b.
         inner_step_size: for which the outer limits are computed; 0.9 times its own limit unless given.
 
+    Raises:
+        ValueError: outside ``jit``, for a gain that does not stabilise every task, a singular Q, R or Sigma0, tasks
+            without common dynamics, and an inner step that is not positive.
+
     >>> import jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.families.scalar(a=0.9, q=[1.0, 2.0])
     >>> limits = condition_1(jnp.array([[0.8]]), tasks)
@@ -126,8 +131,11 @@ def condition_1(
     Source: musavi2023, Condition 1; for ``validity_limit`` docs/errata.md, M6.
     """
     check_parameters(alpha, a, b)
-    if not isinstance(tasks.A, Tracer):
+    if not any(isinstance(leaf, Tracer) for leaf in (K, *jax.tree.leaves(tasks))):
+        check_inputs(K, tasks)
         check_common_dynamics(tasks)
+    if inner_step_size is not None and not isinstance(inner_step_size, Tracer) and not inner_step_size > 0:
+        raise ValueError(f"inner_step_size must be positive, got {inner_step_size}; leave it out for 0.9 of its limit.")
     limit = condition_1_inner(K, tasks, alpha)
     eta = jnp.asarray(0.9 * limit if inner_step_size is None else inner_step_size)
     gradient = maml_gradient(cost, K, tasks, eta)
