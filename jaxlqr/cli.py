@@ -188,6 +188,33 @@ def bounds(
 
 
 @app.command()
+def certified(
+    tasks: Annotated[Path, typer.Option(help="Tasks, at least two: as for train.", metavar="FILE")],
+    out: Annotated[Path, typer.Option(help="Output folder; results of an earlier run are replaced.", metavar="DIR")],
+    k0: Annotated[Path | None, typer.Option(help="Initial gain: as for train.", metavar="FILE")] = None,
+    epsilon: Annotated[float, typer.Option(help="Accuracy, relative to the first gap.")] = 0.1,
+    delta: Annotated[float, typer.Option(help="Probability that the model-free run misses it.")] = 0.05,
+    max_steps: Annotated[int, typer.Option(help="Iterations of each run, at most.")] = 5000,
+    max_queries: Annotated[float, typer.Option(help="Cost queries of the model-free run, at most.")] = 1e9,
+    seed: Annotated[int, typer.Option(help="Seed of the sampled sub-level set and of the queries.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
+) -> None:
+    """Run with the step sizes, radius and samples that the MAML-LQR theory certifies, beside what it promises.
+
+    Writes certified.png, runs.npz and certified.json. The model-free run is left out where its samples cost too much.
+    """
+    _use_float64()
+    from jaxlqr.experiments import certified as experiment
+
+    settings = experiment.CertifiedSettings(
+        epsilon=epsilon, delta=delta, max_steps=max_steps, max_queries=max_queries, seed=seed
+    )
+    content = experiment.certified(tasks, out, settings, gain_file=k0, progress=False if quiet else None)
+    if not quiet:
+        experiment.show(content, out)
+
+
+@app.command()
 def reproduce(
     paper: Annotated[str, typer.Argument(help=f"Which paper: {', '.join(PAPERS)}.", metavar="PAPER")],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps: half a minute to a minute.")] = False,

@@ -42,17 +42,43 @@ def smoothing_radius(
 
     Arguments:
         h: constants at the gain, of the same ``form``.
-        epsilon: tolerance, in Frobenius norm.
+        epsilon: tolerance, in Frobenius norm; half of it is left to the bias.
         shape: (m, n) of the gain.
         form: (14) is about an estimate that is not one of the Hessian (docs/errata.md, T3). Corrected, it is about that
-            of :class:`jaxlqr.ZerothOrderOracle`, whose bias is at most :math:`d\sqrt{d(d+3)}\, h_{hess}\, r/6`, d = mn.
+            of :class:`jaxlqr.ZerothOrderOracle`.
 
     Source: toso2024, Lemmas 8 and 9; docs/errata.md, T15.
     """
     near = jnp.minimum(h.h_Delta, 1 / h.h_cost)
+    gradient, hessian = bias_rates(h, shape, form)
+    return jnp.minimum(near, epsilon / (2 * gradient)), jnp.minimum(near, epsilon / (2 * hessian))
+
+
+def bias_rates(h: Constants, shape: tuple[int, int], form: Form = "corrected") -> tuple[Array, Array]:
+    r"""Bounds of the bias of the gradient and of the Hessian estimate, per unit of the radius.
+
+    :math:`h_{grad}`, and :math:`h_{hess}` as printed or :math:`d\sqrt{d(d+3)}\,h_{hess}/6` for the estimate of
+    :class:`jaxlqr.ZerothOrderOracle`, d = mn.
+    """
     d = shape[0] * shape[1]
-    slack = 2.0 if form == "printed" else d * (d * (d + 3)) ** 0.5 / 3
-    return jnp.minimum(near, epsilon / (2 * h.h_grad)), jnp.minimum(near, epsilon / (slack * h.h_hess))
+    return h.h_grad, h.h_hess * (1.0 if form == "printed" else d * (d * (d + 3)) ** 0.5 / 6)
+
+
+def sample_bounds(
+    h: Constants, J_max: Array, shape: tuple[int, int], radius: float | Array, form: Form = "corrected"
+) -> tuple[Array, Array]:
+    r"""Bounds of the Frobenius norm of one sample of the gradient and of the Hessian estimate.
+
+    Corrected, :math:`d (h_G + h_{grad} r)` and, for the Hessian of :class:`jaxlqr.ZerothOrderOracle`,
+    :math:`\tfrac d2 \sqrt{d(d+3)} (h_H + h_{hess} r)`: neither grows as r falls. Arguments as of :func:`num_samples`.
+
+    Source: toso2024, Lemmas 8 and 9; docs/errata.md, T15.
+    """
+    m, n = shape
+    d = m * n
+    if form == "printed":
+        return 2 * d * h.h_cost * J_max, m**2 * (m + radius**2) / radius * h.h_cost * J_max
+    return d * (h.h_G + h.h_grad * radius), d / 2 * (d * (d + 3)) ** 0.5 * (h.h_H + h.h_hess * radius)
 
 
 def num_samples(
@@ -72,23 +98,24 @@ def num_samples(
         J_max: largest cost of a task; used by the printed form.
         shape: (m, n) of the gain.
         radius: smoothing radius, at most that of :func:`smoothing_radius`.
-        epsilon, delta: tolerance in Frobenius norm, and probability, of one estimate: a run makes many.
+        epsilon, delta: tolerance in Frobenius norm, and probability, of one estimate: a run makes many, and an error
+            probability of ``delta`` for N iterations with M tasks needs ``delta / (3 M N)`` here (docs/errata.md, T17).
         form: printed, (13) and (15), of which the latter is about an estimate that is not one of the Hessian.
-            Corrected, a single sample of the gradient is at most :math:`d (h_G + h_{grad} r)`, and one of the Hessian
-            of :class:`jaxlqr.ZerothOrderOracle` at most :math:`\tfrac d2 \sqrt{d(d+3)} (h_H + h_{hess} r)`: neither
-            grows as r falls. Lemma 7 is applied to them as vectors, whose spectral norm is the Frobenius norm.
+            Corrected, Lemma 7 is applied to the samples as vectors, whose spectral norm is the Frobenius norm. For a
+            scalar gain one sample is enough: both directions of the sphere give the same.
 
     >>> import jax, jax.numpy as jnp, jaxlqr
-    >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]])])
-    >>> h = jax.jit(constants)(jnp.array([[0.6]]), tasks)
-    >>> gradient, hessian = num_samples(h, jnp.array(1.5), (1, 1), 1e-3, epsilon=0.1, delta=0.05)
+    >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[0.5, 0.1], [0.0, 0.4]], [[0.0], [1.0]])])
+    >>> h = jax.jit(constants)(jnp.array([[0.1, 0.3]]), tasks)
+    >>> gradient, hessian = num_samples(h, jnp.array(1.5), (1, 2), 1e-3, epsilon=0.1, delta=0.05)
     >>> print(f"{float(gradient):.0e} {float(hessian):.0e}")
-    2e+03 4e+05
+    3e+04 3e+07
 
     Source: toso2024, Lemmas 7 to 9; docs/errata.md, T15.
     """
     m, n = shape
     d = m * n
+    samples = sample_bounds(h, J_max, shape, radius, form)
 
     def bernstein(rank: int, total: int, sample: Array, size: Array) -> Array:
         bound, variance = sample + epsilon / 2 + size, sample**2 + (epsilon / 2 + size) ** 2
@@ -96,12 +123,38 @@ def num_samples(
         return 8 * rank / epsilon**2 * excess * jnp.log(total / delta)
 
     if form == "printed":
-        gradient = bernstein(min(m, n), m + n, 2 * d * h.h_cost * J_max, h.h_G)
-        hessian = bernstein(m, 2 * m, m**2 * (m + radius**2) / radius * h.h_cost * J_max, h.h_H)
-    else:
-        gradient = bernstein(1, d + 1, d * (h.h_G + h.h_grad * radius), h.h_G)
-        hessian = bernstein(1, d**2 + 1, d / 2 * (d * (d + 3)) ** 0.5 * (h.h_H + h.h_hess * radius), h.h_H)
-    return gradient, hessian
+        return bernstein(min(m, n), m + n, samples[0], h.h_G), bernstein(m, 2 * m, samples[1], h.h_H)
+    if d == 1:
+        return jnp.ones_like(h.h_G), jnp.ones_like(h.h_H)
+    return bernstein(1, d + 1, samples[0], h.h_G), bernstein(1, d**2 + 1, samples[1], h.h_H)
+
+
+def stability_tolerance(room: Array) -> Array:
+    r"""Largest error of each estimate with which a step of Theorem 2 stays in the sub-level set, at most 1.
+
+    :math:`\sqrt{\min_i \lambda_i\Delta_i/1296}`, for ``room`` = :math:`\lambda_i\Delta_i` of each task [M], with the
+    gaps at the first gain: the error of the meta-gradient is at most 6 times as large (docs/errata.md, T17).
+    """
+    return jnp.minimum(jnp.sqrt(jnp.min(room) / 1296), 1.0)
+
+
+def accuracy_tolerance(accuracy: float | Array, gradient_domination: Array, form: Form = "corrected") -> Array:
+    r"""Largest error of each estimate with which (8) holds with the tolerance ``accuracy``, half of which it takes up.
+
+    :math:`\epsilon'\lambda_i/648` as printed (in the theorem, :math:`\epsilon/2 = \epsilon'\lambda_i/1296`), which is
+    right where it is at most 1. Corrected, :math:`\sqrt{\epsilon'\lambda_i/648}`, at most 1: an error :math:`\epsilon`
+    costs :math:`324\,\epsilon^2/\lambda_i` (docs/errata.md, T17).
+
+    Arguments:
+        accuracy: :math:`\epsilon'`, in units of the cost.
+        gradient_domination: :math:`\lambda_i` of each task [M].
+        form: printed or corrected.
+
+    >>> print(accuracy_tolerance(0.01, jnp.array([4.0]), "printed") < accuracy_tolerance(0.01, jnp.array([4.0])))
+    True
+    """
+    relative = accuracy * jnp.min(gradient_domination) / 648
+    return relative if form == "printed" else jnp.minimum(jnp.sqrt(relative), 1.0)
 
 
 def iterations(h: Constants, gap: Array, outer_step_size: float | Array, epsilon: float | Array) -> Array:

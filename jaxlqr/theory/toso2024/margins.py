@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.lqr.closed_form import cost_change, gradient, hessian_vector_product
+from jaxlqr.lqr.closed_form import cost_change, gradient
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.theory.toso2024.constants import Constants, Form, constants
 from jaxlqr.theory.toso2024.guarantees import step_size_limits
 from jaxlqr.theory.toso2024.heterogeneity import gradient_heterogeneity_bound
-from jaxlqr.theory.toso2024.quantities import gradients, norm, quantities
+from jaxlqr.theory.toso2024.quantities import gradients, hessians, norm, quantities
 
 #: The inequalities: Lemma 5 (three), Lemma 6 (three), Lemma 3, Lemma 4, and one step of Theorems 1 and 3.
 NAMES = ("h_G", "h_H", "h_c", "h_cost", "h_grad", "h_hess", "domination", "heterogeneity", "step")
@@ -44,18 +44,11 @@ def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected"
     h = constants(K, tasks, form)
     moved = K + h.h_Delta * direction / norm(direction)
     distance = jnp.linalg.norm(moved - K)
-    basis = jnp.eye(K.size, dtype=K.dtype).reshape(K.size, *K.shape)
-
-    def hessians(gain: Array) -> Array:
-        def of_task(task: LQRTask) -> Array:
-            return jax.vmap(lambda X: hessian_vector_product(gain, X, task).ravel())(basis)
-
-        return jax.vmap(of_task)(tasks)
 
     def size(stack: Array) -> Array:
         return jnp.linalg.norm(stack.reshape(stack.shape[0], -1), axis=1)
 
-    slopes, curvatures = gradients(K, tasks), hessians(K)
+    slopes, curvatures = gradients(K, tasks), hessians(K, tasks)
     q = quantities(K, tasks)
     costs = jax.vmap(lambda task: cost_change(K, moved, task))(tasks) / q.J
     spread, _ = gradient_heterogeneity_bound(K, tasks, form)
@@ -66,7 +59,7 @@ def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected"
         "h_c": over(jnp.linalg.norm(K), h.h_c),
         "h_cost": over(jnp.max(jnp.abs(costs)), h.h_cost * distance),
         "h_grad": over(jnp.max(size(gradients(moved, tasks) - slopes)), h.h_grad * distance),
-        "h_hess": over(jnp.max(size(hessians(moved) - curvatures)), h.h_hess * distance),
+        "h_hess": over(jnp.max(size(hessians(moved, tasks) - curvatures)), h.h_hess * distance),
         "domination": jnp.max(over(h.gradient_domination * q.gap, size(slopes) ** 2)),
         "heterogeneity": over(jnp.max(jax.vmap(norm)(slopes[first] - slopes[second])), spread),
         "step": jnp.max(_step(K, tasks, h, spread, slopes, curvatures)),
@@ -75,10 +68,19 @@ def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected"
 
 def _step(K: Array, tasks: LQRTask, h: Constants, spread: Array, slopes: Array, curvatures: Array) -> Array:
     inner, outer = step_size_limits(h, K.shape[0])
-    adapted = jax.vmap(lambda slope, task: gradient(K - inner * slope, task))(slopes, tasks)
-    # (I - eta_l H) applied to the gradient at the adapted gain.
-    bent = jnp.einsum("iab,ib->ia", curvatures, adapted.reshape(len(adapted), -1)).reshape(adapted.shape)
-    following = K - outer * jnp.mean(adapted - inner * bent, axis=0)
+    following = K - outer * meta_gradient(K, tasks, inner, slopes, curvatures)
     decrease = -jax.vmap(lambda task: cost_change(K, following, task))(tasks)
     promised = outer / 8 * jnp.sum(slopes**2, axis=(1, 2))
     return over(promised, decrease + 18 * outer * K.shape[0] ** 3 * spread**2)
+
+
+def meta_gradient(K: Array, tasks: LQRTask, inner: Array, slopes: Array, curvatures: Array) -> Array:
+    """The meta-gradient [m, n] of (4) from the gradients [M, m, n] and Hessians [M, d, d] at ``K``."""
+    adapted = jax.vmap(lambda slope, task: gradient(K - inner * slope, task))(slopes, tasks)
+    return combine(inner, adapted, curvatures)
+
+
+def combine(inner: Array, adapted: Array, curvatures: Array) -> Array:
+    """The mean over tasks of (I - eta_l H) applied to the gradients at the adapted gains [M, m, n]."""
+    bent = jnp.einsum("iab,ib->ia", curvatures, adapted.reshape(len(adapted), -1)).reshape(adapted.shape)
+    return jnp.mean(adapted - inner * bent, axis=0)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.lqr.closed_form import gradient
+from jaxlqr.lqr.closed_form import gradient, hessian_vector_product
 from jaxlqr.lqr.cost import closed_loop, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import discrete_lqr, stable_discrete_lyapunov
@@ -152,3 +152,9 @@ def _quantities(K: Array, tasks: LQRTask) -> Quantities:
 def gradients(K: Array, tasks: LQRTask) -> Array:
     """Gradients [M, m, n] of the costs at ``K``."""
     return jax.vmap(lambda task: gradient(K, task))(tasks)
+
+
+def hessians(K: Array, tasks: LQRTask) -> Array:
+    """Hessians [M, d, d] of the costs at ``K``, as matrices on the d = mn entries of the gain."""
+    basis = jnp.eye(K.size, dtype=K.dtype).reshape(K.size, *K.shape)
+    return jax.vmap(lambda task: jax.vmap(lambda X: hessian_vector_product(K, X, task).ravel())(basis))(tasks)

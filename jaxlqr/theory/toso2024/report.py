@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxlqr.lqr.closed_form import cost_change, hessian_vector_product
+from jaxlqr.lqr.closed_form import cost_change
 from jaxlqr.lqr.cost import cost, is_stabilizing
 from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.stabilize import average_task
@@ -24,7 +24,7 @@ from jaxlqr.theory.toso2024.guarantees import (
 )
 from jaxlqr.theory.toso2024.heterogeneity import gradient_heterogeneity_bound, heterogeneity
 from jaxlqr.theory.toso2024.margins import over
-from jaxlqr.theory.toso2024.quantities import gradients, norm, quantities
+from jaxlqr.theory.toso2024.quantities import gradients, hessians, norm, quantities
 
 FORMS: tuple[Form, ...] = ("printed", "corrected")
 #: Each row of a report: its name, what is measured, and where the bound is from.
@@ -135,7 +135,7 @@ def _evaluate(K: Array, tasks: LQRTask, epsilon: Array, delta: Array, key: Array
     found = {form: _of_form(K, tasks, form, epsilon, delta, center) for form in FORMS}
     measured, bounds, needed = ({form: found[form][i] for form in FORMS} for i in range(3))
     # One program for both forms, which differ in the distance h_Delta.
-    slopes, curvatures = gradients(K, tasks), _hessians(K, tasks)
+    slopes, curvatures = gradients(K, tasks), hessians(K, tasks)
     distances = jnp.stack([bounds[form]["h_Delta"] for form in FORMS])
     changes = lax.map(lambda distance: _slopes(K, tasks, distance * directions, slopes, curvatures), distances)
     reach = jnp.min(jax.vmap(lambda direction: _reach(K, tasks, direction))(directions))
@@ -146,7 +146,7 @@ def _evaluate(K: Array, tasks: LQRTask, epsilon: Array, delta: Array, key: Array
 
 def _of_form(K: Array, tasks: LQRTask, form: Form, epsilon: Array, delta: Array, center: Array):
     q, h = quantities(K, tasks), constants(K, tasks, form)
-    slopes, curvatures = gradients(K, tasks), _hessians(K, tasks)
+    slopes, curvatures = gradients(K, tasks), hessians(K, tasks)
     sizes = jnp.linalg.norm(slopes, axis=(1, 2))
     curvature = jnp.max(jnp.linalg.eigvalsh(curvatures))
     first, second = jnp.triu_indices(tasks.A.shape[0], 1)
@@ -189,11 +189,6 @@ def _of_form(K: Array, tasks: LQRTask, form: Form, epsilon: Array, delta: Array,
     return measured, bounds, needed
 
 
-def _hessians(K: Array, tasks: LQRTask) -> Array:
-    basis = jnp.eye(K.size, dtype=K.dtype).reshape(K.size, *K.shape)
-    return jax.vmap(lambda task: jax.vmap(lambda X: hessian_vector_product(K, X, task).ravel())(basis))(tasks)
-
-
 def _slopes(K: Array, tasks: LQRTask, moves: Array, slopes: Array, curvatures: Array) -> dict[str, Array]:
     """The largest change of cost, gradient and Hessian per unit of K over ``moves`` [directions, m, n]."""
     costs = quantities(K, tasks).J
@@ -204,7 +199,7 @@ def _slopes(K: Array, tasks: LQRTask, moves: Array, slopes: Array, curvatures: A
         return {
             "h_cost": jnp.max(jnp.abs(change) / costs) / distance,
             "h_grad": jnp.max(jnp.linalg.norm(gradients(moved, tasks) - slopes, axis=(1, 2))) / distance,
-            "h_hess": jnp.max(jnp.linalg.norm(_hessians(moved, tasks) - curvatures, axis=(1, 2))) / distance,
+            "h_hess": jnp.max(jnp.linalg.norm(hessians(moved, tasks) - curvatures, axis=(1, 2))) / distance,
         }
 
     return jax.tree.map(jnp.max, jax.vmap(one)(moves))

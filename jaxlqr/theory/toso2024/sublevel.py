@@ -9,6 +9,7 @@ from jax import Array, lax
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.theory.toso2024.checks import check_inputs
 from jaxlqr.theory.toso2024.constants import Constants, Form, constants
+from jaxlqr.theory.toso2024.heterogeneity import gradient_heterogeneity_bound
 from jaxlqr.theory.toso2024.quantities import quantities
 
 
@@ -77,8 +78,28 @@ def sublevel_constants(
     >>> bool(sublevel_constants(jax.random.key(0), K0, tasks, 8).h_G >= constants(K0, tasks).h_G)
     True
     """
-    gains = jnp.concatenate([K0[None], sample_sublevel(key, K0, tasks, num_samples, gamma)])
-    return _worst(gains, tasks, form)
+    return _worst(_with_first(key, K0, tasks, num_samples, gamma), tasks, form)
+
+
+def sublevel_heterogeneity_bound(
+    key: Array,
+    K0: Array,
+    tasks: LQRTask,
+    num_samples: int = 200,
+    gamma: float | Array = 1.0,
+    form: Form = "corrected",
+) -> Array:
+    r"""Largest :math:`f_z(\bar\epsilon)` of (5), a scalar, over the same gains: :math:`\bar f_z` of the theorems."""
+    return _widest(_with_first(key, K0, tasks, num_samples, gamma), tasks, form)
+
+
+def _with_first(key: Array, K0: Array, tasks: LQRTask, num_samples: int, gamma: float | Array) -> Array:
+    return jnp.concatenate([K0[None], sample_sublevel(key, K0, tasks, num_samples, gamma)])
+
+
+@partial(jax.jit, static_argnames="form")
+def _widest(gains: Array, tasks: LQRTask, form: Form) -> Array:
+    return jnp.max(lax.map(lambda K: gradient_heterogeneity_bound(K, tasks, form)[0], gains, batch_size=256))
 
 
 @partial(jax.jit, static_argnames="form")

@@ -1,0 +1,111 @@
+"""docs/formulas.md: every numbered formula has one row, and every name in a row exists."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+DOCS = TESTS.parent / "docs"
+VERDICTS = ("confirmed", "corrected", "refuted", "not executable", "unchecked")
+# What is printed with a number: equations, and statements by kind.
+NUMBERED = {
+    "toso2024": (
+        [f"({i})" for i in range(1, 16)],
+        {"Lemma": range(1, 10), "Theorem": range(1, 5), "Algorithm": range(1, 4)},
+    ),
+    "musavi2023": (
+        [f"({i})" for i in range(1, 8)],
+        {"Lemma": range(1, 5), "Theorem": [1], "Algorithm": [1], "Condition": [1]},
+    ),
+    "molybog2021": (
+        [f"({i})" for i in range(1, 4)],
+        {"Lemma": range(1, 6), "Theorem": range(1, 4), "Proposition": range(1, 5), "Algorithm": [1]},
+    ),
+    "wang2020": (
+        [f"({part}.{i})" for part, last in ((2, 7), (3, 17), (4, 16)) for i in range(1, last + 1)],
+        {"Proposition": ["3.2", "4.3"], "Theorem": ["3.5", "4.4"], "Algorithm": [1]},
+    ),
+    "nguyen2023": (
+        [f"({i})" for i in range(1, 125)],
+        {
+            "Lemma": [1, 2, 3, 4, 7, 8, 9, 11, 12, 13, 14],
+            "Theorem": [5, 10, 15],
+            "Corollary": [6],
+            "Algorithm": [1, 2],
+        },
+    ),
+}
+# Errata of papers whose entries are being written.
+PENDING = {"L2", "N4", "N8"}
+
+
+def rows():
+    """(paper, formula, code, test, verdict) of every row."""
+    paper, found = "", []
+    for line in (DOCS / "formulas.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            paper = line.removeprefix("## ")
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        if len(cells) == 5 and cells[0] != "formula" and not cells[0].startswith("---"):
+            found.append((paper, cells[0], cells[2], cells[3], cells[4]))
+    return found
+
+
+ROWS = rows()
+
+
+def quoted(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+@pytest.mark.parametrize("paper", NUMBERED)
+def test_every_number_has_exactly_one_row(paper):
+    equations, statements = NUMBERED[paper]
+    wanted = [*equations, *(f"{kind} {number}" for kind, numbers in statements.items() for number in numbers)]
+    listed = [part for row in ROWS if row[0] == paper for part in row[1].split(", ") if not part.startswith("section")]
+    assert sorted(listed) == sorted(wanted)
+
+
+def resolve(name):
+    """The object ``jaxlqr.<name>``, a module or what is in one."""
+    parts, value, path = name.split("."), importlib.import_module("jaxlqr"), "jaxlqr"
+    for part in parts:
+        path += f".{part}"
+        # A function may have the name of its module.
+        if not hasattr(value, part) or (part != parts[-1] and callable(getattr(value, part))):
+            value = importlib.import_module(path)
+        else:
+            value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize("name", sorted({name for row in ROWS for name in quoted(row[2])}))
+def test_every_name_of_the_code_exists(name):
+    assert resolve(name) is not None
+
+
+@pytest.mark.parametrize("name", sorted({name for row in ROWS for name in quoted(row[3])}))
+def test_every_named_test_exists(name):
+    file, test = name.split("::")
+    tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
+    assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_verdicts_are_supported():
+    for paper, formula, code, test, verdict in ROWS:
+        word = next((word for word in VERDICTS if verdict.startswith(word)), None)
+        assert word, (paper, formula, verdict)
+        assert quoted(test) or test == "none yet", (paper, formula, test)
+        if word == "confirmed":
+            assert quoted(test), (paper, formula)
+        assert quoted(code) or code.startswith("none"), (paper, formula, code)
+
+
+def test_every_erratum_that_is_named_is_written():
+    named = {name for row in ROWS for name in re.findall(r"\b[TMLWN]\d+\b", row[4])}
+    written = set(re.findall(r"\b[TMLWN]\d+\b", (DOCS / "errata.md").read_text(encoding="utf-8")))
+    assert len(named) > 20
+    assert named - written <= PENDING
