@@ -40,10 +40,13 @@ class Numbers(NamedTuple):
 
 
 class Search(NamedTuple):
-    """State of the iteration; ``history`` has one row per iterate."""
+    """State of the iteration; ``history`` has one row per iterate, ``stages`` and ``final`` are the local model of the
+    last one that was looked at, which at the end is that of ``trajectory``."""
 
     trajectory: Trajectory
     cost: Array
+    stages: Stage
+    final: Value
     damping: Array
     iteration: Array
     status: Array
@@ -58,9 +61,14 @@ def search(
     cost = total_cost(problem, start, params)
     blank = jnp.full(max_iterations + 1, jnp.nan, cost.dtype)
     names = ("cost", "gradient_norm", "step_length", "regularisation")
+    model = jax.eval_shape(lambda: expand(problem, start, params, dynamics_curvature=1.0 if ddp else None)[:2])
+    # Only shapes matter: the first iteration fills them in, so that the expansion is compiled once.
+    stages, final = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), model)
     state = Search(
         start,
         cost,
+        stages,
+        final,
         numbers.regularisation,
         jnp.asarray(0, jnp.int32),
         jnp.asarray(_RUNNING, jnp.int32),
@@ -80,19 +88,25 @@ def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limi
     norm = jnp.max(jnp.abs(gradient))
     finite = jnp.isfinite(state.cost) & jnp.isfinite(norm)
     status = jnp.where(state.iteration >= limit, IlqrStatus.ITERATION_LIMIT, _RUNNING)
-    status = jnp.where(norm <= numbers.tolerance * (1 + jnp.abs(state.cost)), IlqrStatus.CONVERGED, status)
+    small = norm <= numbers.tolerance * (1 + jnp.abs(state.cost))
+    # The gains of the second-order search come from its own model: one more look, if that is not at hand.
+    unfinished = jnp.asarray(False) if newton is None else small & (newton == 0) & (status == _RUNNING)
+    status = jnp.where(small & ~unfinished, IlqrStatus.CONVERGED, status)
     status = jnp.where(finite, status, IlqrStatus.NOT_FINITE).astype(jnp.int32)
     policies, _ = backward(stages, final, lambda Q, right: damped_solve(Q, right, state.damping, numbers))
     slope = slope_along(stages, final, policies)
     running = status == _RUNNING
-    moved, cost, length = _line_search(problem, params, state, policies, slope, running)
+    moved, cost, length = _line_search(problem, params, state, policies, slope, running & ~unfinished)
     accepted = length > 0
     damping = _next_damping(state.damping, length, numbers.regularisation)
+    damping = jnp.where(unfinished, numbers.regularisation, damping)
     failed = running & ~accepted & (damping > _LARGEST_DAMPING)
     row = {"cost": state.cost, "gradient_norm": norm, "step_length": length, "regularisation": state.damping}
     return Search(
         trajectory=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, state.trajectory),
         cost=jnp.where(accepted, cost, state.cost),
+        stages=stages,
+        final=final,
         damping=damping,
         iteration=state.iteration + running,
         status=jnp.where(failed, IlqrStatus.LINE_SEARCH_FAILED, status).astype(jnp.int32),
