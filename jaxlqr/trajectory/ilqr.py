@@ -13,7 +13,6 @@ from jaxlqr.trajectory.checks import check_arguments
 from jaxlqr.trajectory.closures import hoist
 from jaxlqr.trajectory.expansion import Problem, PyTree
 from jaxlqr.trajectory.implicit import Optimum, optimum
-from jaxlqr.trajectory.linear_quadratic import backward
 from jaxlqr.trajectory.result import IlqrResult, IlqrStatus
 from jaxlqr.trajectory.search import Numbers, search
 
@@ -98,8 +97,7 @@ def _solve(functions, x0: PyTree, U0: PyTree, params: PyTree, numbers: Numbers, 
     fixed_start, fixed_controls, fixed_params = lax.stop_gradient((start, controls, params))
     found = search(problem, fixed_start, fixed_controls, fixed_params, numbers, ddp=ddp, max_iterations=max_iterations)
     converged = found.status == IlqrStatus.CONVERGED
-    gains = backward(found.stages, found.final)[0].K
-    best = optimum(problem, ddp, start, params, Optimum(found.trajectory, gains, found.cost), converged)
+    best = optimum(problem, ddp, start, params, Optimum(found.trajectory, found.gains, found.cost), converged)
     return IlqrResult(
         states=jax.vmap(unravel_x)(best.trajectory.states),
         controls=jax.vmap(unravel_u)(best.trajectory.controls),
