@@ -1,10 +1,10 @@
-"""Weight trajectories by one backward pass of iLQR: corrected and complete, or as printed.
+"""Weight trajectories by one backward pass of iLQR: corrected and complete, with diagonal matrices, or as printed.
 
-The printed version keeps the parameters alone as the state (the optimiser's memory is a constant of the nominal
-trajectory), and only the diagonals of F_x, C_xx and V.
+The diagonal version keeps only the diagonals of F_x, C_xx and V. The printed one does so too, keeps the parameters
+alone as the state (the optimiser's memory is a constant of the nominal trajectory), and takes its slope as printed.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from jaxlqr.trajectory.linear_quadratic import (
 from jaxlqr.trajectory.search import slope_along
 
 PyTree = Any
+Form = Literal["full", "diagonal", "printed"]
 
 
 class Plan(NamedTuple):
@@ -37,18 +38,19 @@ class Plan(NamedTuple):
     slope: Array
 
 
-def plan(training: Training, state: State, actions: Array, batches: PyTree, beta: Array, *, printed: bool) -> Plan:
+def plan(training: Training, state: State, actions: Array, batches: PyTree, beta: Array, *, form: Form) -> Plan:
     """One backward pass of Algorithm 2 around the trajectory of the given actions [T, M]."""
     states, last = train(training, state, actions, batches)
-    problem, flatten = _flat_problem(training, states, batches, beta, memoryless=printed)
+    problem, flatten = _flat_problem(training, states, batches, beta, memoryless=form == "printed")
     points = jnp.concatenate([jax.vmap(flatten)(states), flatten(last)[None]])
     nominal = Trajectory(points, actions)
     stages, final, _ = expand(problem, nominal, None, dynamics_curvature=None)
-    if not printed:
+    if form == "full":
         policies, _ = backward(stages, final, cholesky_solve)
         return Plan(policies, nominal, problem, slope_along(stages, final, policies))
-    policies, theta = _printed_backward(stages, final)
-    return Plan(policies, nominal, problem, theta)
+    policies, theta = _diagonal_backward(stages, final)
+    slope = theta if form == "printed" else slope_along(stages, final, policies)
+    return Plan(policies, nominal, problem, slope)
 
 
 def simulate_changes(stages: Stage, policies: Policy) -> tuple[Array, Array]:
@@ -56,7 +58,7 @@ def simulate_changes(stages: Stage, policies: Policy) -> tuple[Array, Array]:
     return simulate(stages, policies, jnp.zeros_like(stages.q[0]))
 
 
-def _printed_backward(stages: Stage, final: Value) -> tuple[Policy, Array]:
+def _diagonal_backward(stages: Stage, final: Value) -> tuple[Policy, Array]:
     """Policies of Algorithm 2 with diagonal F_x, C_xx, V, and theta_1 of (74) as printed: q_u'Q_uu q_u, no inverse."""
 
     def diagonal(matrix: Array) -> Array:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import optax
 
 PyTree = Any
-Method = Literal["gram", "reverse", "newton_cg", "ilqr", "printed"]
+Method = Literal["gram", "reverse", "newton_cg", "ilqr", "ilqr_diagonal", "printed"]
+_FORMS: dict[str, riccati_weighting.Form] = {"ilqr": "full", "ilqr_diagonal": "diagonal", "printed": "printed"}
 _SUFFICIENT, _HALVINGS, _CG_ITERATIONS = 1e-4, 12, 20
 
 
@@ -107,8 +108,8 @@ def tow(
         method: how a direction is found. ``"reverse"``: the exact gradient over beta. ``"gram"``: the same with
             F_x = I, about two uniform steps' worth of work for each step, and memory linear in the parameters.
             ``"newton_cg"``: conjugate gradients on the exact Hessian. ``"ilqr"``: one backward pass with full
-            matrices, with its feedback. ``"printed"``: diagonal,
-            memoryless, with theta as printed, which refuses every step for beta >= sqrt 2.
+            matrices, with its feedback. ``"ilqr_diagonal"``: the same with the diagonals of F_x, C_xx and V alone.
+            ``"printed"``: diagonal, memoryless, with theta as printed, which refuses every step for beta >= sqrt 2.
         weights: ``"free"``, or ``"softmax"`` of the actions, which then sum to one.
         terminal: add the losses of the last mini-batch after the last step; without it the last weights never matter.
         num_iterations: number of directions to try.
@@ -168,16 +169,15 @@ def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Met
 
 def _search(training: Training, state: State, nominal: Array, batches: PyTree, beta, count: int, *, method: Method):
     """Actions, their J, the last state, step lengths, and J of the nominal actions."""
-    nominal_cost, _ = objective(training, state, nominal, batches, beta)
+    nominal_cost, end = objective(training, state, nominal, batches, beta)
 
-    def iterate(carry: tuple[Array, Array], _):
-        actions, cost = carry
+    def iterate(carry: tuple[Array, Array, State], _):
+        actions, cost, last = carry
         propose = _proposal(training, state, actions, batches, beta, method)
-        moved, lower, length, _ = _line_search(propose, actions, cost, ())
-        return (moved, lower), length
+        moved, lower, length, last = _line_search(propose, actions, cost, last)
+        return (moved, lower, last), length
 
-    (actions, _), lengths = lax.scan(iterate, (nominal, nominal_cost), None, length=count)
-    cost, last = objective(training, state, actions, batches, beta)
+    (actions, cost, last), lengths = lax.scan(iterate, (nominal, nominal_cost, end), None, length=count)
     return actions, cost, last, lengths, nominal_cost
 
 
@@ -203,18 +203,19 @@ def _search_gram(training: Training, state: State, nominal: Array, batches: PyTr
 
 
 def _proposal(training: Training, state: State, actions: Array, batches: PyTree, beta: Array, method: Method):
-    """Function of a step length: actions to try, their J, the value that the change of J must not exceed, and ()."""
-    if method in ("ilqr", "printed"):
+    """Function of a step length: actions to try, their J, the value that the change of J must not exceed, and the state
+    that they end in."""
+    if method in _FORMS:
         printed = method == "printed"
-        plan = riccati_weighting.plan(training, state, actions, batches, beta, printed=printed)
+        plan = riccati_weighting.plan(training, state, actions, batches, beta, form=_FORMS[method])
         # (72) asks for half of theta; see N3 for why the corrected method asks for less.
         fraction = 0.5 if printed else _SUFFICIENT
 
         def along(length: Array):
             moved, _ = follow(plan.problem, plan.nominal, plan.policies, length, None)
-            cost, _ = objective(training, state, moved.controls, batches, beta)
+            cost, last = objective(training, state, moved.controls, batches, beta)
             feasible = jnp.all(moved.controls >= 0) | training.softmax
-            return moved.controls, jnp.where(feasible, cost, jnp.nan), fraction * length * plan.slope, ()
+            return moved.controls, jnp.where(feasible, cost, jnp.nan), fraction * length * plan.slope, last
 
         return along
     slopes = gradient(training, state, actions, batches, beta)
@@ -224,8 +225,8 @@ def _proposal(training: Training, state: State, actions: Array, batches: PyTree,
 
     def along_projected(length: Array):
         moved, bound = _projected(training, actions, direction, slopes, length)
-        cost, _ = objective(training, state, moved, batches, beta)
-        return moved, cost, bound, ()
+        cost, last = objective(training, state, moved, batches, beta)
+        return moved, cost, bound, last
 
     return along_projected
 

@@ -11,9 +11,8 @@ from jax.flatten_util import ravel_pytree
 
 from jaxlqr.trajectory.checks import check_arguments
 from jaxlqr.trajectory.closures import hoist
-from jaxlqr.trajectory.expansion import Problem, PyTree, expand, rollout, total_cost
-from jaxlqr.trajectory.implicit import optimal_controls
-from jaxlqr.trajectory.linear_quadratic import backward
+from jaxlqr.trajectory.expansion import Problem, PyTree
+from jaxlqr.trajectory.implicit import Optimum, optimum
 from jaxlqr.trajectory.result import IlqrResult, IlqrStatus
 from jaxlqr.trajectory.search import Numbers, search
 
@@ -98,14 +97,12 @@ def _solve(functions, x0: PyTree, U0: PyTree, params: PyTree, numbers: Numbers, 
     fixed_start, fixed_controls, fixed_params = lax.stop_gradient((start, controls, params))
     found = search(problem, fixed_start, fixed_controls, fixed_params, numbers, ddp=ddp, max_iterations=max_iterations)
     converged = found.status == IlqrStatus.CONVERGED
-    controls = optimal_controls(problem, start, params, found.trajectory.controls, converged)
-    trajectory = rollout(problem, start, controls, params)
-    stages, final, _ = expand(problem, trajectory, params, dynamics_curvature=1.0 if ddp else None)
+    best = optimum(problem, ddp, start, params, Optimum(found.trajectory, found.gains, found.cost), converged)
     return IlqrResult(
-        states=jax.vmap(unravel_x)(trajectory.states),
-        controls=jax.vmap(unravel_u)(controls),
-        gains=backward(stages, final)[0].K,
-        cost=total_cost(problem, trajectory, params),
+        states=jax.vmap(unravel_x)(best.trajectory.states),
+        controls=jax.vmap(unravel_u)(best.trajectory.controls),
+        gains=best.gains,
+        cost=best.cost,
         status=found.status,
         iterations=found.iteration,
         history=found.history,

@@ -1,4 +1,4 @@
-r"""Derivatives of optimal controls with respect to the data of their problem.
+r"""Derivatives of an optimal trajectory with respect to the data of their problem.
 
 At a minimum U of J( . ; y), y = (x_0, params), the gradient vanishes: g(U, y) = 0. Differentiate: with the Hessian
 H = dg/dU,
@@ -8,36 +8,55 @@ H = dg/dU,
 H is the exact Hessian of J in the controls, curvature of the dynamics included, also where the search used a
 Gauss-Newton model. It is never formed: H d is a directional derivative of g, and H d = b is solved by one backward
 and one forward pass, since d minimises the second-order model of J with the linear term -b. The rule calls itself for
-U, so that it can be differentiated again, and the solve is a ``custom_linear_solve``, so that both modes work.
+U, so that it can be differentiated again, and the solve is a ``custom_linear_solve``, so that both modes work. States,
+gains and cost are handed through from the search, and recomputed from the controls in the rule alone: whoever takes no
+derivative compiles neither a second expansion nor a second backward pass.
 
 Where there is no converged minimum there is no derivative: NaN, never 0.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.trajectory.expansion import Problem, PyTree, expand, reduced_gradient, rollout
+from jaxlqr.trajectory.expansion import Problem, PyTree, Trajectory, expand, reduced_gradient, rollout, total_cost
 from jaxlqr.trajectory.linear_quadratic import backward, simulate
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def optimal_controls(problem: Problem, x0: Array, params: PyTree, controls: Array, converged: Array) -> Array:
-    """The controls as they are, [T, m], with the derivatives of a minimiser in ``x0`` and ``params``."""
-    return controls
+class Optimum(NamedTuple):
+    """A trajectory, the gains [T, m, n] along it, and its cost."""
+
+    trajectory: Trajectory
+    gains: Array
+    cost: Array
 
 
-@optimal_controls.defjvp
-def _(problem: Problem, primals, tangents):
-    x0, params, controls, converged = primals
-    controls = optimal_controls(problem, x0, params, controls, converged)
-    _, change = jax.jvp(
-        lambda x, p: reduced_gradient(problem, x, controls, p), (x0, params), (tangents[0], tangents[1])
-    )
+def optimum_of(problem: Problem, ddp: bool, x0: Array, params: PyTree, controls: Array) -> Optimum:
+    """All that the controls imply."""
+    trajectory = rollout(problem, x0, controls, params)
+    stages, final, _ = expand(problem, trajectory, params, dynamics_curvature=1.0 if ddp else None)
+    return Optimum(trajectory, backward(stages, final)[0].K, total_cost(problem, trajectory, params))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def optimum(problem: Problem, ddp: bool, x0: Array, params: PyTree, found: Optimum, converged: Array) -> Optimum:
+    """What was found, as it is, with the derivatives of a minimiser in ``x0`` and ``params``."""
+    return found
+
+
+@optimum.defjvp
+def _(problem: Problem, ddp: bool, primals, tangents):
+    x0, params, found, converged = primals
+    found = optimum(problem, ddp, x0, params, found, converged)
+    controls, given = found.trajectory.controls, (tangents[0], tangents[1])
+    _, change = jax.jvp(lambda x, p: reduced_gradient(problem, x, controls, p), (x0, params), given)
     moved = newton_solve(problem, x0, controls, params, -change)
-    return controls, moved * jnp.where(converged, 1, jnp.nan).astype(moved.dtype)
+    moved = moved * jnp.where(converged, 1, jnp.nan).astype(moved.dtype)
+    _, moves = jax.jvp(partial(optimum_of, problem, ddp), (x0, params, controls), (*given, moved))
+    return found, moves
 
 
 def newton_solve(problem: Problem, x0: Array, controls: Array, params: PyTree, right: Array) -> Array:

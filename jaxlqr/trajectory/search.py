@@ -26,6 +26,7 @@ _HALVINGS = 10
 _SHORT = 0.25  # step lengths below it raise the damping
 # Damping after a first failure, growth after each further one, and where the search gives up.
 _FIRST_DAMPING, _GROWTH, _LARGEST_DAMPING = 1e-4, 10.0, 1e8
+_LEAST_CURVATURE = 1 / 16  # least positive share of the dynamics' curvature in the second-order model
 
 
 _RUNNING = -1
@@ -40,11 +41,14 @@ class Numbers(NamedTuple):
 
 
 class Search(NamedTuple):
-    """State of the iteration; ``history`` has one row per iterate."""
+    """State of the iteration; ``history`` has one row per iterate, ``gains`` are those of the last one that was looked
+    at, which at the end are those of ``trajectory``, damped only where the line search failed."""
 
     trajectory: Trajectory
     cost: Array
+    gains: Array
     damping: Array
+    curvature: Array
     iteration: Array
     status: Array
     history: dict[str, Array]
@@ -61,7 +65,9 @@ def search(
     state = Search(
         start,
         cost,
+        jnp.zeros((*controls.shape, x0.size), cost.dtype),
         numbers.regularisation,
+        jnp.asarray(1 if ddp else 0, cost.dtype),
         jnp.asarray(0, jnp.int32),
         jnp.asarray(_RUNNING, jnp.int32),
         dict.fromkeys(names, blank),
@@ -74,26 +80,35 @@ def search(
 
 
 def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limit: int, state: Search) -> Search:
-    # A Newton step that failed is followed by damped Gauss-Newton steps, whose models are convex more often.
-    newton = (state.damping <= numbers.regularisation).astype(state.cost.dtype) if ddp else None
-    stages, final, gradient = expand(problem, state.trajectory, params, dynamics_curvature=newton)
+    curvature = state.curvature if ddp else None
+    stages, final, gradient = expand(problem, state.trajectory, params, dynamics_curvature=curvature)
     norm = jnp.max(jnp.abs(gradient))
     finite = jnp.isfinite(state.cost) & jnp.isfinite(norm)
     status = jnp.where(state.iteration >= limit, IlqrStatus.ITERATION_LIMIT, _RUNNING)
-    status = jnp.where(norm <= numbers.tolerance * (1 + jnp.abs(state.cost)), IlqrStatus.CONVERGED, status)
+    small = norm <= numbers.tolerance * (1 + jnp.abs(state.cost))
+    # The gains of the second-order search come from its own model: one more look, if that is not at hand.
+    unfinished = small & (state.curvature < 1) & (status == _RUNNING) if ddp else jnp.asarray(False)
+    status = jnp.where(small & ~unfinished, IlqrStatus.CONVERGED, status)
     status = jnp.where(finite, status, IlqrStatus.NOT_FINITE).astype(jnp.int32)
-    policies, _ = backward(stages, final, lambda Q, right: damped_solve(Q, right, state.damping, numbers))
-    slope = slope_along(stages, final, policies)
     running = status == _RUNNING
-    moved, cost, length = _line_search(problem, params, state, policies, slope, running)
+    damping = jnp.where(running, state.damping, 0)
+    policies, _ = backward(stages, final, lambda Q, right: damped_solve(Q, right, damping, numbers))
+    slope = slope_along(stages, final, policies)
+    moved, cost, length = _line_search(problem, params, state, policies, slope, running & ~unfinished)
     accepted = length > 0
     damping = _next_damping(state.damping, length, numbers.regularisation)
+    # As long as there is curvature of the dynamics to give up, that is given up first.
+    kept = ((state.curvature > 0) & (length < _SHORT)) | unfinished
+    damping = jnp.where(kept, state.damping, damping)
+    curvature = jnp.where(unfinished, 1, _next_curvature(state.curvature, length)) if ddp else state.curvature
     failed = running & ~accepted & (damping > _LARGEST_DAMPING)
     row = {"cost": state.cost, "gradient_norm": norm, "step_length": length, "regularisation": state.damping}
     return Search(
         trajectory=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, state.trajectory),
         cost=jnp.where(accepted, cost, state.cost),
+        gains=policies.K,
         damping=damping,
+        curvature=curvature,
         iteration=state.iteration + running,
         status=jnp.where(failed, IlqrStatus.LINE_SEARCH_FAILED, status).astype(jnp.int32),
         history={name: rows.at[state.iteration].set(row[name]) for name, rows in state.history.items()},
@@ -105,6 +120,16 @@ def _next_damping(damping: Array, length: Array, least: Array) -> Array:
     smaller = jnp.where(damping / _GROWTH < _FIRST_DAMPING, 0, damping / _GROWTH)
     larger = jnp.maximum(_GROWTH * damping, _FIRST_DAMPING)
     return jnp.where(length >= 1, jnp.maximum(smaller, least), jnp.where(length >= _SHORT, damping, larger))
+
+
+def _next_curvature(share: Array, length: Array) -> Array:
+    """Share of the dynamics' curvature in the next model: none after a short step, more after a full one.
+
+    The second-order model need not be convex far from a minimum. The Gauss-Newton model, share 0, is where the costs
+    are, and makes steps too short where the curvature that it leaves out is negative. Near a minimum the share is one.
+    """
+    more = jnp.clip(4 * share, _LEAST_CURVATURE, 1)
+    return jnp.where(length >= 1, more, jnp.where(length >= _SHORT, share, 0))
 
 
 def damped_solve(Q: Array, right: Array, damping: Array, numbers: Numbers) -> Array:

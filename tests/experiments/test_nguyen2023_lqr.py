@@ -36,7 +36,9 @@ def test_ratio_counts_unstable_runs_and_keeps_them_in_the_median():
 def test_adapted_cost_is_infinite_where_the_gain_itself_does_not_stabilise():
     tasks = lqr.draw(jax.random.key(0), "cost scales")
     one = jax.tree.map(lambda leaf: leaf[0], tasks)
-    assert np.isinf(lqr.adapted_cost(jnp.full((2, 4), 50.0), one))
+    value, gradient = jax.jit(jax.value_and_grad(lqr.adapted_cost))(jnp.full((2, 4), 50.0), one)
+    assert np.isinf(value)
+    assert np.isnan(gradient).all()  # so a run that leaves the stabilising set never comes back, and is counted
     assert len(set(np.asarray(tasks.task.Q)[:, 0, 0])) == lqr.NUM_TASKS
 
 
@@ -62,6 +64,7 @@ def test_tow_beats_uniform_by_its_step_size(monkeypatch):
     assert over_uniform["tow"] < 0.5
     assert over_uniform["sums"] < 0.5  # no weighting at all, and most of the gain
     assert over_uniform["mirrored"] > 1
+    assert 0.5 < told["tow_over"]["sums"]["0.1"]["median"] < 1  # what is left for the weighting
     assert told["tow_step_over_uniform_step"] > 5
     assert np.all(np.asarray(told["newton_iterations"]) <= 20)
     figure = lqr_figure.draw(studies, quick=True)

@@ -69,7 +69,7 @@ def test_gram_gradient_is_a_gram_matrix_for_gradient_descent():
 def test_backward_pass_is_one_gauss_newton_step_in_the_actions(optimizer):
     training, state, batches = setting(optimizer)
     actions = NOMINAL * jnp.linspace(0.7, 1.4, T * M).reshape(T, M)
-    plan = riccati_weighting.plan(training, state, actions, batches, BETA, printed=False)
+    plan = riccati_weighting.plan(training, state, actions, batches, BETA, form="full")
 
     def outcomes(U):
         states, last = train(training, state, U.reshape(T, M), batches)
@@ -86,13 +86,29 @@ def test_backward_pass_is_one_gauss_newton_step_in_the_actions(optimizer):
     slopes = jax.jit(partial(gradient, training))(state, actions, batches, BETA).ravel()
     step = -jnp.linalg.solve(gauss_newton, slopes)
     # The policy's own actions on the linear model are those of the step.
-    stages, _, _ = riccati_weighting.expand(plan.problem, plan.nominal, None, dynamics_curvature=None)
+    stages, _, by_costates = riccati_weighting.expand(plan.problem, plan.nominal, None, dynamics_curvature=None)
+    np.testing.assert_allclose(by_costates.ravel(), slopes, rtol=0, atol=1e-10 * float(jnp.abs(slopes).max()))
     _, moved = riccati_weighting.simulate_changes(stages, plan.policies)
     np.testing.assert_allclose(moved.ravel(), step, rtol=0, atol=1e-12)
     np.testing.assert_allclose(plan.slope, slopes @ step, rtol=1e-10)
 
 
-METHODS = ("gram", "reverse", "newton_cg", "ilqr")
+def test_diagonal_pass_is_the_full_one_for_a_single_parameter_only():
+    def feedforward(form, shape):
+        def risk(params, task):
+            return jnp.sum(jnp.log(jnp.cosh(task["scale"] * (jnp.sum(params) + params - task["goal"]))))
+
+        _, _, batches = setting(SGD)
+        params = jnp.full(shape, 0.8)
+        training, state = Training(risk, SGD, False, True), State(params, SGD.init(params))
+        plan = jax.jit(lambda *given: riccati_weighting.plan(training, *given, form=form).policies.k)
+        return plan(state, NOMINAL, batches, BETA)
+
+    np.testing.assert_allclose(feedforward("diagonal", (1,)), feedforward("full", (1,)), rtol=1e-12, atol=1e-14)
+    assert float(jnp.abs(feedforward("diagonal", (2,)) - feedforward("full", (2,))).max()) > 1e-3
+
+
+METHODS = ("gram", "reverse", "newton_cg", "ilqr", "ilqr_diagonal")
 
 
 @pytest.mark.parametrize("method", METHODS)

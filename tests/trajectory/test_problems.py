@@ -10,6 +10,7 @@ from jaxlqr.trajectory.problems import PROBLEMS, runge_kutta
 
 GOALS = {
     "pendulum": jnp.array([jnp.pi, 0.0]),
+    "cart_pole": jnp.array([0.0, jnp.pi, 0.0, 0.0]),
     "planar_quadrotor": jnp.zeros(6),
     "car_parking": jnp.zeros(4),
     "quadrotor": jnp.zeros(12),
@@ -18,7 +19,9 @@ GOALS = {
 
 def solve(name, **options):
     p = PROBLEMS[name]()
-    return ilqr(p.cost, p.dynamics, p.x0, p.U0, params=p.params, final_cost=p.final_cost, max_iterations=400, **options)
+    return ilqr(
+        p.cost, p.dynamics, p.x0, p.U0, params=p.params, final_cost=p.final_cost, max_iterations=1000, **options
+    )
 
 
 @pytest.mark.slow

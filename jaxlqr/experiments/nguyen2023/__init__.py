@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxlqr.experiments.nguyen2023 import lqr_part, trajectories
+from jaxlqr.experiments.nguyen2023 import ablation, lqr_part, trajectories
 from jaxlqr.experiments.nguyen2023.parts import Part, Request
 from jaxlqr.output import OutputFolder
 
@@ -15,6 +15,7 @@ from jaxlqr.output import OutputFolder
 PARTS: dict[str, Part] = {
     "trajectories": Part(trajectories.prepare),
     "lqr": Part(lqr_part.prepare),
+    "ablation": Part(ablation.prepare, in_quick=False),
 }
 
 
@@ -37,14 +38,14 @@ def reproduce(
         num_seeds: number of seeds, at least 1; overrides ``quick``.
         seed: of all random numbers.
         data: folder of the Omniglot files, for the parts that read it.
-        part: one of ``PARTS``; all of them unless given.
+        part: one of ``PARTS``; all of them unless given, when ``quick`` those that are quick.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
     """
     if num_seeds is not None and num_seeds < 1:
         raise ValueError(f"the number of seeds must be at least 1, got {num_seeds}.")
     if part is not None and part not in PARTS:
         raise ValueError(f"unknown part {part!r} of nguyen2023; known are {', '.join(PARTS)}.")
-    chosen = PARTS if part is None else {part: PARTS[part]}
+    chosen = {name: one for name, one in PARTS.items() if (name == part if part else one.in_quick or not quick)}
     if data is not None and not any(one.reads_data for one in chosen.values()):
         raise ValueError(f"no data are read by {' and '.join(chosen)} of nguyen2023; leave out the folder {data}.")
     folder = OutputFolder(out)

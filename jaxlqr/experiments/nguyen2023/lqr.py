@@ -27,10 +27,16 @@ from jaxlqr.meta.trajectory_weighting import Method, tow
 from jaxlqr.meta.weight_trajectory import State, Training, losses, train
 
 NUM_TASKS, STRETCH = 10, 5
-FAMILIES = ("cost scales", "systems", "both")
 RULES = ("tow", "normalised", "sums", "permuted", "mirrored")
 _SYSTEM_LEVEL = 0.01  # of A and B, in spectral norm: the middle one of toso2024
 _COST_DECADES = (-1.0, 1.0)
+# Level of the perturbations of A and B, and the decades that the scales of Q spread over.
+_SPREADS = {
+    "cost scales": (0.0, _COST_DECADES),
+    "systems": (_SYSTEM_LEVEL, (0.0, 0.0)),
+    "both": (_SYSTEM_LEVEL, _COST_DECADES),
+}
+FAMILIES = tuple(_SPREADS)
 _NEWTON_ITERATIONS, _HALVINGS = 40, 30
 # The learning rate is a part of the optimiser's state here, so that one compiled program serves all.
 _SGD = optax.inject_hyperparams(optax.sgd)(learning_rate=1.0)
@@ -58,10 +64,12 @@ class Run(NamedTuple):
         values: mean adapted cost before every stretch and at the end [stretches + 1]; infinite where the gain, or an
             adapted one, does not stabilise its task.
         weights: of all steps [steps, M].
+        decreases: by how much TOW lowered J in every stretch, over J under uniform weights [stretches].
     """
 
     values: Array
     weights: Array
+    decreases: Array
 
 
 def adapted_cost(K: Array, task: Adapted) -> Array:
@@ -77,11 +85,15 @@ def mean_cost(K: Array, tasks: Adapted) -> Array:
 
 def draw(key: Array, family: str) -> Adapted:
     """Ten tasks around Boeing's. The adaptation step is a tenth of the inverse of the largest curvature at K0."""
+    return _draw(key, *_SPREADS[family])
+
+
+@jax.jit
+def _draw(key: Array, level: Array, decades: tuple[Array, Array]) -> Adapted:
     nominal, start = boeing(), boeing_initial_gain()
     system_key, cost_key = jax.random.split(key)
-    level = 0.0 if family == "cost scales" else _SYSTEM_LEVEL
-    tasks = perturb(system_key, nominal, NUM_TASKS, level=(level, level, 0.0, 0.0))
-    low, high = (0.0, 0.0) if family == "systems" else _COST_DECADES
+    tasks = perturb(system_key, nominal, NUM_TASKS, level=level * jnp.array([1.0, 1.0, 0.0, 0.0]))
+    low, high = decades
     scales = 10 ** jax.random.uniform(cost_key, (NUM_TASKS, 1, 1), minval=low, maxval=high)
     tasks = LQRTask(tasks.A, tasks.B, scales * tasks.Q, tasks.R, tasks.Sigma0)
     size = start.size
@@ -101,7 +113,7 @@ def optimise(tasks: Adapted) -> Optimum:
         value, gradient = jax.value_and_grad(objective)(flat)
         eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(objective)(flat))
         direction = -vectors @ ((vectors.T @ gradient) / jnp.abs(eigenvalues))
-        points = flat + 0.5 ** jnp.arange(_HALVINGS)[:, None] * direction
+        points = flat[None] + 0.5 ** jnp.arange(_HALVINGS)[:, None] * direction[None]
         trials = jax.vmap(objective)(points)
         first = jnp.argmax(trials < value)
         return jnp.where(jnp.any(trials < value), points[first], flat), value
@@ -132,26 +144,42 @@ def _initial(step_size: Array) -> State:
     return State(start, memory._replace(hyperparams=rate))
 
 
-@partial(jax.jit, static_argnames=("method", "num_stretches"))
+@partial(jax.jit, static_argnames=("method", "num_stretches", "num_iterations"))
 def run(
-    rule: Array, key: Array, tasks: Adapted, step_size: Array, beta: Array, *, method: Method, num_stretches: int
+    rule: Array,
+    key: Array,
+    tasks: Adapted,
+    step_size: Array,
+    beta: Array,
+    *,
+    method: Method,
+    num_stretches: int,
+    num_iterations: int = 1,
 ) -> Run:
     """Train from the published initial gain for ``STRETCH * num_stretches`` steps under a rule, numbered as in
-    ``RULES``."""
+    ``RULES``; ``method`` and ``num_iterations`` are those of :func:`jaxlqr.meta.trajectory_weighting.tow`."""
     training = Training(adapted_cost, _SGD, False, False)
     batches = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (STRETCH, *leaf.shape)), tasks)
 
     def stretch(state: State, key: Array):
         value = jnp.mean(losses(training, state.params, tasks))
         chosen = tow(
-            adapted_cost, state.params, batches, optimizer=_SGD, opt_state=state.memory, beta=beta, method=method
-        ).weights
-        weights = _apply(rule, chosen, key)
-        return train(training, state, weights, batches)[1], (value, weights)
+            adapted_cost,
+            state.params,
+            batches,
+            optimizer=_SGD,
+            opt_state=state.memory,
+            beta=beta,
+            method=method,
+            num_iterations=num_iterations,
+        )
+        weights = _apply(rule, chosen.weights, key)
+        decrease = 1 - chosen.cost / chosen.nominal_cost
+        return train(training, state, weights, batches)[1], (value, weights, decrease)
 
-    last, (values, weights) = lax.scan(stretch, _initial(step_size), jax.random.split(key, num_stretches))
+    last, (values, weights, decreases) = lax.scan(stretch, _initial(step_size), jax.random.split(key, num_stretches))
     values = jnp.append(values, mean_cost(last.params, tasks))
-    return Run(_or_infinity(values), weights.reshape(-1, weights.shape[-1]))
+    return Run(_or_infinity(values), weights.reshape(-1, weights.shape[-1]), decreases)
 
 
 def _uniform_step(K: Array, tasks: Adapted, step_size: Array) -> Array:

@@ -64,7 +64,8 @@ def _ratios(ax: "Axes", one: Study, precisions: tuple[float, ...]) -> None:
         ax.errorbar(x, median, [median - low, high - median], fmt=_MARKERS[i], color=COLORS[i], markersize=4)
     lost = [LABELS[rule] for rule in LABELS if not np.isfinite(ratio(one.gaps[rule][:, 0, -1], uniform).median)]
     if lost:
-        ax.text(0.02, 0.98, f"unstable in most runs: {', '.join(lost)}", transform=ax.transAxes, va="top", fontsize=7)
+        words = f"unstable in most runs: {', '.join(lost)}"
+        ax.text(0.02, 0.3, words, transform=ax.transAxes, va="top", fontsize=7)
     ax.axhline(1.0, color=COLORS[-1], linewidth=1)
     same_time = ratio(one.same_time, uniform).median
     if same_time > 1e-6:

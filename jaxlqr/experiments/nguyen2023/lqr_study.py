@@ -1,7 +1,6 @@
 """The rules of :mod:`jaxlqr.experiments.nguyen2023.lqr` compared over seeds, per step and per second."""
 
 import time
-from collections.abc import Callable
 from functools import partial
 from math import comb
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,7 +31,7 @@ BETAS = (10.0, 1.0, 0.1, 0.01)
 SHOWN_BETA = 0.1  # of the curves
 NUM_STEPS, NUM_SEEDS = 200, 10
 QUICK_STEPS, QUICK_SEEDS, QUICK_BETAS = 50, 3, (10.0, 0.1)
-_STEP_SIZES = np.geomspace(1e-6, 1e-3, 31)  # a factor of 1.26 apart
+STEP_SIZES = np.geomspace(1e-6, 1e-3, 31)  # a factor of 1.26 apart
 _SOLVED = 1e-10  # relative gap at which Newton's method counts as done
 
 
@@ -74,12 +73,14 @@ def betas(quick: bool) -> tuple[float, ...]:
 def _study(key: Array, family: str, quick: bool, num_seeds: int) -> Study:
     num_steps = QUICK_STEPS if quick else NUM_STEPS
     keys = jax.random.split(key, num_seeds)
-    tasks = jax.jit(jax.vmap(partial(draw, family=family)))(keys)
+    tasks = jax.vmap(partial(draw, family=family))(keys)
     best = jax.vmap(optimise)(tasks)
     value = np.asarray(best.value)[:, None]
-    (step_sizes, uniform), plain_time = _best_uniform(tasks, num_steps)
+    (step_sizes, uniform), plain_time = best_uniform(tasks, num_steps)
     runs, tow_time = _runs(keys, tasks, jnp.asarray(step_sizes), jnp.array(betas(quick)), num_steps)
-    longer = jax.vmap(uniform_after, in_axes=(0, 0, None))(tasks, step_sizes, round(tow_time / plain_time * num_steps))
+    longer = jax.vmap(uniform_after, in_axes=(0, 0, None))(
+        tasks, step_sizes, jnp.asarray(round(tow_time / plain_time * num_steps))
+    )
     return Study(
         gaps={rule: np.asarray(runs.values)[:, :, i] - value[..., None] for i, rule in enumerate(RULES)},
         uniform=uniform[:, ::STRETCH] - value,
@@ -94,31 +95,48 @@ def _study(key: Array, family: str, quick: bool, num_seeds: int) -> Study:
 
 def _runs(keys: Array, tasks: Adapted, step_sizes: Array, precisions: Array, num_steps: int) -> tuple[Run, float]:
     """Runs of all rules, leading axes [seeds, betas, rules], and the seconds of one."""
-    train = partial(run, method="ilqr", num_stretches=num_steps // STRETCH)
-    over_rules = jax.vmap(train, in_axes=(0, None, None, None, None))
-    over_betas = jax.vmap(over_rules, in_axes=(None, None, None, None, 0))
-    over_seeds = jax.vmap(over_betas, in_axes=(None, 0, 0, 0, None))
     rules = jnp.arange(len(RULES))
-    found, seconds = _timed(over_seeds, rules, keys, tasks, step_sizes, precisions)
+    found, seconds = timed(_over_all, rules, keys, tasks, step_sizes, precisions, num_stretches=num_steps // STRETCH)
     return found, seconds / (len(keys) * len(precisions) * len(RULES))
 
 
-def _best_uniform(tasks: Adapted, num_steps: int) -> tuple[tuple[np.ndarray, np.ndarray], float]:
+@partial(jax.jit, static_argnames="num_stretches")
+def _over_all(
+    rules: Array, keys: Array, tasks: Adapted, step_sizes: Array, precisions: Array, *, num_stretches: int
+) -> Run:
+    train = partial(run, method="ilqr", num_stretches=num_stretches)
+    over_rules = jax.vmap(train, in_axes=(0, None, None, None, None))
+    over_betas = jax.vmap(over_rules, in_axes=(None, None, None, None, 0))
+    return jax.vmap(over_betas, in_axes=(None, 0, 0, 0, None))(rules, keys, tasks, step_sizes, precisions)
+
+
+def best_uniform(tasks: Adapted, num_steps: int) -> tuple[tuple[np.ndarray, np.ndarray], float]:
     """For every seed the step size that ends lowest [seeds] and its history [seeds, num_steps + 1]; and the seconds of
     one run."""
-    over_seeds = jax.vmap(partial(uniform_history, num_steps=num_steps), in_axes=(0, None))
-    found, seconds = _timed(jax.vmap(over_seeds, in_axes=(None, 0)), tasks, jnp.asarray(_STEP_SIZES))
+    found, seconds = timed(_over_step_sizes, tasks, jnp.asarray(STEP_SIZES), num_steps=num_steps)
     histories = np.asarray(found)
     best = np.argmin(histories[:, :, -1], axis=0)
     num_seeds = histories.shape[1]
-    return (_STEP_SIZES[best], histories[best, np.arange(num_seeds)]), seconds / (len(_STEP_SIZES) * num_seeds)
+    return (STEP_SIZES[best], histories[best, np.arange(num_seeds)]), seconds / (len(STEP_SIZES) * num_seeds)
 
 
-def _timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
-    """The result, and its seconds without those to compile."""
-    compiled = jax.jit(function).lower(*args).compile()
+@partial(jax.jit, static_argnames="num_steps")
+def _over_step_sizes(tasks: Adapted, step_sizes: Array, *, num_steps: int) -> Array:
+    over_seeds = jax.vmap(partial(uniform_history, num_steps=num_steps), in_axes=(0, None))
+    return jax.vmap(over_seeds, in_axes=(None, 0))(tasks, step_sizes)
+
+
+_compiled: dict[Any, Any] = {}
+
+
+def timed(function: Any, *args: Any, **static: Any) -> tuple[Any, float]:
+    """The result of a jitted function, and its seconds without those to compile, once for the same shapes."""
+    leaves, structure = jax.tree.flatten(jax.eval_shape(lambda *every: every, *args))
+    key = (function, structure, *leaves, *static.items())
+    if key not in _compiled:
+        _compiled[key] = function.lower(*args, **static).compile()
     began = time.perf_counter()
-    found = jax.block_until_ready(compiled(*args))
+    found = jax.block_until_ready(_compiled[key](*args))
     return found, time.perf_counter() - began
 
 
@@ -156,12 +174,20 @@ def told(one: Study, quick: bool) -> dict[str, Any]:
     """What the summary says of one family."""
     uniform = one.uniform[:, -1]
     solved = one.newton <= _SOLVED * one.newton[:, :1]
+    tow, shown = one.gaps["tow"], betas(quick)
     return {
         "step_sizes": one.step_sizes,
         "uniform_relative_gap": np.median(uniform / one.uniform[:, 0]),
         "gap_over_uniform": {
-            rule: {f"{beta:g}": ratio(gaps[:, i, -1], uniform)._asdict() for i, beta in enumerate(betas(quick))}
+            rule: {f"{beta:g}": ratio(gaps[:, i, -1], uniform)._asdict() for i, beta in enumerate(shown)}
             for rule, gaps in one.gaps.items()
+        },
+        # What the weighting adds to the larger steps, seed by seed.
+        "tow_over": {
+            rule: {
+                f"{beta:g}": ratio(tow[:, i, -1], one.gaps[rule][:, i, -1])._asdict() for i, beta in enumerate(shown)
+            }
+            for rule in ("sums", "permuted")
         },
         "uniform_same_time_over_uniform": ratio(one.same_time, uniform)._asdict(),
         "tow_step_over_uniform_step": one.cost_ratio,
@@ -186,14 +212,18 @@ def table(family: str, summary: dict[str, Any]) -> "Table":
     )
     found = Table("rule", *(f"beta {beta}" for beta in next(iter(rules.values()))), title=title)
     for rule, row in rules.items():
-        found.add_row(rule, *(_cell(entry) for entry in row.values()))
-    found.add_row("uniform, same time", _cell(summary["uniform_same_time_over_uniform"]))
+        found.add_row(rule, *(cell(entry) for entry in row.values()))
+    for rule, row in summary["tow_over"].items():
+        found.add_row(f"tow over {rule}, seed by seed", *(cell(entry) for entry in row.values()))
+    found.add_row("uniform, same time", cell(summary["uniform_same_time_over_uniform"]))
     iterations = summary["newton_iterations"]
     ratio = f"a step of TOW takes {summary['tow_step_over_uniform_step']:.0f} uniform steps"
     found.caption = f"{ratio}; Newton's method is done after {min(iterations)} to {max(iterations)} iterations"
     return found
 
 
-def _cell(entry: dict[str, float]) -> str:
+def cell(entry: dict[str, float]) -> str:
+    """A ratio in a table: median, its interval if there is one, and the number of unstable runs if any."""
+    interval = f" [{entry['low']:.3g}, {entry['high']:.3g}]" if entry["low"] == entry["low"] else ""
     lost = f" ({entry['num_unstable']})" if entry["num_unstable"] else ""
-    return f"{entry['median']:.3g} [{entry['low']:.3g}, {entry['high']:.3g}]{lost}"
+    return f"{entry['median']:.3g}{interval}{lost}"

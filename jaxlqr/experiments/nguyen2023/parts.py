@@ -53,7 +53,9 @@ class Part(NamedTuple):
     Attributes:
         prepare: checks a request before any part begins (ValueError), and returns the work.
         reads_data: whether it reads the folder of the Omniglot files.
+        in_quick: whether a quick run of all parts has it; by its name it can be run quickly all the same.
     """
 
     prepare: Callable[[Request], Callable[[], Outcome]]
     reads_data: bool = False
+    in_quick: bool = True

@@ -84,7 +84,7 @@ def _quadrotor(ax: "Axes", states: np.ndarray, p: TrajectoryProblem) -> None:
 
 def _gradients(ax: "Axes", found: dict[str, dict[str, IlqrResult]]) -> None:
     for (name, of), color in zip(found.items(), COLORS, strict=False):
-        for (solver, result), dashes in zip(of.items(), ("-", ":"), strict=True):
+        for (solver, result), dashes in zip(of.items(), ("-", ":"), strict=False):
             norms = result.history["gradient_norm"][: int(result.iterations) + 1]
             label = name.replace("_", " ") if solver == "iLQR" else None
             ax.plot(np.arange(1, len(norms) + 1), norms, color=color, linestyle=dashes, linewidth=1, label=label)
