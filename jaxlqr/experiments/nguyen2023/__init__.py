@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxlqr.experiments.nguyen2023 import lqr_part, trajectories
+from jaxlqr.experiments.nguyen2023 import images_part, lqr_part, trajectories
 from jaxlqr.experiments.nguyen2023.parts import Part, Request
 from jaxlqr.output import OutputFolder
 
@@ -15,6 +15,7 @@ from jaxlqr.output import OutputFolder
 PARTS: dict[str, Part] = {
     "trajectories": Part(trajectories.prepare),
     "lqr": Part(lqr_part.prepare),
+    "images": Part(images_part.prepare, reads_data=True),
 }
 
 
