@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxlqr.experiments.nguyen2023.images import MOST_INNER_STEPS
 from jaxlqr.plots import COLORS, new_figure, style
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _inner_steps(ax: "Axes", told: dict[str, dict[str, dict[str, Any]]]) -> None
             ax.plot(1 + np.arange(len(rows)), rows, "o" + dashes, color=_CURVES[rule][0], markersize=3.5)
         ax.annotate(name, (len(rows), rows[-1]), xytext=(0, 5), textcoords="offset points", ha="right", va="bottom")
     ax.margins(y=0.12)
-    ax.set_xticks(1 + np.arange(len(rows)))
+    ax.set_xticks(1 + np.arange(MOST_INNER_STEPS))
     ax.set(xlabel="inner steps in the test", ylabel="accuracy, %", title="MAML: inner steps in the test")
 
 
