@@ -58,7 +58,7 @@ def read_entries(source: Path, wanted: re.Pattern[str]) -> Iterator[Entry]:
         with zipfile.ZipFile(source) as archive:
             for info in sorted(archive.infolist(), key=lambda one: one.filename):
                 path = PurePosixPath(info.filename.replace("\\", "/"))
-                if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+                if path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1]):
                     raise ValueError(f"{source}: the archive holds the path {info.filename!r}, which leads out of it.")
                 if wanted.search(str(path)):
                     _check_size(info.file_size, f"{source}: {path}")
@@ -146,7 +146,7 @@ def user_cache() -> Path:
 def load_cached(path: Path) -> dict[str, np.ndarray] | None:
     """Arrays of an earlier :func:`store_cached`; None when there are none, or they cannot be read."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:  # np.load leaves a broken one open
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None

@@ -124,6 +124,8 @@ def _run(name: str, files: dict[str, object], image_size: int) -> Episode:
     try:
         answers = {test.split("/", 1)[1]: training.split("/", 1)[1] for test, training in lines}
         labels = [classes.index(answers[item]) for item in items]
+        if not len(classes) == len(items) == len(answers):
+            raise ValueError
         support, query = (np.stack([np.asarray(files[key]) for key in keys]) for keys in (classes, items))
     except (KeyError, ValueError, IndexError):
         raise ValueError(
