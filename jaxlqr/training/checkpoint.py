@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 _LOCK, _RUN, _STATE, _HISTORY = ".lock", "run.json", "state", "history"
@@ -221,7 +222,7 @@ def digest(tree: Any) -> str:
 
     total = hashlib.sha256(str(jax.tree.structure(tree)).encode())
     for leaf in jax.tree.leaves(tree):
-        is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         array = np.ascontiguousarray(to_host(jax.random.key_data(leaf) if is_key else leaf))
         total.update(f"{array.dtype}{array.shape}".encode())
         total.update(array.tobytes())

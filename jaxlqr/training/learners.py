@@ -212,9 +212,10 @@ def meta_train(
     source = jax.tree.map(per_run, source)  # its numbers become arrays: another radius compiles nothing
     layout = Layout(batch_size, mesh_of(tasks))
     by_run = partial(place, mesh=layout.mesh, lead=(RUN_AXIS,) if batched else ())
-    weights = jax.device_put(np.asarray(shares, dtype))
-    weights = place(weights, layout.mesh, (RUN_AXIS, TASK_AXIS) if batched else (TASK_AXIS,))
-    data = _Data(tasks, by_run(source), by_run(key), by_run(per_run(inner_step_size)), weights)
+    shares = place(
+        jax.device_put(np.asarray(shares, dtype)), layout.mesh, (RUN_AXIS, TASK_AXIS) if batched else (TASK_AXIS,)
+    )
+    data = _Data(tasks, by_run(source), by_run(key), by_run(per_run(inner_step_size)), shares)
     problem = _MetaProblem(
         loss=hashable(loss, "loss"),
         feasible=feasible,
