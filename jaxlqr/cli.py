@@ -83,12 +83,17 @@ def train(
     ] = None,
     safeguard: Annotated[bool, typer.Option(help="Shorten steps so that every iterate stabilises every task.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the zeroth-order oracle.")] = 0,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="Steps between checkpoints, kept in DIR/checkpoints until the run is done.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in DIR.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar and no table.")] = False,
 ) -> None:
     """Meta-train one gain for your own systems; writes gain.npz, history.npz, training.png and summary.json.
 
     Exit code 0: done, with a warning if the last step was refused. 1: diverged, which only happens without the
-    safeguard; results are written. 2: bad input, nothing is written. 130: interrupted, nothing is written.
+    safeguard; results are written. 2: bad input, nothing is written. 130: interrupted (SIGINT, or SIGTERM with
+    checkpoints), nothing is written but, with checkpoints, a last one, from which --resume goes on.
     """
     _use_float64()
     from jaxlqr.experiments import train as experiment
@@ -106,6 +111,8 @@ def train(
         optimizer=optimizer,
         safeguard=safeguard,
         seed=seed,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
     )
     progress = False if quiet else None
     summary = experiment.train(tasks, out, settings, gain_file=k0, progress=progress)
@@ -261,7 +268,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Not standalone: typer would print its errors as boxes, and exit here.
         code = app(None if arguments is None else list(arguments), prog_name="jaxlqr", standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt as stop:
+        return _interrupted(str(stop))
+    except typer.Abort:
         return _interrupted()
     except _UsageProblem as problem:
         if type(problem).__name__ == "NoArgsIsHelpError":
@@ -316,8 +325,8 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _interrupted() -> int:
-    _say("interrupted", "nothing half-written is left.")
+def _interrupted(how: str = "") -> int:
+    _say("interrupted", f"{how} Go on with --resume." if how else "nothing half-written is left.")
     return 130
 
 

@@ -2,6 +2,7 @@
 
 import math
 import platform
+import shutil
 import time
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -20,12 +21,13 @@ from jaxlqr.lqr import LQRTask, cost, hessian_vector_product
 from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
 from jaxlqr.output import OutputFolder
-from jaxlqr.training import Status, TrainingResult, meta_train
+from jaxlqr.training import Checkpoints, Status, TrainingResult, meta_train
 
 if TYPE_CHECKING:
     from jaxlqr.oracles import Oracle
 
 RESULT_FILES = ("gain.npz", "history.npz", "training.png", "summary.json")
+CHECKPOINTS = "checkpoints"
 INNER_FRACTION = 0.1  # default inner step, in units of 1 / L: adaptation refines, it should not leap
 ADAM_STEP = 1e-3  # default step of Adam, which moves each entry of the gain by about this much a step
 
@@ -44,6 +46,8 @@ class TrainSettings:
         optimizer: ``"sgd"`` or ``"adam"``.
         safeguard: shorten steps that would leave the stabilising set.
         seed: of the zeroth-order oracle.
+        checkpoint_every: steps between two checkpoints, in the folder ``checkpoints`` of the results; None keeps none.
+        resume: go on from the newest checkpoint there. When the results are written, the checkpoints are removed.
 
     >>> TrainSettings(oracle="zeroth")
     Traceback (most recent call last):
@@ -62,6 +66,8 @@ class TrainSettings:
     optimizer: str = "sgd"
     safeguard: bool = True
     seed: int = 0
+    checkpoint_every: int | None = None
+    resume: bool = False
 
     def __post_init__(self) -> None:
         for what, value, least in (
@@ -71,6 +77,8 @@ class TrainSettings:
         ):
             if value < least:
                 raise ValueError(f"the number of {what} must be at least {least}, got {value}.")
+        if self.checkpoint_every is not None and self.checkpoint_every < 1:
+            raise ValueError(f"there must be at least 1 step between checkpoints, got {self.checkpoint_every}.")
         for what, value in (
             ("inner step size", self.inner_step),
             ("outer step size", self.outer_step),
@@ -192,6 +200,7 @@ def train(
     # A gain file may be replaced, to go on from an earlier run; losing the description of the tasks is a mishap.
     if Path(tasks_file).resolve() in [(folder.path / name).resolve() for name in RESULT_FILES]:
         raise ValueError(f"the tasks file {tasks_file} would be replaced by a result; choose another output folder.")
+    checkpoints = _checkpoints(folder.path / CHECKPOINTS, settings)
     tasks, K0, gain_source = load_start(tasks_file, gain_file)
     inner, outer = default_steps(K0, tasks, settings)
     result = meta_train(
@@ -206,6 +215,7 @@ def train(
         first_order=settings.first_order,
         safeguard=settings.safeguard,
         progress=progress,
+        checkpoints=checkpoints,
         **_outer_rule(settings, outer),
     )
     summary = _summary(tasks, result)
@@ -228,7 +238,21 @@ def train(
         folder.write_arrays("history.npz", result.history)
         folder.write_figure("training.png", plot_training(result))
         folder.write_json("summary.json", summary)
+    if checkpoints is not None:
+        shutil.rmtree(checkpoints.folder)  # only now: the results are on the disk
     return summary
+
+
+def _checkpoints(folder: Path, settings: TrainSettings) -> Checkpoints | None:
+    if settings.checkpoint_every is None and not settings.resume:
+        if folder.exists():
+            raise ValueError(f"{folder} holds checkpoints of a run that was stopped; resume it, or remove that folder.")
+        return None
+    if settings.checkpoint_every is None and not folder.exists():
+        raise ValueError(f"there is nothing to resume: {folder} does not exist; leave out resume to begin.")
+    # With both options and nothing there it begins: a job that the cluster may start again has one command line.
+    every = settings.steps if settings.checkpoint_every is None else settings.checkpoint_every
+    return Checkpoints(folder=folder, every=every, resume=settings.resume)
 
 
 def _oracle(settings: TrainSettings) -> "Oracle":

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxlqr.meta.layout import Layout, check_batch_size, over_tasks
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, all_finite, step_along
 
@@ -88,6 +89,7 @@ def maml_gradient(
     weights: Array | None = None,
     first_order: bool = False,
     perturbations: Perturbations = "independent",
+    batch_size: int | None = None,
 ) -> PyTree:
     r"""Gradient of :func:`maml_loss`, with all derivatives of the loss taken from ``oracle``.
 
@@ -102,6 +104,7 @@ def maml_gradient(
         first_order: leave out the Hessian (first-order MAML).
         perturbations: ``"independent"`` draws for each task and inner step; ``"shared"`` uses one draw for all of them,
             as the released code of toso2024 does (docs/errata.md, T8).
+        batch_size: tasks worked on at once, which bounds the memory; all of them unless given.
 
     Returns:
         A pytree like ``params``; NaN where the loss of some adapted task is infinite.
@@ -111,6 +114,7 @@ def maml_gradient(
     >>> float(maml_gradient(quadratic, jnp.array(1.0), jnp.array([1.0, -1.0]), inner_step_size=0.5))
     0.25
     """
+    check_batch_size(batch_size)
     estimate = meta_estimate(
         loss,
         params,
@@ -122,6 +126,7 @@ def maml_gradient(
         weights=weights,
         first_order=first_order,
         perturbations=perturbations,
+        layout=Layout(batch_size=batch_size),
     )
     return estimate.gradient
 
@@ -139,6 +144,7 @@ def meta_estimate(
     first_order: bool,
     perturbations: Perturbations,
     max_halvings: int = 0,
+    layout: Layout = Layout(),  # noqa: B008, a tuple
 ) -> MetaGradient:
     """:func:`maml_gradient` with its diagnostics, and with inner steps that are halved when they must be.
 
@@ -159,14 +165,14 @@ def meta_estimate(
         # Folded by task index: a task keeps its draws however the tasks are split over devices.
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(num_tasks(tasks)))
 
-    def one(task: PyTree, task_key: Array | None) -> MetaGradient:
+    def one(task: PyTree, task_key: Array | None = keys if shared else None) -> MetaGradient:
         count = num_inner_steps + 1
         # One split, not one fold for each step: each of them takes a tenth of a second to compile.
         step_keys = [task_key] * count if shared or task_key is None else list(jax.random.split(task_key, count))
         expand = partial(oracle.expand, loss, task=task)
         return _task_gradient(expand, params, inner_step_size, step_keys, first_order, max_halvings)
 
-    per_task = jax.vmap(one, in_axes=(0, None if shared or keys is None else 0))(tasks, keys)
+    per_task = over_tasks(layout, one, tasks, *(() if shared or keys is None else (keys,)))
     gradient = jax.tree.map(lambda leaf: jnp.tensordot(weights.astype(leaf.dtype), leaf, axes=1), per_task.gradient)
     return MetaGradient(gradient, jnp.sum(per_task.failed_queries), jnp.min(per_task.inner_fraction))
 

@@ -1,6 +1,8 @@
 """Compiled training loops with a safeguard, a history and a progress bar."""
 
 from jaxlqr.training.ball import within_ball as within_ball
+from jaxlqr.training.checkpoint import CheckpointError as CheckpointError
+from jaxlqr.training.checkpoint import Checkpoints as Checkpoints
 from jaxlqr.training.learners import meta_train as meta_train
 from jaxlqr.training.learners import policy_gradient as policy_gradient
 from jaxlqr.training.loop import Status as Status

@@ -1,7 +1,9 @@
 """Meta-training and policy gradient: the two learners, each a direction for the loop of :mod:`jaxlqr.training.loop`."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,10 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.meta.layout import RUN_AXIS, TASK_AXIS, Layout, check_batch_size, over_tasks
 from jaxlqr.meta.objective import Perturbations, meta_estimate, num_tasks
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
+from jaxlqr.training.checkpoint import Checkpoints, Keeper, digest
 from jaxlqr.training.loop import Check, Direction, Settings, TrainingResult, hashable, run
+from jaxlqr.training.sharding import mesh_of, place, to_host
 from jaxlqr.training.steps import CheckedStepRule, StepRule
 
 if TYPE_CHECKING:
@@ -43,15 +48,16 @@ class _MetaProblem:
     perturbations: Perturbations
     max_halvings: int
     step_rule: StepRule | None
+    layout: Layout
 
     def check(self, data: _Data, params: PyTree, step: Array) -> Check:
         _, loss_key = self._keys(data, step)
         loss = with_key(self.loss, loss_key)
-        losses = jax.vmap(lambda task: loss(params, task))(data.tasks)
-        if self.feasible is None:
+        losses = over_tasks(self.layout, lambda task: loss(params, task), data.tasks)
+        if (test := self.feasible) is None:
             feasible = jnp.all(jnp.isfinite(losses))
         else:
-            feasible = jnp.all(jax.vmap(self.feasible, in_axes=(None, 0))(params, data.tasks))
+            feasible = jnp.all(over_tasks(self.layout, lambda task: test(params, task), data.tasks))
         return Check(feasible, {"loss": losses, **self._recorded(data.tasks, params, losses)})
 
     def direct(self, data: _Data, params: PyTree, step: Array) -> Direction:
@@ -71,6 +77,7 @@ class _MetaProblem:
             first_order=self.first_order,
             perturbations=self.perturbations,
             max_halvings=self.max_halvings,
+            layout=self.layout,
         )
         record = {"failed_queries": estimate.failed_queries, "inner_fraction": estimate.inner_fraction}
         if rule is None:
@@ -83,11 +90,11 @@ class _MetaProblem:
         return jax.random.split(jax.random.fold_in(data.key, step))
 
     def _recorded(self, tasks: PyTree, params: PyTree, losses: Array) -> dict[str, Array]:
-        if self.metrics is not None:
-            return jax.vmap(self.metrics, in_axes=(None, 0))(params, tasks)
+        if (metrics := self.metrics) is not None:
+            return over_tasks(self.layout, lambda task: metrics(params, task), tasks)
         if not hasattr(tasks, "metrics"):
             return {}
-        return jax.vmap(lambda task, value: task.metrics(params, self.loss, value))(tasks, losses)
+        return over_tasks(self.layout, lambda task, value: task.metrics(params, self.loss, value), tasks, losses)
 
 
 @lru_cache(maxsize=1)
@@ -120,6 +127,8 @@ def meta_train(
     batched: bool = False,
     chunk_size: int = 50,
     progress: bool | None = None,
+    batch_size: int | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> TrainingResult:
     r"""Minimise the meta-objective :func:`jaxlqr.maml_loss` over the parameters, in one compiled loop.
 
@@ -152,6 +161,11 @@ def meta_train(
             trained side by side.
         chunk_size: steps between two updates of the progress bar.
         progress: show the progress bar; ``None`` shows it in a terminal or a notebook.
+        batch_size: tasks worked on at once on each device, which bounds the memory; all of them unless given.
+        checkpoints: where to keep checkpoints and whether to go on from them, see
+            :class:`jaxlqr.training.Checkpoints`. SIGINT and SIGTERM then stop the run after a last checkpoint.
+
+    Tasks that lie on a mesh (:func:`jaxlqr.training.sharding.shard_tasks`) are worked on where they are.
 
     Returns:
         :class:`TrainingResult` with the last parameters, the history and the status.
@@ -174,13 +188,16 @@ def meta_train(
     _check_positive("num_inner_steps", num_inner_steps, 0)
     _check_positive("max_backtracks", max_backtracks, 1)
     _check_positive("chunk_size", chunk_size, 1)
+    check_batch_size(batch_size)
     if perturbations not in ("independent", "shared"):
         raise ValueError(f'perturbations must be "independent" or "shared", got {perturbations!r}.')
     if isinstance(step_rule, CheckedStepRule):
         step_rule.check(tasks)
     runs = num_tasks(params) if batched else None
     lead = () if runs is None else (runs,)
-    count = num_tasks(jax.tree.map(lambda leaf: leaf[0], tasks) if batched else tasks)
+    count = num_tasks(
+        jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tasks) if batched else tasks
+    )
     key = jax.random.key(0) if key is None else key
     if runs is not None and key.shape != (runs,):
         key = jax.random.split(key, runs)
@@ -193,7 +210,12 @@ def meta_train(
     shares: Any = np.full((*lead, count), 1 / count) if weights is None else weights
     source: Oracle = ExactOracle() if oracle is None else oracle
     source = jax.tree.map(per_run, source)  # its numbers become arrays: another radius compiles nothing
-    data = _Data(tasks, source, key, per_run(inner_step_size), jax.device_put(np.asarray(shares, dtype)))
+    layout = Layout(batch_size, mesh_of(tasks))
+    by_run = partial(place, mesh=layout.mesh, lead=(RUN_AXIS,) if batched else ())
+    shares = place(
+        jax.device_put(np.asarray(shares, dtype)), layout.mesh, (RUN_AXIS, TASK_AXIS) if batched else (TASK_AXIS,)
+    )
+    data = _Data(tasks, by_run(source), by_run(key), by_run(per_run(inner_step_size)), shares)
     problem = _MetaProblem(
         loss=hashable(loss, "loss"),
         feasible=feasible,
@@ -203,26 +225,31 @@ def meta_train(
         perturbations=perturbations,
         max_halvings=max_backtracks if safeguard else 0,
         step_rule=None if step_rule is None else hashable(step_rule, "step_rule"),
+        layout=layout,
     )
-    with ThreadPoolExecutor(1) as pool:
+    if checkpoints is not None:
+        chunk_size = min(chunk_size, checkpoints.every)
+    with ThreadPoolExecutor(1) as pool, _kept(checkpoints, problem, data, params, scale) as keeper:
         # What the history is compared with is solved meanwhile: compiling it takes as long as compiling the loop.
         compared = metrics is None and hasattr(tasks, "compare")
-        reference = pool.submit(_reference, tasks, batched) if compared else None
+        reference = pool.submit(_reference, layout, batched, tasks) if compared else None
         result = run(
-            Settings(problem, rule, safeguard, max_backtracks),
+            Settings(problem, rule, safeguard, max_backtracks, layout.mesh is not None),
             data,
-            params,
-            per_run(scale),
+            by_run(params),
+            by_run(per_run(scale)),
             num_steps=num_steps,
             batched=batched,
             chunk_size=min(chunk_size, num_steps + 1),
             progress=progress,
             reject=partial(_reject, oracle is None or isinstance(oracle, ExactOracle)) if safeguard else None,
+            keeper=keeper,
+            every=1 if checkpoints is None else checkpoints.every,
         )
     if reference is None:
         return result
     steps = 1 if batched else 0
-    expanded = jax.tree.map(lambda leaf: np.expand_dims(leaf, steps), reference.result())
+    expanded = jax.tree.map(lambda leaf: np.expand_dims(to_host(leaf), steps), reference.result())
     known = {name: np.asarray(rows) for name, rows in result.history.items()}
     return replace(result, history=result.history | jax.device_put(tasks.compare(known, expanded)))
 
@@ -246,8 +273,8 @@ def policy_gradient(
         num_steps: number of steps.
         step_size: step size of plain gradient descent. Give this or ``optimizer``, an optax optimiser.
         batched: ``params``, ``task`` and ``key`` carry a leading axis of independent runs.
-        options: ``oracle``, ``key``, ``safeguard``, ``max_backtracks``, ``feasible``, ``metrics``, ``chunk_size`` and
-            ``progress`` of :func:`meta_train`.
+        options: ``oracle``, ``key``, ``safeguard``, ``max_backtracks``, ``feasible``, ``metrics``, ``chunk_size``,
+            ``progress`` and ``checkpoints`` of :func:`meta_train`.
 
     Returns:
         :class:`TrainingResult`; the history has no task axis.
@@ -260,7 +287,17 @@ def policy_gradient(
 
     Source: Fazel et al., ICML 2018, for the exact oracle; toso2024, section 7, for its use in adaptation.
     """
-    allowed = {"oracle", "key", "safeguard", "max_backtracks", "feasible", "metrics", "chunk_size", "progress"}
+    allowed = {
+        "oracle",
+        "key",
+        "safeguard",
+        "max_backtracks",
+        "feasible",
+        "metrics",
+        "chunk_size",
+        "progress",
+        "checkpoints",
+    }
     unknown = sorted(set(options) - allowed)
     if unknown:
         raise TypeError(f"policy_gradient got unknown options {unknown}; it takes {sorted(allowed)}.")
@@ -284,10 +321,32 @@ def policy_gradient(
     return TrainingResult(params=result.params, history=history, status=result.status)
 
 
-@partial(jax.jit, static_argnames="batched")
-def _reference(tasks: PyTree, batched: bool) -> PyTree:
-    prepare = jax.vmap(lambda task: task.reference())
-    return (jax.vmap(prepare) if batched else prepare)(tasks)
+@partial(jax.jit, static_argnames=("layout", "batched"))
+def _reference(layout: Layout, batched: bool, tasks: PyTree) -> PyTree:
+    prepare = partial(over_tasks, layout, lambda task: task.reference())
+    return (jax.vmap(prepare, spmd_axis_name=RUN_AXIS if layout.mesh else None) if batched else prepare)(tasks)
+
+
+@contextmanager
+def _kept(
+    checkpoints: Checkpoints | None, problem: _MetaProblem, data: _Data, params: PyTree, scale: Any
+) -> Iterator[Keeper | None]:
+    """The keeper of the checkpoints of this run, None without any."""
+    if checkpoints is None:
+        yield None
+        return
+    statics = {name: _described(value) for name, value in vars(problem).items() if name != "layout"}
+    with checkpoints.open(statics | {"tasks and settings": digest(data), "start": digest((params, scale))}) as keeper:
+        yield keeper
+
+
+def _described(value: Any) -> Any:
+    """A name that is the same in the next process: a function's own, else what it prints without addresses."""
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return (
+        value if value is None or isinstance(value, str | int | bool) else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    )
 
 
 def _step_rule(

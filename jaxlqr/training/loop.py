@@ -8,6 +8,7 @@ anyway, is finite. So a safeguarded iteration costs no more than an unguarded on
 import enum
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -17,8 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxlqr.meta.layout import RUN_AXIS
 from jaxlqr.oracles.protocol import PyTree, all_finite
 from jaxlqr.status import check_lanes
+from jaxlqr.training.checkpoint import Keeper
+from jaxlqr.training.interrupt import stop_requests
+from jaxlqr.training.sharding import to_host
 
 if TYPE_CHECKING:
     import optax
@@ -113,6 +118,7 @@ class Settings(NamedTuple):
     optimizer: "optax.GradientTransformation"
     safeguard: bool
     max_backtracks: int
+    sharded: bool = False  # whether the data lie on a mesh
 
 
 class _State(NamedTuple):
@@ -219,7 +225,10 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
 @partial(jax.jit, static_argnames=("settings", "batched", "length"), donate_argnames=("state",))
 def _chunk(settings: Settings, batched: bool, length: int, data, scale, state: _State, first: Array, last: Array):
     advance = partial(_advance, settings)
-    advance = jax.jit(jax.vmap(advance, in_axes=(0, 0, 0, None)) if batched else advance)  # traced once, see below
+    if batched:
+        # The name matters on a mesh only: there, runs stay on the devices that have their tasks.
+        advance = jax.vmap(advance, in_axes=(0, 0, 0, None), spmd_axis_name=RUN_AXIS if settings.sharded else None)
+    advance = jax.jit(advance)  # traced once, see below
 
     def step(state: _State, number: Array):
         # The length is static and the number of steps is not: what lies beyond the last step is passed over, so that no
@@ -251,6 +260,8 @@ def run(
     chunk_size: int,
     progress: bool | None,
     reject: Callable[[dict[str, np.ndarray]], None] | None = None,
+    keeper: Keeper | None = None,
+    every: int = 1,
 ) -> TrainingResult:
     """Take ``num_steps`` steps.
 
@@ -263,25 +274,51 @@ def run(
         chunk_size: steps between two updates of the progress bar.
         progress: show the bar; ``None`` shows it in a terminal or a notebook.
         reject: called with row 0 when the first step finds no acceptable iterate for some run, to raise an error.
+        keeper: checkpoints to go on from and to add to, at the first end of a chunk after each ``every`` steps, and
+            when a signal asks the process to stop: then ``KeyboardInterrupt`` follows.
     """
     state = _initial_state(settings.optimizer, batched, params)
     axis = 1 if batched else 0
-    chunks = []
-    with _bar(num_steps, progress) as bar:
-        for first in range(0, num_steps + 1, chunk_size):
+    chunks, begin = [], 0
+    if keeper is not None and (saved := keeper.restore()) is not None:
+        state = _restored(state, saved.leaves)
+        chunks, begin = [saved.history], saved.step + 1
+    kept = begin
+    with _bar(num_steps, progress) as bar, ExitStack() as stack:
+        stop_requested = stack.enter_context(stop_requests()) if keeper is not None else None
+        bar.update(max(begin - 1, 0))
+        for first in range(begin, num_steps + 1, chunk_size):
             taken = min(chunk_size, num_steps + 1 - first)
             state, chunk = _chunk(settings, batched, chunk_size, data, scale, state, first, num_steps)
             # To the host, which also waits for the chunk. Scan stacks steps in front; runs go first.
-            chunks.append({name: np.moveaxis(np.asarray(leaf)[:taken], 0, axis) for name, leaf in chunk.items()})
+            chunks.append({name: np.moveaxis(to_host(leaf)[:taken], 0, axis) for name, leaf in chunk.items()})
             if first == 0 and reject is not None:
                 start = {name: rows.take(0, axis) for name, rows in chunks[0].items()}
                 if not np.all(start["accepted_step"] > 0):
                     reject(start)
             bar.update(taken if first else taken - 1)
-    history = {name: np.concatenate([chunk[name] for chunk in chunks], axis=axis) for name in chunks[0]}
+            if keeper is None or stop_requested is None:
+                continue
+            last, stopping = first + taken - 1, stop_requested()
+            if stopping or last == num_steps or (last + 1) // every > kept // every:
+                chunks, kept = [_joined(chunks, axis)], last + 1
+                keeper.save(last, jax.tree.leaves(state), chunks[0])
+            if stopping and last < num_steps:
+                raise KeyboardInterrupt(f"stopped after step {last} of {num_steps}, of which a checkpoint is kept.")
+    history = _joined(chunks, axis)
     history["accepted_step"][(slice(None),) * axis + (0,)] = np.nan
     # Not jnp.asarray, which compiles a program for each new shape.
     return TrainingResult(params=state.params, history=jax.device_put(history), status=state.status)
+
+
+def _joined(chunks: list[dict[str, np.ndarray]], axis: int) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([chunk[name] for chunk in chunks], axis=axis) for name in chunks[0]}
+
+
+def _restored(state: _State, leaves: list[np.ndarray]) -> _State:
+    """A state of saved leaves, each where its like lies in ``state``."""
+    placed = [jax.device_put(new, old.sharding) for new, old in zip(leaves, jax.tree.leaves(state), strict=True)]
+    return jax.tree.unflatten(jax.tree.structure(state), placed)
 
 
 def _bar(total: int, progress: bool | None):

@@ -1,0 +1,55 @@
+"""How the work on a stack of tasks is laid out: at once or in batches, on one device or over a mesh."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+from jax.sharding import Mesh, PartitionSpec
+
+TASK_AXIS = "tasks"
+RUN_AXIS = "runs"
+
+
+class Layout(NamedTuple):
+    """Static choices of the work on a stack of tasks.
+
+    Attributes:
+        batch_size: tasks worked on at once on each device, which bounds the memory; None for all of them.
+        mesh: devices over whose axis ``"tasks"`` the stack is sharded; None where the compiler sees one device.
+    """
+
+    batch_size: int | None = None
+    mesh: Mesh | None = None
+
+
+def check_batch_size(batch_size: int | None) -> None:
+    """Raise ``ValueError`` unless ``batch_size`` is None or a positive integer."""
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(
+            f"batch_size must be a positive integer, the tasks worked on at once, or None for all, got {batch_size!r}."
+        )
+
+
+def over_tasks(layout: Layout, function: Callable[..., Any], *stacks: Any) -> Any:
+    """``function`` of each task, stacked: arguments and results have a leading task axis.
+
+    On a mesh each device does its own tasks and says nothing to the others; what the caller then sums over tasks is one
+    all-reduce.
+
+    >>> import jax.numpy as jnp
+    >>> print(over_tasks(Layout(batch_size=2), lambda task: task**2, jnp.arange(5)))
+    [ 0  1  4  9 16]
+    """
+
+    def local(*stacks: Any) -> Any:
+        count = len(jax.tree.leaves(stacks)[0])
+        if layout.batch_size is None or layout.batch_size >= count:
+            return jax.vmap(function)(*stacks)
+        return lax.map(lambda one: function(*one), stacks, batch_size=layout.batch_size)
+
+    if layout.mesh is None:
+        return local(*stacks)
+    rows = PartitionSpec(TASK_AXIS)
+    # The check of replicated values does not know the batching rules of the solvers; every result here is sharded.
+    return jax.shard_map(local, mesh=layout.mesh, in_specs=rows, out_specs=rows, check_vma=False)(*stacks)

@@ -1,0 +1,38 @@
+"""Stopping a long run between two chunks, so that what is computed can be kept."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """Within the block, SIGINT and SIGTERM are noted, not obeyed; a second one interrupts at once.
+
+    Yields a function that tells whether one came. Outside the main thread, which alone can receive signals, it never
+    does.
+
+    >>> with stop_requests() as stop_requested:
+    ...     signal.raise_signal(signal.SIGTERM)
+    ...     stop_requested()
+    True
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+        print("\nstopping after this chunk of steps; once more to stop at once", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

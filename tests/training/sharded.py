@@ -1,0 +1,41 @@
+"""The training runs whose results must not depend on how the tasks are spread."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxlqr
+from jaxlqr.families import perturb
+from jaxlqr.training.sharding import make_mesh, shard_tasks, to_host
+from tests.training.setting import START, STEP, TASKS
+
+ORACLES = {"exact": None, "sampled": jaxlqr.ZerothOrderOracle(num_samples=10, radius=1e-2)}
+
+
+def results(run_shards: int = 1, *, sharded: bool = True) -> dict[str, np.ndarray]:
+    """Gains and histories of short runs on 16 tasks, spread over all devices of all processes unless told otherwise."""
+    nominal = jax.tree.map(lambda leaf: leaf[0], TASKS)
+    tasks = perturb(jax.random.key(0), nominal, num_tasks=16, level=0.01)
+    start = START
+    batched = run_shards > 1
+    if batched:
+        tasks = jax.tree.map(lambda leaf: np.stack([leaf] * run_shards), tasks)
+        start = jnp.stack([start * (1 + 0.01 * run) for run in range(run_shards)])
+    if sharded:
+        tasks = shard_tasks(tasks, make_mesh(run_shards), batched=batched)
+    found = {}
+    for name, oracle in ORACLES.items():
+        result = jaxlqr.meta_train(
+            jaxlqr.cost,
+            start,
+            tasks,
+            num_steps=6,
+            inner_step_size=1e-4,
+            outer_step_size=STEP,
+            oracle=oracle,
+            batched=batched,
+            progress=False,
+        )
+        found[f"{name} gain"] = to_host(result.params)
+        found |= {f"{name} {key}": to_host(result.history[key]) for key in ("cost", "gap", "gradient_norm")}
+    return found
