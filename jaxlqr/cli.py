@@ -225,7 +225,10 @@ def reproduce(
     data: Annotated[
         Path | None, typer.Option(help="Only nguyen2023: folder of the Omniglot files.", metavar="DIR")
     ] = None,
-    part: Annotated[str | None, typer.Option(help="Only nguyen2023: run one part of it alone.", metavar="NAME")] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="Only nguyen2023 and toso2024: run one part alone, such as theory.", metavar="NAME"),
+    ] = None,
 ) -> None:
     """Reproduce the experiments of a paper: figures, summary.json and a table."""
     if paper not in PAPERS:
