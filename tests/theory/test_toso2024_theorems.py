@@ -19,9 +19,12 @@ REACHED = {"inner_1": 0.4, "inner_2": 0.1, "others": 0.36, "estimate": 0.1, "ste
 def survives(inequalities, n, m, **options):
     found = toso2024.attack(jax.random.key(0), "corrected", n, m, inequalities=inequalities, **options)
     for name, random, ascent in zip(inequalities.names, found.random, found.ascent, strict=True):
-        assert random <= ascent <= 1 + 1e-6, (name, random, ascent)
+        assert ascent <= 1 + 1e-6, (name, random, ascent)
+        # -1 where an inequality applies to none of the instances.
+        assert random in (-1.0, min(random, ascent)), (name, random, ascent)
     # The ascent moves: where a slope is NaN it would stay at its start and see nothing.
-    assert np.nanmax(np.asarray(found.ascent - found.random)) > 1e-4, found
+    gained = np.asarray(found.ascent - found.random)
+    assert np.max(gained[np.isfinite(gained)]) > 1e-4, found
     reached = {name: float(value) for name, value in zip(inequalities.names, found.ascent, strict=True)}
     print(n, m, reached)  # with -rP: the numbers of docs/errata.md
     return reached
