@@ -31,7 +31,7 @@ class Heterogeneity(NamedTuple):
         trained: at the end of gradient descent with the same steps for all, or ``None``.
         bound_6, bound_7: the bounds there, corrected.
         inner_step: of all.
-        least_curvature: of the meta-objective at the optimum, relative to its largest modulus; positive at a minimum.
+        least_curvature: least eigenvalue of the meta-Hessian there; positive at a strict minimum.
     """
 
     optimum: np.ndarray
@@ -74,13 +74,13 @@ def study(key: Array, nominal: LQRTask, num_seeds: int, *, descend: bool, progre
     tasks = jax.vmap(lambda level: jax.vmap(lambda k: perturb(k, nominal, NUM_TASKS, level))(keys))(jnp.asarray(LEVELS))
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), tasks)
     inner = float(jnp.min(_inner_limits(flat)))
-    found, gap, bounds = (np.asarray(x) if not isinstance(x, tuple) else x for x in _optima(flat, inner))
+    curvature, gap, bound_6, bound_7 = (np.asarray(x) for x in _optima(flat, inner))
     trained = None
     if descend:
         start = 0.9 * optimal_gain(nominal)
         # Half of what the curvature at the start allows.
-        curvature = jnp.linalg.eigvalsh(hessians(start, jax.tree.map(lambda leaf: leaf[None], nominal)))
-        outer = 0.5 / float(jnp.max(curvature))
+        values = jnp.linalg.eigvalsh(hessians(start, jax.tree.map(lambda leaf: leaf[None], nominal)))
+        outer = 0.5 / float(jnp.max(values))
         result = meta_train(
             cost, jnp.broadcast_to(start, (len(LEVELS) * num_seeds, *start.shape)), flat, num_steps=NUM_DESCENT_STEPS,
             step_rule=FixedSteps(inner, outer), batched=True, chunk_size=1000, progress=progress, metrics=_nothing,
@@ -90,10 +90,10 @@ def study(key: Array, nominal: LQRTask, num_seeds: int, *, descend: bool, progre
     return Heterogeneity(
         optimum=gap.reshape(shape),
         trained=trained,
-        bound_6=np.asarray(bounds[0]).reshape(shape),
-        bound_7=np.asarray(bounds[1]).reshape(shape),
+        bound_6=bound_6.reshape(shape),
+        bound_7=bound_7.reshape(shape),
         inner_step=inner,
-        least_curvature=found.reshape(shape),
+        least_curvature=curvature.reshape(shape),
     )
 
 
@@ -111,13 +111,13 @@ def _inner_limits(families: LQRTask) -> Array:
 
 
 @jax.jit
-def _optima(families: LQRTask, inner: float) -> tuple[Array, Array, tuple[Array, Array]]:
+def _optima(families: LQRTask, inner: float) -> tuple[Array, Array, Array, Array]:
     def one(tasks: LQRTask):
         start = optimal_gain(average_task(tasks), method="doubling")
         found = newton_optimum(cost, start, tasks, inner, max_steps=10)
         bounds = optimality_bounds(found.params, tasks)
         gap = jnp.max(quantities(found.params, tasks).gap)
-        return found.curvature, gap, (jnp.max(bounds.trained), bounds.optimum)
+        return found.curvature, gap, jnp.max(bounds.trained), bounds.optimum
 
     return jax.lax.map(one, families, batch_size=64)
 
