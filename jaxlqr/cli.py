@@ -233,7 +233,8 @@ def reproduce(
         Path | None, typer.Option(help="Only nguyen2023: folder of the Omniglot files.", metavar="DIR")
     ] = None,
     part: Annotated[
-        str | None, typer.Option(help="Only nguyen2023 and molybog2021: run one part alone.", metavar="NAME")
+        str | None,
+        typer.Option(help="Not of musavi2023 and wang2020: run one part alone, such as theory.", metavar="NAME"),
     ] = None,
 ) -> None:
     """Reproduce the experiments of a paper: figures, summary.json and a table."""
