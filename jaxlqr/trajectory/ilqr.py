@@ -97,7 +97,7 @@ def _solve(functions, x0: PyTree, U0: PyTree, params: PyTree, numbers: Numbers, 
     fixed_start, fixed_controls, fixed_params = lax.stop_gradient((start, controls, params))
     found = search(problem, fixed_start, fixed_controls, fixed_params, numbers, ddp=ddp, max_iterations=max_iterations)
     converged = found.status == IlqrStatus.CONVERGED
-    best = optimum(problem, ddp, start, params, Optimum(found.trajectory, found.gains, found.cost), converged)
+    best = optimum(problem, ddp, start, params, Optimum(found.trajectory, found.policies.K, found.cost), converged)
     return IlqrResult(
         states=jax.vmap(unravel_x)(best.trajectory.states),
         controls=jax.vmap(unravel_u)(best.trajectory.controls),
