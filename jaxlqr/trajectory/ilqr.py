@@ -48,7 +48,8 @@ def ilqr(
         params: pytree handed to all three functions; what derivatives are taken of.
         final_cost: function (x, params) -> scalar; zero unless given.
         ddp: use the curvature of the dynamics too, as differential dynamic programming does, with the costates of the
-            current trajectory: Newton's method in the controls. Fewer iterations, each more expensive.
+            current trajectory: Newton's method in the controls, with a share of that curvature where the whole of it
+            makes steps fail. Fewer iterations, each more expensive.
         max_iterations: iterations after which the search stops.
         tolerance: the largest entry of the gradient dJ/dU must fall below tolerance * (1 + abs(J)); the square root of
             the machine epsilon unless given.
