@@ -94,7 +94,7 @@ def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limi
     accepted = (length > 0) | first
     trajectory = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, state.trajectory)
     cost = jnp.where(accepted, cost, state.cost)
-    damping, curvature = _next_model(state, length, numbers.regularisation)
+    damping, curvature = _next_model(state, length, numbers.regularisation, ddp)
     failed = ~accepted & (damping > _LARGEST_DAMPING)
 
     stages, final, gradient = expand(problem, trajectory, params, dynamics_curvature=curvature if ddp else None)
@@ -128,7 +128,7 @@ def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limi
     )
 
 
-def _next_model(state: Search, length: Array, least: Array) -> tuple[Array, Array]:
+def _next_model(state: Search, length: Array, least: Array, ddp: bool) -> tuple[Array, Array]:
     """Damping, and share of the dynamics' curvature, of the model after a step of the given length.
 
     A short step, or none, says that the model is good nearby only. The second-order model need not be convex far from a
@@ -140,7 +140,7 @@ def _next_model(state: Search, length: Array, least: Array) -> tuple[Array, Arra
     larger = jnp.maximum(_GROWTH * state.damping, _FIRST_DAMPING)
     damping = jnp.where(full, jnp.maximum(smaller, least), state.damping)
     damping = jnp.where(short & (state.curvature == 0), larger, damping)
-    more = jnp.clip(4 * state.curvature, _LEAST_CURVATURE, 1)
+    more = jnp.clip(4 * state.curvature, _LEAST_CURVATURE, 1) if ddp else state.curvature
     curvature = jnp.where(full, more, jnp.where(short, 0, state.curvature))
     untried = first | state.look_again
     return jnp.where(untried, state.damping, damping), jnp.where(untried, state.curvature, curvature)
