@@ -224,7 +224,7 @@ def certified(
 @app.command()
 def reproduce(
     paper: Annotated[str, typer.Argument(help=f"Which paper: {', '.join(PAPERS)}.", metavar="PAPER")],
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps: half a minute to a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps: 0.5 to 2 minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Output folder. Default: the name of the paper.", metavar="DIR")
     ] = None,
