@@ -135,7 +135,7 @@ def tow(
         raise ValueError(f"tow: argument method must be one of {get_args(Method)}, got {method!r}.")
     if weights not in ("free", "softmax"):
         raise ValueError(f'tow: argument weights must be "free" or "softmax", got {weights!r}.')
-    if not isinstance(beta, Tracer) and not (np.ndim(beta) == 0 and np.isfinite(beta) and beta > 0):
+    if not isinstance(beta, Tracer) and not (np.ndim(beta) == 0 and np.isfinite(beta) and np.asarray(beta) > 0):
         raise ValueError(f"tow: argument beta must be a positive number, got {beta}; the paper uses 10.")
     if isinstance(num_iterations, bool) or not isinstance(num_iterations, int | np.integer) or num_iterations < 1:
         raise ValueError(f"tow: argument num_iterations must be an integer of at least 1, got {num_iterations!r}.")
