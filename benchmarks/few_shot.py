@@ -1,11 +1,10 @@
 """What task weights by trajectory optimisation cost on few-shot images, and how their step compares: one run, one core.
 
     taskset -c 0 python benchmarks/few_shot.py [--data DIR] [--quick] [--write]
-    python benchmarks/few_shot.py --small [--data DIR] [--write]
     python benchmarks/few_shot.py --summary OUT/summary.json [--write]
 
-DIR holds the Omniglot files; without it handwritten digits are used. The other forms time nothing: the second compares
-all methods on a small network, the third makes the table of accuracies from what ``jaxlqr reproduce nguyen2023`` found.
+DIR holds the Omniglot files; without it handwritten digits are used. The second form times nothing: it makes the table
+of accuracies from what ``jaxlqr reproduce nguyen2023`` found.
 ``--write`` puts the tables into docs/benchmarks.md.
 """
 
@@ -27,12 +26,10 @@ from timing import DOCS, markdown, medians, replace_between
 
 from jaxlqr.experiments.nguyen2023.images import NUM_TASKS, STRETCH, Learner, optimizer, start, stretch, train_myopic
 from jaxlqr.experiments.nguyen2023.images_study import SETTINGS, load
-from jaxlqr.meta.adapted import AdaptedLoss
 from jaxlqr.meta.gram_weighting import first_rows, gram_gradient, run
 from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.meta.weight_trajectory import State, gradient, train
-from jaxlqr.supervised.conv_network import ConvNetwork
-from jaxlqr.supervised.few_shot import Design, Episode, ImageClasses, QueryRisk, SupportRisk, episodes
+from jaxlqr.supervised.few_shot import ImageClasses
 
 jax.config.update("jax_enable_x64", True)
 BETA = 10.0
@@ -88,28 +85,6 @@ def cost_table(name: str, images: ImageClasses, repeats: int) -> str:
     return f"{learner.network.num_params} parameters:\n\n" + markdown(header, rows)
 
 
-def small_table(images: ImageClasses) -> str:
-    """All methods on a network small enough for matrices of its parameters and of the optimiser's memory."""
-    network = ConvNetwork(images.side, 1, 2, num_blocks=3)
-    loss = AdaptedLoss(QueryRisk(network), SupportRisk(network), 0.4)
-    params = network.init(jax.random.key(0))
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: leaf + 0.3 * rng.normal(size=leaf.shape), params)
-    state = State(params, optimizer().init(params))
-    batch: Episode = episodes(jax.random.key(0), images, Design(2, 1, 3), (3, 4))
-    rows = []
-    for beta in (BETA, 0.1):
-        exact = None
-        for method in ("reverse", "gram", "ilqr", "printed"):
-            found = tow(loss, params, batch, optimizer=optimizer(), opt_state=state.memory, beta=beta, method=method)
-            moved = 1 / 4 - np.asarray(found.weights)
-            exact = moved if exact is None else exact
-            towards = f"{cosine(moved, exact):.6f}" if np.any(moved) else "no step"
-            rows.append([f"{beta:g}", method, towards, f"{float(1 - found.cost / found.nominal_cost):.4%}"])
-    header = ["beta", "method", "cosine with the exact descent", "decrease of J"]
-    return f"{network.num_params} parameters:\n\n" + markdown(header, rows)
-
-
 def accuracy_table(path: Path) -> str:
     """Accuracies and paired differences of every rule and setting, from the summary of the reproduction."""
     found = json.loads(path.read_text())["images"]
@@ -135,7 +110,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the Omniglot files")
     parser.add_argument("--summary", type=Path, help="summary.json of the reproduction, for the table of accuracies")
-    parser.add_argument("--small", action="store_true", help="all methods on a small network, untimed")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, MAML only")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/benchmarks.md")
     options = parser.parse_args()
@@ -143,13 +117,9 @@ def main() -> None:
         name, text = "few-shot accuracy", accuracy_table(options.summary)
     else:
         data = load(options.data)
-        name, text = "few-shot methods", f"Data: {data.source}.\n\n"
-        if options.small:
-            text += small_table(data.train)
-        else:
-            learners = ["maml, 1 shot"] if options.quick else ["maml, 1 shot", "proto, 1 shot"]
-            tables = [cost_table(learner, data.train, 3 if options.quick else 9) for learner in learners]
-            name, text = "few-shot", text + "\n\n".join(tables)
+        learners = ["maml, 1 shot"] if options.quick else ["maml, 1 shot", "proto, 1 shot"]
+        tables = [cost_table(learner, data.train, 3 if options.quick else 9) for learner in learners]
+        name, text = "few-shot", f"Data: {data.source}.\n\n" + "\n\n".join(tables)
     print(text)
     if options.write:
         replace_between(DOCS / "benchmarks.md", name, text)
