@@ -276,7 +276,7 @@ def certified(
 @app.command()
 def reproduce(
     paper: Annotated[str, typer.Argument(help=f"Which paper: {', '.join(PAPERS)}.", metavar="PAPER")],
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps: half a minute to a minute.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps: 0.5 to 2 minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Output folder. Default: the name of the paper.", metavar="DIR")
     ] = None,
@@ -285,7 +285,8 @@ def reproduce(
         Path | None, typer.Option(help="Only nguyen2023: folder of the Omniglot files.", metavar="DIR")
     ] = None,
     part: Annotated[
-        str | None, typer.Option(help="Only nguyen2023 and molybog2021: run one part alone.", metavar="NAME")
+        str | None,
+        typer.Option(help="Not of musavi2023 and wang2020: run one part alone, such as theory.", metavar="NAME"),
     ] = None,
 ) -> None:
     """Reproduce the experiments of a paper: figures, summary.json and a table."""

@@ -66,7 +66,7 @@ def read_entries(source: Path, wanted: re.Pattern[str]) -> Iterator[Entry]:
     # What zipfile raises for content that is not its own, or that ends early.
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(
-            f"{source} cannot be read as a zip archive; it is truncated, corrupt or of another kind ({error}). Fetch "
+            f"{source} cannot be read as a zip archive; it is truncated, corrupt or of another kind ({error}); fetch "
             "it again."
         ) from None
 

@@ -135,7 +135,7 @@ def tow(
         raise ValueError(f"tow: argument method must be one of {get_args(Method)}, got {method!r}.")
     if weights not in ("free", "softmax"):
         raise ValueError(f'tow: argument weights must be "free" or "softmax", got {weights!r}.')
-    if not isinstance(beta, Tracer) and not (np.ndim(beta) == 0 and np.isfinite(beta) and beta > 0):
+    if not isinstance(beta, Tracer) and not (np.ndim(beta) == 0 and np.isfinite(beta) and np.asarray(beta) > 0):
         raise ValueError(f"tow: argument beta must be a positive number, got {beta}; the paper uses 10.")
     if isinstance(num_iterations, bool) or not isinstance(num_iterations, int | np.integer) or num_iterations < 1:
         raise ValueError(f"tow: argument num_iterations must be an integer of at least 1, got {num_iterations!r}.")
@@ -191,7 +191,7 @@ def _search_gram(training: Training, state: State, nominal: Array, batches: PyTr
         slopes = gram_weighting.gradient(training, state, here, actions, batches, beta)
 
         def propose(length: Array):
-            moved, bound = _projected(training, actions, -slopes / beta, slopes, length)
+            moved, bound = _projected(training, actions, _steepest(slopes, beta), slopes, length)
             there = gram_weighting.run(training, state, first, moved, batches, beta)
             return moved, there.cost, bound, there
 
@@ -219,7 +219,7 @@ def _proposal(training: Training, state: State, actions: Array, batches: PyTree,
 
         return along
     slopes = gradient(training, state, actions, batches, beta)
-    direction = -slopes / beta  # the prior alone has the Hessian beta I
+    direction = _steepest(slopes, beta)
     if method == "newton_cg":
         direction = _newton_direction(training, state, actions, batches, beta, slopes)
 
@@ -229,6 +229,13 @@ def _proposal(training: Training, state: State, actions: Array, batches: PyTree,
         return moved, cost, bound, last
 
     return along_projected
+
+
+def _steepest(slopes: Array, beta: Array) -> Array:
+    """-slopes / beta, the minimiser if all curvature is that of the prior, beta I; shortened to change no action by
+    more than one, since where the losses curve too it can be longer by orders of magnitude."""
+    direction = -slopes / beta
+    return direction / jnp.maximum(jnp.max(jnp.abs(direction)), 1)
 
 
 def _projected(training: Training, actions: Array, direction: Array, slopes: Array, length: Array):

@@ -67,7 +67,7 @@ def exploitation(losses: Array, kappa: float | Array = 1.2) -> Array:
 
 
 def _dirichlet(scores: Array, kappa: float | Array, function: str) -> Array:
-    if not isinstance(kappa, Tracer) and not (np.ndim(kappa) == 0 and np.isfinite(kappa) and kappa > 1):
+    if not isinstance(kappa, Tracer) and not (np.ndim(kappa) == 0 and np.isfinite(kappa) and np.asarray(kappa) > 1):
         raise ValueError(
             f"{function}: argument kappa must be a number above 1, got {kappa}; at 1 the prior is flat and all weight "
             "falls on one task, below it there is no minimum. The paper uses 1.2."

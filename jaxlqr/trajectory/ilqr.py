@@ -48,7 +48,8 @@ def ilqr(
         params: pytree handed to all three functions; what derivatives are taken of.
         final_cost: function (x, params) -> scalar; zero unless given.
         ddp: use the curvature of the dynamics too, as differential dynamic programming does, with the costates of the
-            current trajectory: Newton's method in the controls. Fewer iterations, each more expensive.
+            current trajectory: Newton's method in the controls, with a share of that curvature where the whole of it
+            makes steps fail. Fewer iterations, each more expensive.
         max_iterations: iterations after which the search stops.
         tolerance: the largest entry of the gradient dJ/dU must fall below tolerance * (1 + abs(J)); the square root of
             the machine epsilon unless given.
@@ -97,7 +98,7 @@ def _solve(functions, x0: PyTree, U0: PyTree, params: PyTree, numbers: Numbers, 
     fixed_start, fixed_controls, fixed_params = lax.stop_gradient((start, controls, params))
     found = search(problem, fixed_start, fixed_controls, fixed_params, numbers, ddp=ddp, max_iterations=max_iterations)
     converged = found.status == IlqrStatus.CONVERGED
-    best = optimum(problem, ddp, start, params, Optimum(found.trajectory, found.gains, found.cost), converged)
+    best = optimum(problem, ddp, start, params, Optimum(found.trajectory, found.policies.K, found.cost), converged)
     return IlqrResult(
         states=jax.vmap(unravel_x)(best.trajectory.states),
         controls=jax.vmap(unravel_u)(best.trajectory.controls),

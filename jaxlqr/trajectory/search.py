@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.matrix_equations.products import matmul
-from jaxlqr.trajectory.expansion import Problem, PyTree, Trajectory, expand, follow, rollout, total_cost
+from jaxlqr.trajectory.expansion import Problem, PyTree, Trajectory, expand, follow
 from jaxlqr.trajectory.linear_quadratic import Policy, Stage, Value, backward
 from jaxlqr.trajectory.result import IlqrStatus
 
@@ -41,12 +41,17 @@ class Numbers(NamedTuple):
 
 
 class Search(NamedTuple):
-    """State of the iteration; ``history`` has one row per iterate, ``gains`` are those of the last one that was looked
-    at, which at the end are those of ``trajectory``, damped only where the line search failed."""
+    """State of the iteration: where it is, with which policies it goes on, what the slope of J along them is, and
+    whether instead of a step the same place wants another model.
+
+    At the end the gains of ``policies`` are those of ``trajectory``, undamped. ``history`` has one row per iterate.
+    """
 
     trajectory: Trajectory
     cost: Array
-    gains: Array
+    policies: Policy
+    slope: Array
+    look_again: Array
     damping: Array
     curvature: Array
     iteration: Array
@@ -58,19 +63,22 @@ def search(
     problem: Problem, x0: Array, controls: Array, params: PyTree, numbers: Numbers, *, ddp: bool, max_iterations: int
 ) -> Search:
     """Iterate from the given controls until a status is reached."""
-    start = rollout(problem, x0, controls, params)
-    cost = total_cost(problem, start, params)
-    blank = jnp.full(max_iterations + 1, jnp.nan, cost.dtype)
-    names = ("cost", "gradient_norm", "step_length", "regularisation")
+    num_steps, m = controls.shape
+    zero = jnp.zeros((), x0.dtype)
+    # Before the first iterate: no feedback, so that the line search makes the rollout of the given controls, whatever
+    # the states are, and an infinite cost, so that it accepts it. Dynamics and costs are compiled there only.
+    blank = jnp.full(max_iterations + 1, jnp.nan, x0.dtype)
     state = Search(
-        start,
-        cost,
-        jnp.zeros((*controls.shape, x0.size), cost.dtype),
-        numbers.regularisation,
-        jnp.asarray(1 if ddp else 0, cost.dtype),
-        jnp.asarray(0, jnp.int32),
-        jnp.asarray(_RUNNING, jnp.int32),
-        dict.fromkeys(names, blank),
+        trajectory=Trajectory(jnp.broadcast_to(x0, (num_steps + 1, x0.size)), controls),
+        cost=zero + jnp.inf,
+        policies=Policy(jnp.zeros((num_steps, m, x0.size), x0.dtype), jnp.zeros_like(controls)),
+        slope=zero - 1,
+        look_again=jnp.asarray(False),
+        damping=numbers.regularisation,
+        curvature=zero + (1 if ddp else 0),
+        iteration=jnp.asarray(-1, jnp.int32),
+        status=jnp.asarray(_RUNNING, jnp.int32),
+        history=dict.fromkeys(("cost", "gradient_norm", "step_length", "regularisation"), blank),
     )
     return lax.while_loop(
         lambda state: state.status == _RUNNING,
@@ -80,56 +88,62 @@ def search(
 
 
 def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limit: int, state: Search) -> Search:
-    curvature = state.curvature if ddp else None
-    stages, final, gradient = expand(problem, state.trajectory, params, dynamics_curvature=curvature)
+    """One step, and a look at where it leads: the local model, the status, the next policies."""
+    first = state.iteration < 0
+    moved, cost, length = _line_search(problem, params, state)
+    accepted = (length > 0) | first
+    trajectory = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, state.trajectory)
+    cost = jnp.where(accepted, cost, state.cost)
+    damping, curvature = _next_model(state, length, numbers.regularisation, ddp)
+    failed = ~accepted & (damping > _LARGEST_DAMPING)
+
+    stages, final, gradient = expand(problem, trajectory, params, dynamics_curvature=curvature if ddp else None)
     norm = jnp.max(jnp.abs(gradient))
-    finite = jnp.isfinite(state.cost) & jnp.isfinite(norm)
-    status = jnp.where(state.iteration >= limit, IlqrStatus.ITERATION_LIMIT, _RUNNING)
-    small = norm <= numbers.tolerance * (1 + jnp.abs(state.cost))
-    # The gains of the second-order search come from its own model: one more look, if that is not at hand.
-    unfinished = small & (state.curvature < 1) & (status == _RUNNING) if ddp else jnp.asarray(False)
+    iteration = state.iteration + 1
+    status = jnp.where(iteration >= limit, IlqrStatus.ITERATION_LIMIT, _RUNNING)
+    status = jnp.where(failed, IlqrStatus.LINE_SEARCH_FAILED, status)
+    small = norm <= numbers.tolerance * (1 + jnp.abs(cost))
+    # The gains of the second-order search come from the whole model: one more look, if that is not at hand.
+    unfinished = small & (curvature < 1) & (status == _RUNNING) if ddp else jnp.asarray(False)
     status = jnp.where(small & ~unfinished, IlqrStatus.CONVERGED, status)
-    status = jnp.where(finite, status, IlqrStatus.NOT_FINITE).astype(jnp.int32)
-    running = status == _RUNNING
-    damping = jnp.where(running, state.damping, 0)
-    policies, _ = backward(stages, final, lambda Q, right: damped_solve(Q, right, damping, numbers))
-    slope = slope_along(stages, final, policies)
-    moved, cost, length = _line_search(problem, params, state, policies, slope, running & ~unfinished)
-    accepted = length > 0
-    damping = _next_damping(state.damping, length, numbers.regularisation)
-    # As long as there is curvature of the dynamics to give up, that is given up first.
-    kept = ((state.curvature > 0) & (length < _SHORT)) | unfinished
-    damping = jnp.where(kept, state.damping, damping)
-    curvature = jnp.where(unfinished, 1, _next_curvature(state.curvature, length)) if ddp else state.curvature
-    failed = running & ~accepted & (damping > _LARGEST_DAMPING)
-    row = {"cost": state.cost, "gradient_norm": norm, "step_length": length, "regularisation": state.damping}
+    status = jnp.where(jnp.isfinite(cost) & jnp.isfinite(norm), status, IlqrStatus.NOT_FINITE).astype(jnp.int32)
+
+    used = jnp.where(status == _RUNNING, damping, 0)
+    policies, _ = backward(stages, final, lambda Q, right: damped_solve(Q, right, used, numbers))
+    row = {"cost": cost, "gradient_norm": norm, "step_length": 0, "regularisation": damping}
+    history = {name: rows.at[iteration].set(row[name]) for name, rows in state.history.items()}
+    before = jnp.where(first, limit + 1, state.iteration)  # no step leads to the first iterate
+    history["step_length"] = history["step_length"].at[before].set(length, mode="drop")
     return Search(
-        trajectory=jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, state.trajectory),
-        cost=jnp.where(accepted, cost, state.cost),
-        gains=policies.K,
+        trajectory=trajectory,
+        cost=cost,
+        policies=policies,
+        slope=slope_along(stages, final, policies),
+        look_again=unfinished,
         damping=damping,
-        curvature=curvature,
-        iteration=state.iteration + running,
-        status=jnp.where(failed, IlqrStatus.LINE_SEARCH_FAILED, status).astype(jnp.int32),
-        history={name: rows.at[state.iteration].set(row[name]) for name, rows in state.history.items()},
+        curvature=jnp.where(unfinished, 1, curvature),
+        iteration=iteration,
+        status=status,
+        history=history,
     )
 
 
-def _next_damping(damping: Array, length: Array, least: Array) -> Array:
-    """Less after a full step, more after a short one or none: a short step says that the model is good nearby only."""
-    smaller = jnp.where(damping / _GROWTH < _FIRST_DAMPING, 0, damping / _GROWTH)
-    larger = jnp.maximum(_GROWTH * damping, _FIRST_DAMPING)
-    return jnp.where(length >= 1, jnp.maximum(smaller, least), jnp.where(length >= _SHORT, damping, larger))
+def _next_model(state: Search, length: Array, least: Array, ddp: bool) -> tuple[Array, Array]:
+    """Damping, and share of the dynamics' curvature, of the model after a step of the given length.
 
-
-def _next_curvature(share: Array, length: Array) -> Array:
-    """Share of the dynamics' curvature in the next model: none after a short step, more after a full one.
-
-    The second-order model need not be convex far from a minimum. The Gauss-Newton model, share 0, is where the costs
-    are, and makes steps too short where the curvature that it leaves out is negative. Near a minimum the share is one.
+    A short step, or none, says that the model is good nearby only. The second-order model need not be convex far from a
+    minimum. The Gauss-Newton model, share 0, is where the costs are, and makes steps too short where the curvature that
+    it leaves out is negative. So after a short step that curvature is given up first, and comes back by full ones.
     """
-    more = jnp.clip(4 * share, _LEAST_CURVATURE, 1)
-    return jnp.where(length >= 1, more, jnp.where(length >= _SHORT, share, 0))
+    first, full, short = state.iteration < 0, length >= 1, length < _SHORT
+    smaller = jnp.where(state.damping / _GROWTH < _FIRST_DAMPING, 0, state.damping / _GROWTH)
+    larger = jnp.maximum(_GROWTH * state.damping, _FIRST_DAMPING)
+    damping = jnp.where(full, jnp.maximum(smaller, least), state.damping)
+    damping = jnp.where(short & (state.curvature == 0), larger, damping)
+    more = jnp.clip(4 * state.curvature, _LEAST_CURVATURE, 1) if ddp else state.curvature
+    curvature = jnp.where(full, more, jnp.where(short, 0, state.curvature))
+    untried = first | state.look_again
+    return jnp.where(untried, state.damping, damping), jnp.where(untried, state.curvature, curvature)
 
 
 def damped_solve(Q: Array, right: Array, damping: Array, numbers: Numbers) -> Array:
@@ -156,9 +170,7 @@ def slope_along(stages: Stage, final: Value, policies: Policy) -> Array:
     return lax.scan(step, (final.v, zero), (stages, policies), reverse=True)[0][1]
 
 
-def _line_search(
-    problem: Problem, params: PyTree, state: Search, policies: Policy, slope: Array, wanted: Array
-) -> tuple[Trajectory, Array, Array]:
+def _line_search(problem: Problem, params: PyTree, state: Search) -> tuple[Trajectory, Array, Array]:
     """First of the step lengths 1, 1/2, 1/4, ... that decreases the cost enough; 0 if none does."""
     # Near the minimum the decrease drowns in the rounding of J; the gradient decides there.
     rounding = 8 * jnp.finfo(state.cost.dtype).eps * jnp.abs(state.cost)
@@ -166,12 +178,12 @@ def _line_search(
     def attempt(carry):
         _, _, length, trial, _ = carry
         length = jnp.where(trial == 0, 1.0, length / 2).astype(state.cost.dtype)
-        moved, cost = follow(problem, state.trajectory, policies, length, params)
-        good = (cost - state.cost <= _SUFFICIENT * length * slope + rounding) & (slope < 0)
+        moved, cost = follow(problem, state.trajectory, state.policies, length, params)
+        good = cost - state.cost <= _SUFFICIENT * length * state.slope + rounding
         return moved, cost, length, trial + 1, good & jnp.all(jnp.isfinite(moved.states))
 
     blank = (state.trajectory, state.cost, jnp.zeros_like(state.cost), jnp.asarray(0), jnp.asarray(False))
     moved, cost, length, _, good = lax.while_loop(
-        lambda carry: wanted & ~carry[4] & (carry[3] < _HALVINGS), attempt, blank
+        lambda carry: ~state.look_again & (state.slope < 0) & ~carry[4] & (carry[3] < _HALVINGS), attempt, blank
     )
     return moved, cost, jnp.where(good, length, 0)

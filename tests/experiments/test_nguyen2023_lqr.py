@@ -30,7 +30,10 @@ def test_rules_keep_what_they_say():
 def test_ratio_counts_unstable_runs_and_keeps_them_in_the_median():
     found = lqr_study.ratio(np.array([1.0, 2.0, 4.0, 3.0, np.inf, 5.0, 6.0]), np.full(7, 2.0))
     assert (found.median, found.low, found.high, found.num_unstable) == (2.0, 0.5, np.inf, 1)
-    assert np.isnan(lqr_study.ratio(np.ones(3), np.ones(3)).low)
+    few = lqr_study.ratio(np.ones(3), np.ones(3))
+    assert np.isnan(few.low)
+    assert lqr_study.cell(few._asdict()) == "1"
+    assert lqr_study.cell(found._asdict()) == "2 [0.5, inf] (1)"
 
 
 def test_adapted_cost_is_infinite_where_the_gain_itself_does_not_stabilise():

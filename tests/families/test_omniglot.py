@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlqr.families import omniglot as module
 from jaxlqr.families.drawings import Entry, ink, resize
 from jaxlqr.families.omniglot import HELD_OUT, digits, omniglot, omniglot_runs, omniglot_split, run_subsets
 from jaxlqr.supervised.few_shot import Design, episodes
@@ -140,7 +139,7 @@ def test_cache_holds_packed_bits_and_spares_the_decoding(data, tmp_path, monkeyp
     def no_more(entry):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(module, "ink", no_more)
+    monkeypatch.setattr(sys.modules["jaxlqr.families.omniglot"], "ink", no_more)
     assert_same(omniglot(data, image_size=7, cache=cache), first)
     assert_same(omniglot(data, image_size=7, cache=cache, alphabets=["Greek", "Latin", "Sanskrit"]), first)
     monkeypatch.undo()

@@ -20,6 +20,14 @@ CORRECTED, PRINTED = (
     [name for name, row in STATEMENTS.items() if row.kind == kind] for kind in ("corrected", "printed")
 )
 
+# At n = 4 the smoothness constant is so large that steps as long as those of the last row are rare.
+VIOLATED = [
+    pytest.param(name, size, id=f"{name}-{size}", marks=[] if size == (1, 1) else pytest.mark.slow)
+    for size in ((1, 1), (2, 1), (4, 2))
+    for name in PRINTED
+    if (name, size) != ("printed_validity", (4, 2))
+]
+
 
 @cache
 def ratios(n: int, m: int) -> dict[str, np.ndarray]:
@@ -35,12 +43,9 @@ def test_inequality_holds(name, size):
     assert np.max(ratio) <= STATEMENTS[name].limit
 
 
-@pytest.mark.parametrize("size", SIZES, ids=str)
-@pytest.mark.parametrize("name", PRINTED)
+@pytest.mark.parametrize(("name", "size"), VIOLATED)
 def test_printed_statement_is_violated(name, size):
     """Errata M1, M2, M3, M5 and M6: on several instances, and by a clear margin."""
-    if name == "printed_validity" and size == (4, 2):
-        pytest.skip("at n = 4 the smoothness constant is so large that the steps are short")
     limit = STATEMENTS[name].limit
     worst = ratios(*size)[name].reshape(24, -1).max(axis=1)
     assert np.sum(worst > limit) >= 2

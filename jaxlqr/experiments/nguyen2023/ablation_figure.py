@@ -20,7 +20,7 @@ def draw(found: Ablation) -> "Figure":
     figure, axes = new_figure(2, 2, panel_size=(4.2, 3.0))
     iterated = [name for name in found.gaps if name.startswith("iLQR")]
     others = [iterated[0], *(name for name in found.gaps if name not in iterated)]
-    colors = dict(zip(found.gaps, COLORS, strict=False))
+    colors: dict[str, str] = dict(zip(found.gaps, COLORS, strict=False))
     with style():
         _against_steps(axes[0, 0], found, iterated, colors)
         axes[0, 0].set_title("number of iLQR iterations", loc="left")

@@ -92,21 +92,36 @@ def stretch(learner: Learner, key: Array, images: ImageClasses, number: Array) -
 
 @partial(jax.jit, static_argnames=("learner", "count"))
 def train_myopic(
-    learner: Learner, state: State, key: Array, images: ImageClasses, first: Array, rule: Array, *, count: int
+    learner: Learner,
+    state: State,
+    key: Array,
+    images: ImageClasses,
+    first: Array,
+    rule: Array,
+    length: Array | float = 1.0,
+    *,
+    count: int,
 ) -> tuple[State, History]:
-    """``count`` stretches from number ``first`` on, under the rule ``MYOPIC[rule]``."""
+    """``count`` stretches from number ``first`` on, under the rule ``MYOPIC[rule]``, with steps ``length`` times as
+    long as the optimiser's."""
     training = learner.training
     choices = (uniform, partial(exploration, kappa=KAPPA), partial(exploitation, kappa=KAPPA))
 
     def update(state: State, batch: Episode) -> tuple[State, History]:
         losses, rows = losses_and_rows(training, state.params, batch)
         weights = lax.switch(rule, choices, losses)
-        return advance(training, state, weights, rows), History(jnp.mean(losses), weights * NUM_TASKS)
+        moved = advance(training, state, weights, rows)
+        params = jax.tree.map(partial(_lengthened, length), state.params, moved.params)
+        return State(params, moved.memory), History(jnp.mean(losses), weights * NUM_TASKS)
 
     def one(state: State, number: Array) -> tuple[State, History]:
         return lax.scan(update, state, stretch(learner, key, images, number))
 
     return _flat(lax.scan(one, state, first + jnp.arange(count)))
+
+
+def _lengthened(length: Array | float, before: Array, after: Array) -> Array:
+    return jnp.where(length == 1, after, before + length * (after - before))
 
 
 @partial(jax.jit, static_argnames=("learner", "count"))

@@ -27,21 +27,32 @@ CHUNK = 20  # stretches between two looks at the accuracy, 100 updates
 _TEST_KEY, _CURVE_KEY, _RUNS_KEY = 101, 102, 103  # of the examination: the same for every seed and rule
 
 MAIN = (*MYOPIC, "tow, beta 10")
-ALL = (*MAIN, "tow, beta 1", "uniform, twice the updates", *(f"tow, beta 10, {control}" for control in CONTROLS))
+#: Steps of uniform training, in units of the optimiser's: is it weights that help, or a longer or shorter step?
+LENGTHS = {"uniform, half the step": 0.5, "uniform, double the step": 2.0}
+ALL = (
+    *MAIN,
+    "tow, beta 1",
+    "uniform, twice the updates",
+    *LENGTHS,
+    *(f"tow, beta 10, {control}" for control in CONTROLS),
+)
 
 
 class Setting(NamedTuple):
-    """A learner's kind and design, the number of chunks it trains for, and the rules that are compared."""
+    """A learner's kind and design, the number of chunks it trains for, the rules that are compared, and the inner steps
+    in training."""
 
     kind: Literal["maml", "proto"]
     design: Design
     num_chunks: int
     rules: tuple[str, ...]
+    num_inner_steps: int = 1
 
 
 _ANY = Design(ways=5, shots=1, queries=5, max_shots=5)
 SETTINGS = {
     "maml, 1 shot": Setting("maml", Design(5, 1, 5), 6, ALL),
+    "maml, 1 shot, 5 inner steps": Setting("maml", Design(5, 1, 5), 3, MAIN, 5),
     "maml, 5 shots": Setting("maml", Design(5, 5, 5), 3, MAIN),
     "maml, any shot": Setting("maml", _ANY, 3, MAIN),
     "proto, 1 shot": Setting("proto", Design(5, 1, 5), 4, ALL),
@@ -150,7 +161,7 @@ def _run(plan: Plan, setting: Setting, rule: str, seed: int, warmed: set[Any]) -
         and ``all_classes_accuracy`` on the runs themselves, where they apply; ``curve`` [chunks + 1], accuracy on fewer
         tasks along the way, and ``seconds`` of training until then; ``losses`` and ``weights`` of each update.
     """
-    learner = Learner(setting.kind, setting.design, plan.data.train.side)
+    learner = Learner(setting.kind, setting.design, plan.data.train.side, setting.num_inner_steps)
     key = jax.random.key(seed)
     advance, program = _advance(learner, rule)
     state = start(learner, key)
@@ -193,10 +204,10 @@ def _advance(learner: Learner, rule: str) -> tuple[Callable[..., tuple[State, im
     """Function (state, key, images, first stretch) -> state and history after ``CHUNK`` stretches, and its program."""
     name, *rest = rule.split(", ")
     if name in MYOPIC:
-        choice = jnp.asarray(MYOPIC.index(name))
+        choice, length = jnp.asarray(MYOPIC.index(name)), jnp.asarray(LENGTHS.get(rule, 1.0))
 
         def myopic(state: State, key: Array, classes: ImageClasses, first: Array):
-            return images.train_myopic(learner, state, key, classes, first, choice, count=CHUNK)
+            return images.train_myopic(learner, state, key, classes, first, choice, length, count=CHUNK)
 
         return myopic, "myopic"
     beta = jnp.asarray(float(rest[0].removeprefix("beta ")))

@@ -224,6 +224,8 @@ def table(family: str, summary: dict[str, Any]) -> "Table":
 
 def cell(entry: dict[str, float]) -> str:
     """A ratio in a table: median, its interval if there is one, and the number of unstable runs if any."""
-    interval = f" [{entry['low']:.3g}, {entry['high']:.3g}]" if entry["low"] == entry["low"] else ""
+    from rich.markup import escape  # "[inf, inf]" would be taken for markup
+
+    interval = "" if np.isnan(entry["low"]) else f" [{entry['low']:.3g}, {entry['high']:.3g}]"
     lost = f" ({entry['num_unstable']})" if entry["num_unstable"] else ""
-    return f"{entry['median']:.3g}{interval}{lost}"
+    return escape(f"{entry['median']:.3g}{interval}{lost}")

@@ -11,6 +11,7 @@ import numpy as np
 from jaxlqr.experiments.toso2024 import fair, figure, released
 from jaxlqr.experiments.toso2024.curves import Curve, count_summary, iterations_until
 from jaxlqr.experiments.toso2024.tasks import draw, solve
+from jaxlqr.experiments.toso2024.theory import reproduce_theory
 from jaxlqr.output import OutputFolder
 
 # Seeds and steps of meta-training; a quick run leaves out the baselines that are programs of their own to compile.
@@ -20,11 +21,21 @@ ITERATIONS = (0, 50, 100, 200, 300, 500)
 TARGETS = (0.1, 0.01)
 
 
+PARTS = ("figure1", "theory")
+
+
 def reproduce(
-    out: Path, *, quick: bool = False, num_seeds: int | None = None, seed: int = 0, progress: bool | None = None
+    out: Path,
+    *,
+    quick: bool = False,
+    num_seeds: int | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    part: str = "figure1",
 ) -> dict[str, Any]:
-    """Run all panels, write ``figure1.png``, ``figure1_released.png``, ``figure1_fair.png``, ``curves.npz`` and
-    ``summary.json`` to ``out``, print a table, and return the summary; a quick run only writes the first figure.
+    """Run all panels of Figure 1, write ``figure1.png``, ``figure1_released.png``, ``figure1_fair.png``,
+    ``curves.npz`` and ``summary.json`` to ``out``, print a table, and return the summary; a quick run only writes the
+    first figure.
 
     Arguments:
         out: output folder; checked before the work begins, written when it is complete.
@@ -32,7 +43,12 @@ def reproduce(
         num_seeds: number of seeds, at least 1; overrides ``quick``.
         seed: of all random numbers.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
+        part: ``"figure1"``, or ``"theory"`` for :func:`reproduce_theory`, which has nothing in common with it.
     """
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
+    if part == "theory":
+        return reproduce_theory(out, quick=quick, num_seeds=num_seeds, seed=seed, progress=progress)
     num_seeds = (NUM_QUICK_SEEDS if quick else NUM_SEEDS) if num_seeds is None else num_seeds
     if num_seeds < 1:
         raise ValueError(f"the number of seeds must be at least 1, got {num_seeds}.")

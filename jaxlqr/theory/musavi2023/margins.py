@@ -155,13 +155,8 @@ _all_margins = jax.jit(jax.vmap(margins, (0, 0, None, 0)))
 
 
 def random_margins(seed: int, num_states: int, num_inputs: int, num_instances: int) -> dict[str, np.ndarray]:
-    """:func:`margins` of random instances, the leading axis of every row.
-
-    >>> with jax.enable_x64(True):
-    ...     found = random_margins(7, 1, 1, 24)
-    >>> bool(found["ell"].max() < 1 < found["printed_ell"].max())
-    True
-    """
+    """:func:`margins` of random instances, the leading axis of every row, in float64; tabled by
+    :func:`jaxlqr.theory.musavi2023.statements.table`."""
     K, tasks = random_instances(seed, num_states, num_inputs, num_instances)
     rng = np.random.default_rng([seed, 1])
     directions = jnp.asarray(rng.standard_normal((len(FRACTIONS), num_inputs, num_states)))

@@ -6,6 +6,7 @@ from jaxlqr.theory.toso2024.attack import attack as attack
 from jaxlqr.theory.toso2024.attack import random_margins as random_margins
 from jaxlqr.theory.toso2024.constants import Constants as Constants
 from jaxlqr.theory.toso2024.constants import constants as constants
+from jaxlqr.theory.toso2024.constants import hessian_parts as hessian_parts
 from jaxlqr.theory.toso2024.guarantees import OptimalityBounds as OptimalityBounds
 from jaxlqr.theory.toso2024.guarantees import StepSizeLimits as StepSizeLimits
 from jaxlqr.theory.toso2024.guarantees import accuracy_tolerance as accuracy_tolerance

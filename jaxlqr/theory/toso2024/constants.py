@@ -12,7 +12,7 @@ from jax import Array
 
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.theory.toso2024.quantities import Quantities, quantities
-from jaxlqr.theory.toso2024.smoothness import corrected, printed
+from jaxlqr.theory.toso2024.smoothness import HessianParts, corrected, printed, printed_parts
 
 Form = Literal["printed", "corrected"]
 
@@ -82,6 +82,23 @@ def constants(K: Array, tasks: LQRTask, form: Form = "corrected") -> Constants:
         nu=nu,
         gradient_domination=4 * q.mu**2 * q.sigma_R_each / q.Sigma_optimal,
     )
+
+
+def hessian_parts(K: Array, tasks: LQRTask) -> HessianParts:
+    r"""The parts :math:`h_1` to :math:`h_9` and :math:`\tilde\mu` of the printed h_hess of Lemma 6 at the gain ``K``.
+
+    Arguments as of :func:`constants`, which has h_hess itself in both forms.
+
+    >>> import jaxlqr
+    >>> tasks, K = jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]])]), jnp.array([[0.5]])
+    >>> parts, h = hessian_parts(K, tasks), constants(K, tasks, "printed")
+    >>> print(f"{2 * (parts.h_1 + 2 * parts.h_2) / h.h_hess:.3f}")
+    1.000
+
+    Source: toso2024, Lemma 6.
+    """
+    h, q = constants(K, tasks, "printed"), quantities(K, tasks)
+    return printed_parts(q, h.nu, h.h_Delta)
 
 
 def _hessian_printed(q: Quantities, num_inputs: int) -> Array:

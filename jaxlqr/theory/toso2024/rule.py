@@ -94,4 +94,4 @@ def promises(gains: Array, tasks: LQRTask) -> Promise:
         )
 
     gap, factor, bias, needed = jax.vmap(one)(gains)
-    return Promise(gap, factor, bias, jnp.all(needed <= gap[0] / (288 * cubed), axis=1))
+    return Promise(gap, factor, bias, jnp.all(needed <= gap[:1] / (288 * cubed), axis=1))

@@ -31,8 +31,27 @@ class Smoothness(NamedTuple):
     hess: Array
 
 
+class HessianParts(NamedTuple):
+    r"""The printed :math:`h_1` to :math:`h_9`, of which :math:`h_{hess} = 2 (h_1 + 2 h_2)` is made; there is no h_5.
+
+    Attributes:
+        h_1, h_2, h_3, h_4, h_6, h_7, h_8, h_9: scalars. h_6 is NaN where its root is of a negative number.
+        mu_tilde: :math:`\tilde\mu = 1 + \mu/h_\Delta`.
+    """
+
+    h_1: Array
+    h_2: Array
+    h_3: Array
+    h_4: Array
+    h_6: Array
+    h_7: Array
+    h_8: Array
+    h_9: Array
+    mu_tilde: Array
+
+
 def printed(q: Quantities, nu: Array, h_0: Array, h_delta: Array) -> Smoothness:
-    """Lemma 6 as printed, with h_1 to h_9; the paper defines no h_5."""
+    """Lemma 6 as printed."""
     spread = q.J_max / q.sigma_Q
     moved = q.B * (q.closed + 1)
     h_cost = 4 * q.trace_Sigma0 * q.J_max * q.R / (q.mu * q.sigma_Q)
@@ -40,6 +59,14 @@ def printed(q: Quantities, nu: Array, h_0: Array, h_delta: Array) -> Smoothness:
     reach = q.A + q.B * (q.K + h_delta)
     bracket = q.R + q.B * reach * h_cost * q.J_max / q.trace_Sigma0 + q.B**2 * q.J_max / q.mu
     h_grad = 4 * spread * bracket + 8 * spread**2 * moved / q.mu * h_0
+    parts = printed_parts(q, nu, h_delta)
+    return Smoothness(h_cost, h_grad, 2 * (parts.h_1 + 2 * parts.h_2))
+
+
+def printed_parts(q: Quantities, nu: Array, h_delta: Array) -> HessianParts:
+    """Of h_hess as printed in Lemma 6."""
+    spread = q.J_max / q.sigma_Q
+    moved = q.B * (q.closed + 1)
     mu_tilde = 1 + q.mu / h_delta
     h_3 = 6 * spread**2 * q.K**2 * q.R * moved + 6 * spread * q.K * q.R
     h_4 = 4 * spread**2 * moved / q.mu
@@ -49,7 +76,7 @@ def printed(q: Quantities, nu: Array, h_0: Array, h_delta: Array) -> Smoothness:
     h_7 = 4 * (nu * h_8 + 8 * nu**2 * moved * h_9)
     h_1 = h_3 * q.B**2 * spread + mu_tilde * h_4 * q.B * q.J_max / q.mu + h_4 * q.trace_R
     h_2 = q.B * q.J_max * (h_6 * h_4 * q.trace_closed / q.mu + q.B * h_6 * mu_tilde * nu + mu_tilde * h_7 / q.mu)
-    return Smoothness(h_cost, h_grad, 2 * (h_1 + 2 * h_2))
+    return HessianParts(h_1, h_2, h_3, h_4, h_6, h_7, h_8, h_9, mu_tilde)
 
 
 def corrected(q: Quantities, nu: Array, h_0: Array, h_delta: Array, shape: tuple[int, int]) -> Smoothness:

@@ -22,7 +22,6 @@ from jaxlqr.theory.toso2024.guarantees import (
     bias_rates,
     optimality_bounds,
     sample_bounds,
-    smoothing_radius,
     stability_tolerance,
     step_size_limits,
 )
@@ -167,7 +166,7 @@ def _samples(theta: Parameters, form: Form) -> dict[str, Array]:
     h, q = constants(K, tasks, form), quantities(K, tasks)
     shape = (K.shape[0], K.shape[1])
     d = K.size
-    radius = jax.nn.sigmoid(theta["log_odds"]) * smoothing_radius(h, jnp.inf, shape, form)[0]
+    radius = jax.nn.sigmoid(theta["log_odds"]) * jnp.minimum(h.h_Delta, 1 / h.h_cost)
 
     def sample(u: Array) -> tuple[Array, Array]:
         """The samples [M, d] and [M, ...] in the direction of the unit vector u [d]."""
