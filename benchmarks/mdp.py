@@ -2,12 +2,16 @@
 
     taskset -c 0 python benchmarks/mdp.py [--quick] [--write]
 
-Competitors are timed in turns; medians over the turns are reported. ``--write`` puts the table into docs/benchmarks.md.
+Competitors are timed in turns; medians over the turns are reported. A profile of the closed form says which
+operations of the compiled program take the time. ``--write`` puts the tables into docs/benchmarks.md.
 """
 
 import argparse
 import os
+import tempfile
 import time
+from collections import Counter
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -90,6 +94,29 @@ def compare(label: str, tasks: MDPTask, reach: float, repeats: int) -> list[str]
     ]
 
 
+KINDS = {"lu": "two factorisations", "dot": "products with P", "triangular_solve": "four substitutions"}
+
+
+def profile(label: str, tasks: MDPTask, calls: int = 10) -> list[str]:
+    """Milliseconds of one closed form by kind of operation, as XLA's own profiler tells them."""
+    closed = jax.jit(lambda t, tasks: meta_gradient(t, tasks, ETA))
+    theta = jnp.zeros(tasks.features.shape[-1])
+    jax.block_until_ready(closed(theta, tasks))
+    spent: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            for _ in range(calls):
+                jax.block_until_ready(closed(theta, tasks))
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
+            for event in (event for line in plane.lines if line.name.startswith("tf_XLA") for event in line.events):
+                # Operations are named after what they came from, and a number; executors contain them.
+                if "::" not in event.name:
+                    spent[event.name.split(".")[0]] += event.duration_ns / 1e6 / calls
+    named = [spent.pop(kind) for kind in KINDS]
+    return [label, *(f"{value:.3g}" for value in (*named, spent.total()))]
+
+
 def many(count: int, chunk: int) -> str:
     """Seconds of one meta-gradient over ``count`` processes of 20 states, in chunks of one compiled program."""
     tasks = make_tasks(garnet(jax.random.key(2), count, 20, 4), np.random.default_rng(1).normal(size=(20, 4, 8)))
@@ -114,8 +141,10 @@ def main() -> None:
         compare("20 gridworlds, 81 states", grids, 10, repeats),
         compare(f"{len(garnets.temperature)} Garnets, 500 states", garnets, 3, repeats),
     ]
+    profiles = [profile(*pair) for pair in (("gridworlds", grids), ("Garnets", garnets))]
     header = ["", "NumPy and SciPy, ms", "closed form", "autodiff", "value", "ratio (asked)", "gradient / value"]
     text = markdown(header, rows)
+    text += "\n\n" + markdown(["closed form, ms of a traced call", *KINDS.values(), "all else"], profiles)
     count = 1000 if options.quick else 10_000
     text += f"\n\n{count} processes of 20 states in chunks of 500: {many(count, 500)} s, one meta-gradient."
     print(text)

@@ -31,12 +31,18 @@ class Resolvent:
     r"""Solves with :math:`I - \gamma P_\pi` [S, S] and its transpose from one LU factorisation.
 
     The equation is differentiated, not the factorisation: every derivative, of any order, is again a solve with it.
+
+    The transpose is what is factored. In each of its columns the diagonal entry exceeds the sum of the others by
+    :math:`1 - \gamma` or more, elimination keeps this, and so partial pivoting never exchanges rows: no order is found
+    and applied. Row by row in memory, the matrix also is the transpose column by column, which LAPACK takes as it is.
+    Where rows were exchanged after all the policy was none, or gamma is one to rounding: solutions are NaN there.
     """
 
     def __init__(self, mdp: MDP, policy: Array) -> None:
         induced = jnp.einsum("sa,sat->st", policy, mdp.P, precision=_FULL)
         self.matrix = jnp.eye(mdp.P.shape[0], dtype=induced.dtype) - mdp.gamma * induced
-        self._factors, _, self._order = lu(lax.stop_gradient(self.matrix))
+        self._factors, pivots, _ = lu(lax.stop_gradient(self.matrix).T)
+        self._sound = jnp.all(pivots == jnp.arange(len(pivots)))
 
     def solve(self, right: Array) -> Array:
         """x with (I - gamma P) x = right, [S]."""
@@ -55,14 +61,14 @@ class Resolvent:
         )
 
     def _substitute(self, right: Array, transposed: bool) -> Array:
-        # Not lu_solve, which finds the order of the rows anew, in a loop that takes longer than the substitutions.
-        upper = {"left_side": True, "lower": False, "transpose_a": transposed}
-        lower = {"left_side": True, "lower": True, "unit_diagonal": True, "transpose_a": transposed}
-        if transposed:
-            x = triangular_solve(self._factors, triangular_solve(self._factors, right[:, None], **upper), **lower)
-            return jnp.zeros_like(right).at[self._order].set(x[:, 0], unique_indices=True)
-        x = triangular_solve(self._factors, right[self._order][:, None], **lower)
-        return triangular_solve(self._factors, x, **upper)[:, 0]
+        # (I - gamma P)' = L U.
+        def through(x: Array, lower: bool) -> Array:
+            return triangular_solve(
+                self._factors, x, left_side=True, lower=lower, unit_diagonal=lower, transpose_a=not transposed
+            )
+
+        x = through(through(right[:, None], lower=transposed), lower=not transposed)
+        return jnp.where(self._sound, x[:, 0], jnp.nan)
 
 
 def expected(P: Array, values: Array) -> Array:

@@ -1,5 +1,7 @@
 """What makes a process: checks, shapes, and values against closed forms and brute force."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,6 +104,23 @@ def test_values_agree_with_the_chain_on_state_action_pairs():
     np.testing.assert_allclose((pi * A).sum(1), 0, atol=1e-15)
     # The return is the mean reward under visitation, equation (2.5).
     np.testing.assert_allclose(J, (visitation(task.mdp, pi) * task.mdp.r).sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("gamma", "dtype", "tolerance"), [(1 - 1e-9, float, 1e-6), (0.9999, np.float32, 1e-2)])
+def test_elimination_needs_no_exchange_of_rows_up_to_discounts_near_one(gamma, dtype, tolerance):
+    """Of the transpose, whose diagonal dominates; and where that fails, since the policy is none, it is told."""
+    goals, drawn = families.gridworld_goals(jax.random.key(0), 2, 7), families.garnet(jax.random.key(1), 2, 49, 4)
+    for mdps in (goals, drawn):
+        mdp = jax.tree.map(lambda leaf: jnp.asarray(leaf[1], dtype), mdps)
+        mdp = replace(mdp, gamma=jnp.asarray(gamma, dtype))
+        greedy = jax.nn.one_hot(jnp.argmax(drawn.r[0], axis=1), 4, dtype=dtype)
+        for pi in (greedy, jnp.full(mdp.r.shape, 0.25, dtype)):
+            V = np.asarray(jax.jit(evaluate)(mdp, pi).V, float)
+            chain = np.einsum("sa,sat->st", np.asarray(pi, float), np.asarray(mdp.P, float))
+            rewards = (1 - float(mdp.gamma)) * (np.asarray(pi) * np.asarray(mdp.r)).sum(axis=1)
+            expected = np.linalg.solve(np.eye(49) - float(mdp.gamma) * chain, rewards)
+            np.testing.assert_allclose(V, expected, atol=tolerance)
+    assert np.all(np.isnan(jax.jit(evaluate)(mdp, 30 * pi).V))
 
 
 def test_visitation_is_the_discounted_sum_it_is_defined_as():
