@@ -235,15 +235,16 @@ def _drawn(generator: np.random.Generator, name: str, table: Any, count: int) ->
     if not isinstance(table, dict):
         raise ValueError(f"{where} must be a table like {{ low = 1, high = 2 }}, got {table!r}.")
     check_known(table, ("low", "high", "scale"), where)
-    low, high, scale = (table.get(key) for key in ("low", "high", "scale"))
-    for value in (low, high):
-        _check_type(name, value)
+    scale = table.get("scale")
+    for key in ("low", "high"):
+        _check_type(name, table.get(key))
+    low, high = float(table["low"]), float(table["high"])
     if scale not in (None, "linear", "log"):
         raise ValueError(f'scale of {where} must be "linear" or "log", got {scale!r}.')
     if not (low < high and (scale != "log" or low > 0)):
         raise ValueError(f"low must be below high{' and positive' if scale == 'log' else ''} for {where}.")
     if name in ("seed", "task_seed"):
-        return generator.integers(low, high, size=count, endpoint=True).tolist()
+        return generator.integers(int(low), int(high), size=count, endpoint=True).tolist()
     if scale == "log":
         return np.exp(generator.uniform(np.log(low), np.log(high), size=count)).tolist()
     return generator.uniform(low, high, size=count).tolist()

@@ -53,9 +53,9 @@ class SweepStore:
 
     ::
 
-        sweep.json            what is computed; a resumed sweep must be the same
-        parts/00000.parquet   results of one batch, with checksums of its pages
-        results.parquet       all of them, in the order of the runs, once all are there
+        sweep.json                what is computed; a resumed sweep must be the same
+        parts/00000-....parquet   results of one batch; the name ends with the start of its SHA-256
+        results.parquet           all of them, in the order of the runs, once all are there
     """
 
     def __init__(self, folder: Path, spec: SweepSpec) -> None:
@@ -85,39 +85,50 @@ class SweepStore:
 
     def read(self, number: int) -> "pa.Table | None":
         """The results of a batch, None if it is absent or damaged."""
-        path = self._part(number)
-        if not path.exists():
-            return None
-        try:
-            table = self._parquet.read_table(path, page_checksum_verification=True)
-            if table.column("run").to_pylist() != self.batches[number]:
-                raise ValueError("its runs are others")
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0]
-            warnings.warn(f"{path} is damaged ({reason}); its runs are done again.", RuntimeWarning, stacklevel=2)
-            return None
-        return table
+        for path in self._parts(number):
+            try:
+                content = path.read_bytes()
+                if path != self._part(number, content):
+                    raise ValueError("its content is not what was written")
+                table = self._parquet.read_table(io.BytesIO(content))
+                if table.column("run").to_pylist() != self.batches[number]:
+                    raise ValueError("its runs are others")
+                return table
+            except (OSError, ValueError, KeyError) as error:
+                reason = str(error).splitlines()[0]
+                warnings.warn(f"{path} is damaged: {reason}; its runs are done again.", RuntimeWarning, stacklevel=2)
+        return None
 
     def write(self, number: int, columns: dict[str, list[Any]]) -> None:
         """Keep the results of a batch."""
-        self._write(self._part(number), self._table(columns))
+        content = self._content(self._table(columns))
+        self._write(self._part(number, content), content)
+        for old in self._parts(number):
+            if old != self._part(number, content):
+                old.unlink()
 
     def finish(self) -> "pa.Table":
         """Write all results as one table, in the order of the runs, and return it."""
         import pyarrow as pa
 
         table = pa.concat_tables([self.read(number) for number in range(len(self.batches))]).sort_by("run")
-        self._write(self.folder / RESULTS, table)
+        self._write(self.folder / RESULTS, self._content(table))
         return table
 
-    def _part(self, number: int) -> Path:
-        return self.folder / PARTS / f"{number:05d}.parquet"
+    def _part(self, number: int, content: bytes) -> Path:
+        return self.folder / PARTS / f"{number:05d}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
 
-    def _write(self, path: Path, table: "pa.Table") -> None:
+    def _parts(self, number: int) -> list[Path]:
+        return sorted((self.folder / PARTS).glob(f"{number:05d}-*.parquet"))
+
+    def _content(self, table: "pa.Table") -> bytes:
         buffer = io.BytesIO()
-        self._parquet.write_table(table, buffer, write_page_checksum=True)
+        self._parquet.write_table(table, buffer)
+        return buffer.getvalue()
+
+    def _write(self, path: Path, content: bytes) -> None:
         try:
-            write_whole(path, buffer.getvalue())
+            write_whole(path, content)
         except OSError as error:
             raise CheckpointError(
                 f"{path} cannot be written: {error.strerror}. All batches before it are kept; resume the sweep."

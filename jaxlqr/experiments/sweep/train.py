@@ -35,7 +35,7 @@ def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | Non
         start,
         tasks,
         num_steps=shared.steps,
-        inner_step_size=steps["inner_step"],
+        inner_step_size=jnp.asarray(steps["inner_step"]),
         oracle=make_oracle(shared, radius=steps["radius"]),
         key=jax.vmap(jax.random.key)(np.array([s.seed for s in settings], np.uint32)),
         num_inner_steps=shared.inner_steps,
