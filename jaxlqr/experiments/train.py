@@ -209,14 +209,14 @@ def train(
         tasks,
         num_steps=settings.steps,
         inner_step_size=inner,
-        oracle=_oracle(settings),
+        oracle=make_oracle(settings),
         key=jax.random.key(settings.seed),
         num_inner_steps=settings.inner_steps,
         first_order=settings.first_order,
         safeguard=settings.safeguard,
         progress=progress,
         checkpoints=checkpoints,
-        **_outer_rule(settings, outer),
+        **outer_rule(settings, outer),
     )
     summary = _summary(tasks, result)
     summary = {
@@ -255,14 +255,16 @@ def _checkpoints(folder: Path, settings: TrainSettings) -> Checkpoints | None:
     return Checkpoints(folder=folder, every=every, resume=settings.resume)
 
 
-def _oracle(settings: TrainSettings) -> "Oracle":
+def make_oracle(settings: TrainSettings, *, radius: Any = None) -> "Oracle":
+    """The oracle of the settings; ``radius`` for one of its own in each run of a batch."""
     if settings.oracle == "exact":
         return ExactOracle()
     hessian: Any = settings.hessian  # one of the two words, which TrainSettings has checked
-    return ZerothOrderOracle(settings.samples, settings.radius, hessian=hessian)
+    return ZerothOrderOracle(settings.samples, settings.radius if radius is None else radius, hessian=hessian)
 
 
-def _outer_rule(settings: TrainSettings, outer: float) -> dict[str, Any]:
+def outer_rule(settings: TrainSettings, outer: Any) -> dict[str, Any]:
+    """The outer update of the settings as arguments of :func:`jaxlqr.meta_train`."""
     if settings.optimizer == "sgd":
         return {"outer_step_size": outer}  # a traced number: another step size compiles nothing
     import optax

@@ -47,7 +47,7 @@ def load_tasks(path: str | Path) -> LoadedTasks:
     ((3, 1, 1), True)
     """
     path = _existing(path, "tasks file")
-    readers = {".npz": lambda: _tasks_from_arrays(_read_npz(path)), ".toml": lambda: parse_tasks(_read_toml(path))}
+    readers = {".npz": lambda: _tasks_from_arrays(_read_npz(path)), ".toml": lambda: parse_tasks(_parsed(path))}
     if path.suffix not in readers:
         raise ValueError(f"the tasks file must end in .npz or .toml, got {path}.")
     try:
@@ -106,7 +106,7 @@ def parse_tasks(document: Mapping[str, Any]) -> LoadedTasks:
     Traceback (most recent call last):
     ValueError: unknown key 'varient' in [nominal] with a family; did you mean 'variant'?
     """
-    _known(document, ("nominal", "perturbation", "initial"), "the file")
+    check_known(document, ("nominal", "perturbation", "initial"), "the file")
     for name, value in document.items():
         if not isinstance(value, dict):
             raise ValueError(f"{name} must be a table, written [{name}], got {_shown(value)}.")
@@ -117,7 +117,7 @@ def parse_tasks(document: Mapping[str, Any]) -> LoadedTasks:
     tasks = _perturbed(task, document["perturbation"]) if "perturbation" in document else stack_tasks([task])
     K0 = None
     if "initial" in document:
-        _known(document["initial"], ("K0",), "[initial]")
+        check_known(document["initial"], ("K0",), "[initial]")
         _required(document["initial"], ("K0",), "[initial]")
         value = document["initial"]["K0"]
         paper = value == "paper" and nominal.get("family") == "boeing"
@@ -127,11 +127,11 @@ def parse_tasks(document: Mapping[str, Any]) -> LoadedTasks:
 
 def _nominal(table: Mapping[str, Any]) -> LQRTask:
     if "family" in table:
-        _known(table, ("family", "variant"), "[nominal] with a family")
+        check_known(table, ("family", "variant"), "[nominal] with a family")
         if table["family"] != "boeing":
             raise ValueError(f'unknown family {table["family"]!r} in [nominal]; known is "boeing".')
         return boeing(table.get("variant", "released"))
-    _known(table, ("family", "variant", *_MATRICES), "[nominal]")
+    check_known(table, ("family", "variant", *_MATRICES), "[nominal]")
     if "variant" in table or not table:
         raise ValueError('[nominal] must name a family, such as family = "boeing", or give the matrices A and B.')
     _required(table, ("A", "B"), "[nominal]")
@@ -140,7 +140,7 @@ def _nominal(table: Mapping[str, Any]) -> LQRTask:
 
 def _perturbed(task: LQRTask, table: Mapping[str, Any]) -> LQRTask:
     where = "[perturbation]"
-    _known(table, ("num_tasks", "level", "seed", "include_nominal", "masks"), where)
+    check_known(table, ("num_tasks", "level", "seed", "include_nominal", "masks"), where)
     _required(table, ("num_tasks", "level"), where)
     num_tasks = _integer(table["num_tasks"], f"num_tasks in {where}", 1)
     seed = _integer(table.get("seed", 0), f"seed in {where}", 0)
@@ -152,22 +152,23 @@ def _perturbed(task: LQRTask, table: Mapping[str, Any]) -> LQRTask:
         raise ValueError(
             f"level in {where} must be one number >= 0, or four, for A, B, Q and R, got {_shown(table['level'])}."
         )
-    masks = _masks(task, table["masks"]) if "masks" in table else None
+    masks = parse_masks(task, table["masks"]) if "masks" in table else None
     stack = perturb(jax.random.key(seed), task, num_tasks, jnp.asarray(level), masks=masks, include_nominal=nominal)
     return _checked_stack({name: np.asarray(getattr(stack, name)) for name in _MATRICES})
 
 
-def _masks(task: LQRTask, table: Any) -> list[Array]:
+def parse_masks(task: LQRTask, table: Any) -> list[Array]:
+    """Four masks for :func:`jaxlqr.families.perturb` from the table ``masks`` of :func:`parse_tasks`."""
     where = "[perturbation.masks]"
     if not isinstance(table, dict):
         raise ValueError(f"masks must be a table {where} with matrices A, B, Q, R, got {_shown(table)}.")
-    _known(table, _PERTURBED, where)
+    check_known(table, _PERTURBED, where)
     # Their shapes are checked by perturb, their values by make_task, as those of the tasks they lead to.
     return [jnp.asarray(_numbers(table.get(name, 0 * getattr(task, name)), name, where)) for name in _PERTURBED]
 
 
 def _tasks_from_arrays(arrays: Mapping[str, np.ndarray]) -> LoadedTasks:
-    _known(arrays, (*_MATRICES, "K0"), "the file")
+    check_known(arrays, (*_MATRICES, "K0"), "the file")
     _required(arrays, ("A", "B"), "the file")
     arrays = {name: _numbers(value, name, "the file") for name, value in arrays.items()}
     A, B = arrays["A"], arrays["B"]
@@ -238,7 +239,16 @@ def _existing(path: str | Path, what: str) -> Path:
     return path
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: str | Path, what: str) -> dict[str, Any]:
+    """The content of a TOML file; errors name the file, and call it ``what``."""
+    path = _existing(path, what)
+    try:
+        return _parsed(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _parsed(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -275,7 +285,8 @@ def _read_numpy(path: Path) -> Any:
         raise ValueError("this cannot be read as a NumPy file; it is of another kind, truncated or corrupt.") from None
 
 
-def _known(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
+def check_known(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
+    """Raise ``ValueError``, with a guess, for a key of ``table`` that is not one of ``names``."""
     for key in table:
         if key not in names:
             folded = {name.lower(): name for name in names}  # a is A, mistyped

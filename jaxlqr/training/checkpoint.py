@@ -13,7 +13,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +67,7 @@ class Checkpoints:
                 and there are some.
         """
         folder = Path(self.folder).absolute()
-        with locked(folder):
+        with locked(folder) if _is_first() else nullcontext():
             keeper = Keeper(folder, self.keep)
             try:
                 if keeper.steps and not self.resume:
@@ -185,10 +185,11 @@ class Keeper:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder, which is made if need be, against every other process; only the first process of a job does."""
-    if not _is_first():
-        yield
-        return
+    """Hold the folder, which is made if need be, against every other process.
+
+    Raises:
+        CheckpointError: when another process holds it, or it cannot be made.
+    """
     from filelock import FileLock, Timeout
 
     with _explained(folder, "opened"):

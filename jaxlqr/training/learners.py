@@ -129,6 +129,7 @@ def meta_train(
     progress: bool | None = None,
     batch_size: int | None = None,
     checkpoints: Checkpoints | None = None,
+    strict: bool = True,
 ) -> TrainingResult:
     r"""Minimise the meta-objective :func:`jaxlqr.maml_loss` over the parameters, in one compiled loop.
 
@@ -164,6 +165,7 @@ def meta_train(
         batch_size: tasks worked on at once on each device, which bounds the memory; all of them unless given.
         checkpoints: where to keep checkpoints and whether to go on from them, see
             :class:`jaxlqr.training.Checkpoints`. SIGINT and SIGTERM then stop the run after a last checkpoint.
+        strict: raise for initial parameters that are not feasible; else such a run stays there and ends STALLED.
 
     Tasks that lie on a mesh (:func:`jaxlqr.training.sharding.shard_tasks`) are worked on where they are.
 
@@ -242,7 +244,7 @@ def meta_train(
             batched=batched,
             chunk_size=min(chunk_size, num_steps + 1),
             progress=progress,
-            reject=partial(_reject, oracle is None or isinstance(oracle, ExactOracle)) if safeguard else None,
+            reject=partial(_reject, isinstance(source, ExactOracle)) if safeguard and strict else None,
             keeper=keeper,
             every=1 if checkpoints is None else checkpoints.every,
         )

@@ -1,0 +1,162 @@
+"""Sweeps over heterogeneity, step sizes, oracle settings and seeds: what ``jaxlqr sweep`` runs."""
+
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from jaxlqr.experiments.sweep.figure import sweep_figure
+from jaxlqr.experiments.sweep.spec import SweepSpec as SweepSpec
+from jaxlqr.experiments.sweep.spec import load_spec as load_spec
+from jaxlqr.experiments.sweep.spec import parse_spec as parse_spec
+from jaxlqr.experiments.sweep.store import PARTS, RESULTS, SweepStore, description, parquet, read_description
+from jaxlqr.experiments.sweep.train import train_batch
+from jaxlqr.experiments.sweep.watch import Watch
+from jaxlqr.output import OutputFolder, check_folder
+from jaxlqr.training import Checkpoints
+from jaxlqr.training.checkpoint import locked
+from jaxlqr.training.interrupt import stop_requests
+
+
+def sweep(
+    spec_file: str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    checkpoint_every: int | None = None,
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    progress: bool | None = None,
+) -> dict[str, Any]:
+    """Train every run of a sweep; ``results.parquet`` has a row for each.
+
+    Batches are dealt out to the processes by their numbers, and each is kept when it is done. Processes say nothing to
+    each other: if one is lost, the others finish, and resuming does what is missing. The last to finish writes the
+    table.
+
+    Arguments:
+        spec_file: see :func:`parse_spec`.
+        out: folder of the sweep, common to all processes.
+        resume: go on with the sweep in ``out``, or begin.
+        checkpoint_every: steps between checkpoints within a batch, for runs that are long; else a batch is done again.
+        coordinator: host and port at which the processes of a job meet, to see that they are all there and have the
+            same sweep; without it this is the only process.
+        num_processes, process_id: of the job; unless given, those that the cluster tells JAX.
+        progress: show a live table; None shows it in a terminal.
+
+    Returns:
+        Counts: ``runs``, ``done`` (kept by now, by all processes), ``statuses``, ``finished``, ``seconds``.
+    """
+    began = time.perf_counter()
+    spec = load_spec(spec_file)
+    folder = check_folder(out).absolute()
+    store = SweepStore(folder, spec)
+    num_processes, process_id = _meet(spec, coordinator, num_processes, process_id)
+    if num_processes > 1 and checkpoint_every is not None:
+        raise ValueError(
+            "several processes keep whole batches only; leave out checkpoint_every, or make batches smaller."
+        )
+    mine = folder if num_processes == 1 else folder / f"process-{process_id}"
+    with locked(mine), stop_requests() as stop_requested, Watch(len(spec.runs), progress) as watch:
+        # With several processes the first to come claims the folder and the others find the same sweep in it.
+        store.claim(resume=resume or num_processes > 1)
+        missing = set(store.missing())
+        statuses = Counter[str]()
+        for number in range(len(store.batches)):
+            if number not in missing:
+                statuses.update(_statuses(store, number, watch, fresh=False))
+        for number in sorted(missing):
+            if number % num_processes != process_id:
+                continue
+            if stop_requested():
+                raise KeyboardInterrupt(f"stopped with {watch.done} of {len(spec.runs)} runs done, which are kept.")
+            steps = folder / PARTS / f"{number:05d}.steps"
+            checkpoints = None
+            if checkpoint_every is not None:
+                checkpoints = Checkpoints(folder=steps, every=checkpoint_every, resume=True)
+            store.write(number, train_batch(spec, store.batches[number], checkpoints))
+            shutil.rmtree(steps, ignore_errors=True)
+            statuses.update(_statuses(store, number, watch, fresh=True))
+        finished = not store.missing()
+        if finished:
+            store.finish()
+    return {
+        "runs": len(spec.runs),
+        "done": watch.done,
+        "statuses": dict(statuses),
+        "finished": finished,
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _meet(spec: SweepSpec, coordinator: str | None, count: int | None, number: int | None) -> tuple[int, int]:
+    """Number of processes and this one's, after all of them agreed on what to compute."""
+    if coordinator is None:
+        if count is not None or number is not None:
+            raise ValueError("num_processes and process_id belong to a coordinator, HOST:PORT; give it, too.")
+        return 1, 0
+    if (count is None) != (number is None) or (count is not None and not 0 <= (number or 0) < count):
+        raise ValueError(f"process_id must lie below num_processes, got {number} of {count}; give both or neither.")
+    import jax
+    import numpy as np
+    from jax.experimental.multihost_utils import assert_equal
+
+    jax.distributed.initialize(coordinator, count, number)
+    sha = np.frombuffer(bytes.fromhex(description(spec)["sha256"]), np.uint8)
+    try:
+        assert_equal(sha, "the processes have different sweep files")
+    except AssertionError as error:
+        raise ValueError(f"{str(error).splitlines()[0]}; start them all with the same one.") from None
+    # From here on each works by itself: one that is lost must not take the others along.
+    jax.distributed.shutdown()
+    return jax.process_count(), jax.process_index()
+
+
+def _statuses(store: SweepStore, number: int, watch: Watch, *, fresh: bool) -> list[str]:
+    table = store.read(number)
+    assert table is not None, "written just now"
+    found = table.column("status").to_pylist()
+    watch.add(found, fresh=fresh)
+    return found
+
+
+def status(out: str | Path) -> dict[str, Any]:
+    """How far the sweep in a folder is, also while it runs: counts of runs, by status, and seconds a run."""
+    folder = Path(out)
+    known, reader = read_description(folder), parquet()
+    paths = sorted((folder / PARTS).glob("*.parquet"))
+    tables = [reader.read_table(path, columns=["status", "seconds"]) for path in paths]
+    statuses = Counter[str](value for table in tables for value in table.column("status").to_pylist())
+    seconds = [value for table in tables for value in table.column("seconds").to_pylist()]
+    return {
+        **{name: known[name] for name in ("runs", "axes", "batches")},
+        "done": len(seconds),
+        "batches_done": len(paths),
+        "statuses": dict(statuses),
+        "seconds_a_run": sum(seconds) / len(seconds) if seconds else None,
+        "finished": (folder / RESULTS).exists(),
+    }
+
+
+def plot(out: str | Path) -> list[str]:
+    """Draw the results that a sweep has by now, as ``sweep.png`` in its folder; returns the names of the files."""
+    import pyarrow as pa
+
+    folder = Path(out)
+    known, reader = read_description(folder), parquet()
+    paths = sorted((folder / PARTS).glob("*.parquet"))
+    if not paths:
+        raise ValueError(f"the sweep in {folder} has no results yet.")
+    table = pa.concat_tables([reader.read_table(path) for path in paths])
+    with OutputFolder(folder) as files:
+        files.write_figure("sweep.png", sweep_figure(table.to_pydict(), known["axes"]))
+    return ["sweep.png"]
+
+
+def show(summary: dict[str, Any]) -> None:
+    """Print the counts of :func:`sweep` or :func:`status`."""
+    counts = ", ".join(f"{count} {name.lower()}" for name, count in sorted(summary["statuses"].items()))
+    end = "finished" if summary["finished"] else "not finished"
+    print(f"{summary['done']} of {summary['runs']} runs done{f' ({counts})' if counts else ''}; {end}")

@@ -1,0 +1,67 @@
+"""The figure of a sweep: the last gap against each axis, and over the first two together."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxlqr.plots import COLORS, new_figure, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BINS = 12
+
+
+def sweep_figure(columns: Mapping[str, Sequence[Any]], axes: Sequence[str]) -> "Figure":
+    """One panel for each axis but the seeds: median and quartiles of the last gap over all runs with that value.
+
+    Of an axis with more values than 12, such as that of a random search, neighbours are put together. Failed runs
+    (not completed, or with an infeasible start) are left out of the curves and counted in the title.
+    """
+    shown = [name for name in axes if name not in ("seed", "task_seed")] or list(axes)[:1]
+    good = np.array([s == "COMPLETED" for s in columns["status"]]) & np.asarray(columns["feasible_start"], bool)
+    gap = np.asarray(columns["gap_last"], float)
+    good &= np.isfinite(gap)
+    with style():
+        figure, grid = new_figure(1, len(shown))
+        for ax, name in zip(grid[0], shown, strict=True):
+            _panel(ax, name, columns[name], gap, good)
+        grid[0, 0].set_ylabel("last gap, median over tasks")
+        figure.suptitle(f"{len(gap)} runs, {int(np.sum(~good))} of them failed and left out", fontsize=9)
+    return figure
+
+
+def _panel(ax: "Axes", name: str, values: Sequence[Any], gap: np.ndarray, good: np.ndarray) -> None:
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    groups = _groups(np.asarray(values, float)) if numeric else _named(values)
+    points = [
+        (place, np.quantile(gap[chosen & good], (0.25, 0.5, 0.75))) for place, chosen in groups if np.any(chosen & good)
+    ]
+    if points:
+        places = [place for place, _ in points]
+        low, middle, high = np.array([quartiles for _, quartiles in points]).T
+        ax.fill_between(places, low, high, color=COLORS[0], alpha=0.2, linewidth=0)
+        ax.plot(places, middle, marker="o", markersize=3, color=COLORS[0])
+        if np.all(low > 0) and np.max(high) > 10 * np.min(low):
+            ax.set_yscale("log")
+        if numeric and min(places) > 0 and max(places) > 20 * min(places):
+            ax.set_xscale("log")
+    if not numeric:
+        ax.set_xticks([place for place, _ in groups], sorted({str(value) for value in values}))
+    ax.set_xlabel(name.replace("_", " "))
+
+
+def _groups(values: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    distinct = np.unique(values)
+    if len(distinct) <= _BINS:
+        return [(value, values == value) for value in distinct.tolist()]
+    edges = np.quantile(values, np.linspace(0, 1, _BINS + 1))
+    member = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, _BINS - 1)
+    return [(float(np.median(values[member == k])), member == k) for k in range(_BINS) if np.any(member == k)]
+
+
+def _named(values: Sequence[Any]) -> list[tuple[float, np.ndarray]]:
+    names = np.array([str(value) for value in values])
+    return [(float(place), names == name) for place, name in enumerate(sorted(set(names.tolist())))]

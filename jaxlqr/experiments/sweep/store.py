@@ -1,0 +1,185 @@
+"""Where a sweep keeps what it has: a Parquet file for each batch, whole or absent, and one table at the end."""
+
+import hashlib
+import io
+import json
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxlqr.experiments.sweep.spec import SweepSpec
+from jaxlqr.training.checkpoint import CheckpointError, write_whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RESULTS, SPEC, PARTS = "results.parquet", "sweep.json", "parts"
+
+#: Columns after those of the settings, each with what it holds. Costs have the unit of the stage cost.
+COLUMNS = {
+    "run": "number of the run in the order of the sweep file",
+    "status": "COMPLETED, STALLED (no feasible step was found) or DIVERGED",
+    "feasible_start": "whether the initial gain stabilises every task of the run",
+    "cost_first": "median over tasks of J(K) at the initial gain",
+    "cost_last": "the same at the last gain",
+    "gap_first": "median over tasks of J_i(K) - J_i(K_i*) at the initial gain",
+    "gap_last": "the same at the last gain",
+    "gradient_norm_first": "Frobenius norm of the meta-gradient (its estimate) at the initial gain",
+    "gradient_norm_last": "the same at the last gain",
+    "spectral_radius_max": "largest spectral radius of A - B K over tasks at the last gain",
+    "failed_queries": "cost queries that were not finite, over all steps",
+    "outer_steps_shortened": "outer steps that the safeguard shortened",
+    "gain": "last gain, row by row",
+    "seconds": "wall time of the batch over its runs",
+}
+
+
+def parquet() -> Any:
+    """The module ``pyarrow.parquet``, or a ``ValueError`` that names the extra."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        raise ValueError(
+            "a sweep writes Parquet files, which needs pyarrow; install it with: pip install 'jaxlqr[sweep]'"
+        ) from None
+    return pyarrow.parquet
+
+
+class SweepStore:
+    """The folder of a sweep.
+
+    ::
+
+        sweep.json                what is computed; a resumed sweep must be the same
+        parts/00000-....parquet   results of one batch; the name ends with the start of its SHA-256
+        results.parquet           all of them, in the order of the runs, once all are there
+    """
+
+    def __init__(self, folder: Path, spec: SweepSpec) -> None:
+        self.folder, self._spec = folder, spec
+        self._parquet = parquet()
+        self.batches = spec.batches()
+
+    def claim(self, *, resume: bool) -> None:
+        """Write what is computed here, or compare it with what was; the folder must be locked or shared on purpose."""
+        path, mine = self.folder / SPEC, description(self._spec)
+        if not path.exists():
+            (self.folder / PARTS).mkdir(exist_ok=True)
+            write_whole(path, json.dumps(mine, indent=2).encode())
+            return
+        if not resume:
+            raise ValueError(f"{self.folder} holds a sweep; resume it, or choose another folder.")
+        known = read_description(self.folder)
+        if known["sha256"] != mine["sha256"]:
+            raise ValueError(
+                f"{self.folder} holds another sweep, of {known['runs']} runs over {', '.join(known['axes'])}, and not "
+                "that of the sweep file; choose another folder."
+            )
+
+    def missing(self) -> list[int]:
+        """Numbers of the batches that are not there, or damaged, which a warning tells."""
+        return [number for number in range(len(self.batches)) if self.read(number) is None]
+
+    def read(self, number: int) -> "pa.Table | None":
+        """The results of a batch, None if it is absent or damaged."""
+        for path in self._parts(number):
+            try:
+                content = path.read_bytes()
+                if path != self._part(number, content):
+                    raise ValueError("its content is not what was written")
+                table = self._parquet.read_table(io.BytesIO(content))
+                if table.column("run").to_pylist() != self.batches[number]:
+                    raise ValueError("its runs are others")
+                return table
+            except (OSError, ValueError, KeyError) as error:
+                reason = str(error).splitlines()[0]
+                warnings.warn(f"{path} is damaged: {reason}; its runs are done again.", RuntimeWarning, stacklevel=2)
+        return None
+
+    def write(self, number: int, columns: dict[str, list[Any]]) -> None:
+        """Keep the results of a batch."""
+        content = self._content(self._table(columns))
+        self._write(self._part(number, content), content)
+        for old in self._parts(number):
+            if old != self._part(number, content):
+                old.unlink()
+
+    def finish(self) -> "pa.Table":
+        """Write all results as one table, in the order of the runs, and return it."""
+        import pyarrow as pa
+
+        table = pa.concat_tables([self.read(number) for number in range(len(self.batches))]).sort_by("run")
+        self._write(self.folder / RESULTS, self._content(table))
+        return table
+
+    def _part(self, number: int, content: bytes) -> Path:
+        return self.folder / PARTS / f"{number:05d}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+
+    def _parts(self, number: int) -> list[Path]:
+        return sorted((self.folder / PARTS).glob(f"{number:05d}-*.parquet"))
+
+    def _content(self, table: "pa.Table") -> bytes:
+        buffer = io.BytesIO()
+        self._parquet.write_table(table, buffer)
+        return buffer.getvalue()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be written: {error.strerror}. All batches before it are kept; resume the sweep."
+            ) from error
+
+    def _table(self, columns: dict[str, list[Any]]) -> "pa.Table":
+        import pyarrow as pa
+
+        settings = [self._spec.values(run) for run in columns["run"]]
+        told: dict[str, Iterable[Any]] = {name: [each[name] for each in settings] for name in settings[0]}
+        told |= {name: _plain(columns[name]) for name in COLUMNS}
+        table = pa.table(told)
+        fields = [
+            field.with_metadata({"description": COLUMNS.get(field.name, "setting of the run, see jaxlqr train")})
+            for field in table.schema
+        ]
+        shape = list(self._spec.K0.shape)
+        return table.cast(pa.schema(fields, metadata={"gain_shape": json.dumps(shape)}))
+
+
+def _plain(column: list[Any]) -> list[Any]:
+    return [value.tolist() if isinstance(value, np.ndarray | np.generic) else value for value in column]
+
+
+def description(spec: SweepSpec) -> dict[str, Any]:
+    """What a sweep computes, as JSON, and its SHA-256."""
+    from jaxlqr.training.checkpoint import digest
+
+    arrays = digest((spec.nominal, spec.K0, spec.masks))
+    what = json.dumps(
+        [repr(spec.settings), spec.task_settings, spec.axes, spec.runs, spec.batch, spec.num_tasks, arrays], default=str
+    )
+    return {
+        "sha256": hashlib.sha256(what.encode()).hexdigest(),
+        "axes": list(spec.axes),
+        "runs": len(spec.runs),
+        "batches": len(spec.batches()),
+        "settings": vars(spec.settings),
+        "tasks": {**spec.task_settings, "num_tasks": spec.num_tasks},
+    }
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What the sweep in a folder computes."""
+    path = folder / SPEC
+    if not path.exists():
+        raise ValueError(f"{folder} holds no sweep: there is no {SPEC} in it.")
+    try:
+        found = json.loads(path.read_text())
+        if not {"sha256", "axes", "runs", "batches"} <= found.keys():
+            raise ValueError("it lacks entries")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path} is not the description of a sweep: {error}.") from None
+    return found
