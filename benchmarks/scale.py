@@ -1,0 +1,191 @@
+"""Time and peak memory of one meta-gradient from a hundred tasks to ten million, and its scaling over processes.
+
+    python benchmarks/scale.py [--largest 10000000] [--write]
+
+Each row runs in a process of its own, pinned to one core, so that its peak memory is its own. Weak scaling: two
+processes over ``jax.distributed``, each on a core of its own with as many tasks as the one alone. ``--write`` puts the
+tables into docs/benchmarks.md and the plot into docs/figures/scale.png.
+"""
+
+import argparse
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from timing import DOCS, markdown, replace_between
+
+import jaxlqr
+from jaxlqr.training.sharding import make_mesh, place, shard_tasks
+
+jax.config.update("jax_enable_x64", True)
+BATCHES = (64, 256, 1024, 4096, 16384)
+STEP = 1e-3
+
+
+def many_tasks(count: int) -> jaxlqr.LQRTask:
+    """Random systems with four states and two inputs, stable without feedback; every task has arrays of its own."""
+    generator = np.random.default_rng(0)
+    A = generator.normal(size=(count, 4, 4))
+    A *= 0.9 / np.linalg.norm(A, axis=(1, 2), keepdims=True)
+    unit = np.eye(4)
+
+    def stack(matrix: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(matrix, (count, *matrix.shape)).copy()
+
+    return jaxlqr.LQRTask(A=A, B=generator.normal(size=(count, 4, 2)), Q=stack(unit), R=stack(np.eye(2)),
+                          Sigma0=stack(unit))  # fmt: skip
+
+
+def gradient_of(oracle: str, batch_size: int | None):
+    source = jaxlqr.ZerothOrderOracle(num_samples=8, radius=1e-2) if oracle == "sampled" else None
+
+    def gradient(K, tasks, key):
+        return jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, STEP, source, key, batch_size=batch_size)
+
+    return jax.jit(gradient)
+
+
+def seconds(run, least: float = 1.0, most: int = 7) -> float:
+    jax.block_until_ready(run())
+    times: list[float] = []
+    while sum(times) < least or len(times) < 3:
+        begin = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - begin)
+        if len(times) == most or sum(times) > 30:
+            break
+    return float(np.median(times))
+
+
+def row(oracle: str, count: int, batch_size: int) -> dict[str, float]:
+    """One line of the table, measured in this process."""
+    tasks = jax.tree.map(jnp.asarray, many_tasks(count))
+    K, key = jnp.zeros((2, 4)), jax.random.key(0)
+    gradient = gradient_of(oracle, batch_size)
+    took = seconds(lambda: gradient(K, tasks, key))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"seconds": took, "peak": float(peak), "data": float(sum(leaf.nbytes for leaf in jax.tree.leaves(tasks)))}
+
+
+def weak(count: int, coordinator: str, processes: int, number: int) -> dict[str, float]:
+    """Seconds of a gradient of ``count`` tasks a process, on a mesh of all processes."""
+    if processes > 1:
+        jax.distributed.initialize(coordinator, processes, number)
+    mesh = make_mesh()
+    tasks = shard_tasks(many_tasks(count * processes), mesh)
+    K, key = place((jnp.zeros((2, 4)), jax.random.key(0)), mesh, ())
+    result = jaxlqr.meta_train  # the learner that knows meshes
+    times = []
+    steps = 20
+
+    def run():
+        return result(jaxlqr.cost, K, tasks, num_steps=steps, chunk_size=steps + 1, inner_step_size=STEP,
+                      outer_step_size=1e-5, key=key, batch_size=1024, safeguard=False, metrics=_nothing,
+                      progress=False).params  # fmt: skip
+
+    jax.block_until_ready(run())
+    for _ in range(3):
+        begin = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append((time.perf_counter() - begin) / steps)
+    if processes > 1:
+        jax.distributed.shutdown()
+    return {"seconds": float(np.median(times))}
+
+
+def _nothing(_params, _task):
+    return {}
+
+
+def start(core: int, *arguments: object) -> subprocess.Popen[str]:
+    command = ["taskset", "-c", str(core), sys.executable, __file__, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def result_of(process: subprocess.Popen[str]) -> dict[str, float]:
+    told, _ = process.communicate(timeout=1800)
+    if process.returncode:
+        raise SystemExit(f"{process.args} failed with {process.returncode}")
+    return json.loads(told.splitlines()[-1])
+
+
+def weak_rows(count: int) -> list[list[str]]:
+    alone = result_of(start(0, "--weak", count, "none", 1, 0))["seconds"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    workers = [start(core, "--weak", count, address, 2, core) for core in range(2)]
+    together = max(result_of(worker)["seconds"] for worker in workers)
+    return [["1", str(count), f"{1e3 * alone:.1f}", "1"],
+            ["2", str(2 * count), f"{1e3 * together:.1f}", f"{alone / together:.2f}"]]  # fmt: skip
+
+
+def draw(found: list[tuple[str, int, dict[str, float]]]) -> None:
+    from jaxlqr.plots import new_figure, style
+
+    with style():
+        figure, axes = new_figure(1, 2)
+        for oracle, marker in (("exact", "o"), ("sampled", "s")):
+            chosen = [(count, told) for name, count, told in found if name == oracle]
+            counts = [count for count, _ in chosen]
+            times = [1e6 * told["seconds"] / count for count, told in chosen]
+            axes[0, 0].loglog(counts, times, marker=marker, label=oracle)
+            axes[0, 1].loglog(counts, [told["peak"] / 2**30 for _, told in chosen], marker=marker, label=oracle)
+        counts = sorted({count for _, count, _ in found})
+        data = {count: told["data"] for _, count, told in found}
+        axes[0, 1].loglog(counts, [data[count] / 2**30 for count in counts], "k:", label="the tasks alone")
+        axes[0, 1].axhline(4, color="0.5", linewidth=0.8)
+        for ax, label in zip(axes[0], ("microseconds a task", "peak memory of the process, GiB"), strict=True):
+            ax.set_xlabel("tasks")
+            ax.set_ylabel(label)
+            ax.legend()
+    figure.savefig(DOCS / "figures" / "scale.png", dpi=150)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--largest", type=int, default=10**7)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--weak", nargs=4, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.row:
+        print(json.dumps(row(given.row[0], int(given.row[1]), int(given.row[2]))))
+        return
+    if given.weak:
+        count, address, processes, number = given.weak
+        print(json.dumps(weak(int(count), address, int(processes), int(number))))
+        return
+    found, lines = [], []
+    for oracle in ("exact", "sampled"):
+        count = 100
+        while count <= given.largest:
+            told = result_of(start(0, "--row", oracle, count, 1024))
+            found.append((oracle, count, told))
+            lines.append([oracle, f"{count:,}", f"{told['seconds']:.3g}", f"{1e6 * told['seconds'] / count:.2f}",
+                          f"{told['peak'] / 2**30:.2f}", f"{told['data'] / 2**30:.2f}"])  # fmt: skip
+            print(lines[-1], flush=True)
+            count *= 10
+    sizes = [[f"{batch:,}", f"{1e6 * result_of(start(0, '--row', 'exact', 10**5, batch))['seconds'] / 1e5:.2f}"]
+             for batch in BATCHES]  # fmt: skip
+    header = ["oracle", "tasks", "s", "microseconds a task", "peak memory, GiB", "the tasks alone, GiB"]
+    text = "\n\n".join([
+        markdown(header, lines),
+        markdown(["tasks at once (of 100,000, exact)", "microseconds a task"], sizes),
+        markdown(["processes, one core each", "tasks", "ms a step of meta_train", "efficiency"], weak_rows(50_000)),
+    ])  # fmt: skip
+    print(text)
+    if given.write:
+        replace_between(DOCS / "benchmarks.md", "scale", text)
+        draw(found)
+
+
+if __name__ == "__main__":
+    main()
