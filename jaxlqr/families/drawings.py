@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxlqr.families.numpy_files import is_of_the_disk
+
 _MOST_BYTES = 1 << 20  # of one compressed drawing; those of Omniglot have less than a thousandth of it
 _FORMAT = 1  # of the cache
 
@@ -63,8 +65,9 @@ def read_entries(source: Path, wanted: re.Pattern[str]) -> Iterator[Entry]:
                 if wanted.search(str(path)):
                     _check_size(info.file_size, f"{source}: {path}")
                     yield Entry(source.name, path, archive.read(info))
-    # What zipfile raises for content that is not its own, or that ends early.
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # zipfile raises many types for content that is not its own, or that ends early
+        if is_of_the_disk(error) or str(source) in str(error):
+            raise
         raise ValueError(
             f"{source} cannot be read as a zip archive; it is truncated, corrupt or of another kind ({error}); fetch "
             "it again."
@@ -101,7 +104,7 @@ def ink(entry: Entry) -> np.ndarray:
             if max(image.size) > 1024:
                 raise ValueError(f"its size is {image.size}")
             return np.asarray(image.convert("L")) < 128
-    except (OSError, SyntaxError, ValueError) as error:  # PIL raises SyntaxError for a broken PNG
+    except Exception as error:  # PIL raises SyntaxError, struct.error and more for a broken PNG
         raise ValueError(f"{entry.source}: {entry.path} is not a readable PNG drawing ({error}).") from None
 
 

@@ -1,8 +1,6 @@
 """Tasks and gains from a user's files: ``.npz`` arrays, or TOML that names a nominal system and a perturbation."""
 
 import tomllib
-import zipfile
-import zlib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +13,7 @@ from jax import Array
 
 from jaxlqr.families.boeing import boeing, boeing_initial_gain
 from jaxlqr.families.heterogeneity import perturb
+from jaxlqr.families.numpy_files import read_numpy
 from jaxlqr.lqr.task import LQRTask, make_task, stack_tasks
 
 _MATRICES = ("A", "B", "Q", "R", "Sigma0")
@@ -72,7 +71,7 @@ def load_gain(path: str | Path) -> Array:
 
 def _read_gain(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
-        return _read_numpy(path)
+        return read_numpy(path)
     if path.suffix == ".npz":
         arrays = _read_npz(path)
         found = [name for name in ("K", "K0") if name in arrays]
@@ -256,33 +255,10 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    content = _read_numpy(path)
+    content = read_numpy(path)
     if isinstance(content, np.ndarray):
         raise ValueError("this is a single array and not an .npz archive; write it with numpy.savez(path, A=A, B=B).")
     return content
-
-
-# What NumPy and zipfile raise for content that is not theirs (seen by mutating files): a wrong header or pickle, an
-# early end, a name missing from the archive, a compression or an encryption that zipfile lacks, a bad offset, a broken
-# archive and broken compressed data.
-_UNREADABLE = (ValueError, EOFError, KeyError, NotImplementedError, OSError, zipfile.BadZipFile, zlib.error)
-
-
-def _read_numpy(path: Path) -> Any:
-    """The content of a ``.npy`` or ``.npz`` file, read completely, so that what is corrupt is found here."""
-    try:
-        with path.open("rb") as file:  # opened here, because numpy leaves a corrupt file open
-            content = np.load(file, allow_pickle=False)
-            return content if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
-    except _UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk, not the content: said in the system's words
-        if "Object arrays" in str(error):
-            raise ValueError(
-                "this holds arrays of Python objects, which are not read because a pickle can run code; save plain "
-                "numeric arrays."
-            ) from None
-        raise ValueError("this cannot be read as a NumPy file; it is of another kind, truncated or corrupt.") from None
 
 
 def check_known(table: Mapping[str, Any], names: tuple[str, ...], where: str) -> None:
