@@ -6,13 +6,23 @@ import numpy as np
 
 import jaxlqr
 from jaxlqr.families import perturb
+from jaxlqr.meta.landscape import evaluate
+from jaxlqr.theory import toso2024
 from jaxlqr.training.sharding import make_mesh, shard_tasks, to_host
 from tests.training.setting import START, STEP, TASKS
 
 ORACLES = {"exact": None, "sampled": jaxlqr.ZerothOrderOracle(num_samples=10, radius=1e-2)}
 
 
-def results(run_shards: int = 1, *, sharded: bool = True) -> dict[str, np.ndarray]:
+def beyond_training(tasks) -> dict[str, np.ndarray]:
+    """What else takes tasks: a landscape, and the constants of the theory."""
+    grid = jnp.stack([START * scale for scale in (0.9, 1.0, 1.1)])
+    found = {"landscape": evaluate(jaxlqr.cost, tasks, grid, inner_step_size=1e-4)}
+    known = toso2024.constants(START, tasks)
+    return found | {f"constants {name}": value for name, value in known._asdict().items()}
+
+
+def results(run_shards: int = 1, *, sharded: bool = True, training_only: bool = False) -> dict[str, np.ndarray]:
     """Gains and histories of short runs on 16 tasks, spread over all devices of all processes unless told otherwise."""
     nominal = jax.tree.map(lambda leaf: leaf[0], TASKS)
     tasks = perturb(jax.random.key(0), nominal, num_tasks=16, level=0.01)
@@ -23,7 +33,7 @@ def results(run_shards: int = 1, *, sharded: bool = True) -> dict[str, np.ndarra
         start = jnp.stack([start * (1 + 0.01 * run) for run in range(run_shards)])
     if sharded:
         tasks = shard_tasks(tasks, make_mesh(run_shards), batched=batched)
-    found = {}
+    found = {} if training_only else beyond_training(tasks)
     for name, oracle in ORACLES.items():
         result = jaxlqr.meta_train(
             jaxlqr.cost,

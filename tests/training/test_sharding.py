@@ -63,14 +63,14 @@ def test_a_second_axis_of_runs_on_eight_devices(tmp_path):
     worker = start_worker(tmp_path / "found.npz", 2, devices=8)
     told, _ = worker.communicate(timeout=300)
     assert worker.returncode == 0, told
-    assert_same(tmp_path / "found.npz", results(2, sharded=False))
+    assert_same(tmp_path / "found.npz", results(2, sharded=False, training_only=True))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("num_processes", "run_shards"), [(2, 1), (4, 1), (4, 2)])
 def test_processes_over_the_network_give_the_answer_of_one(tmp_path, num_processes, run_shards):
     run_job(tmp_path / "found.npz", run_shards, num_processes)
-    assert_same(tmp_path / "found.npz", results(run_shards, sharded=False))
+    assert_same(tmp_path / "found.npz", results(run_shards, sharded=False, training_only=True))
 
 
 def test_a_mesh_of_one_device_changes_nothing():

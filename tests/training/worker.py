@@ -15,7 +15,7 @@ def main(out: str, run_shards: str, coordinator: str = "", num_processes: str = 
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from tests.training.sharded import results
 
-    found = results(int(run_shards))
+    found = results(int(run_shards), training_only=bool(coordinator) or run_shards != "1")
     if jax.process_index() == 0:
         np.savez(out, **found)
     if coordinator:
