@@ -53,8 +53,8 @@ def shard_tasks(tasks: PyTree, mesh: Mesh, *, batched: bool = False) -> PyTree:
 
     >>> import jaxlqr
     >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[0.5]], [[1.0]])] * 8)
-    >>> shard_tasks(tasks, make_mesh()).A.sharding.spec
-    PartitionSpec('tasks',)
+    >>> tuple(shard_tasks(tasks, make_mesh()).A.sharding.spec)
+    ('tasks',)
     """
     lead = (RUN_AXIS, TASK_AXIS) if batched else (TASK_AXIS,)
     num_tasks(tasks)

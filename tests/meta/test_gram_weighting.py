@@ -91,7 +91,7 @@ def test_where_losses_are_linear_it_is_exact_and_one_dense_backward_pass(optimiz
     exact = jax.jit(partial(gradient, training))(state, ACTIONS, batches, BETA)
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-12)
     # With the full V: linear losses have no curvature, and that of the prior is beta I.
-    plan = riccati_weighting.plan(training, state, ACTIONS, batches, BETA, printed=False)
+    plan = riccati_weighting.plan(training, state, ACTIONS, batches, BETA, form="full")
     stages, _, _ = riccati_weighting.expand(plan.problem, plan.nominal, None, dynamics_curvature=None)
     assert stages.A.shape[1] >= D  # matrices of states
     _, moved = riccati_weighting.simulate_changes(stages, plan.policies)
