@@ -36,11 +36,10 @@ def many_tasks(count: int) -> jaxlqr.LQRTask:
     A *= 0.9 / np.linalg.norm(A, axis=(1, 2), keepdims=True)
     unit = np.eye(4)
 
-    def stack(matrix: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(matrix, (count, *matrix.shape)).copy()
-
-    return jaxlqr.LQRTask(A=A, B=generator.normal(size=(count, 4, 2)), Q=stack(unit), R=stack(np.eye(2)),
-                          Sigma0=stack(unit))  # fmt: skip
+    alike = {"Q": unit, "R": np.eye(2), "Sigma0": unit}
+    stacks = {name: np.broadcast_to(matrix, (count, *matrix.shape)) for name, matrix in alike.items()}
+    stacks |= {"A": A, "B": generator.normal(size=(count, 4, 2))}
+    return jaxlqr.LQRTask(**{name: jnp.asarray(stack) for name, stack in stacks.items()})
 
 
 def gradient_of(oracle: str, batch_size: int | None):
@@ -66,7 +65,7 @@ def seconds(run, least: float = 1.0, most: int = 7) -> float:
 
 def row(oracle: str, count: int, batch_size: int) -> dict[str, float]:
     """One line of the table, measured in this process."""
-    tasks = jax.tree.map(jnp.asarray, many_tasks(count))
+    tasks = many_tasks(count)
     K, key = jnp.zeros((2, 4)), jax.random.key(0)
     gradient = gradient_of(oracle, batch_size)
     took = seconds(lambda: gradient(K, tasks, key))
