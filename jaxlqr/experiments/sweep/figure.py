@@ -29,7 +29,8 @@ def sweep_figure(columns: Mapping[str, Sequence[Any]], axes: Sequence[str]) -> "
         for ax, name in zip(grid[0], shown, strict=True):
             _panel(ax, name, columns[name], gap, good)
         grid[0, 0].set_ylabel("last gap, median over tasks")
-        figure.suptitle(f"{len(gap)} runs, {int(np.sum(~good))} of them failed and left out", fontsize=9)
+        failed = int(np.sum(~good))
+        figure.suptitle(f"{len(gap)} runs" + (f", {failed} of them failed and left out" if failed else ""), fontsize=9)
     return figure
 
 
