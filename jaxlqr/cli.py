@@ -1,7 +1,8 @@
 """The command line. A mistake gets one sentence, not a traceback."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -115,7 +116,8 @@ def train(
         resume=resume,
     )
     progress = False if quiet else None
-    summary = experiment.train(tasks, out, settings, gain_file=k0, progress=progress)
+    with _stoppable():
+        summary = experiment.train(tasks, out, settings, gain_file=k0, progress=progress)
     if not quiet:
         _show(summary, f"wrote {', '.join(experiment.RESULT_FILES)} to {out}")
     if summary["advice"]:
@@ -159,16 +161,17 @@ def sweep(
         if out is None:
             raise ValueError("give the folder of the sweep, --out DIR.")
         progress = False if quiet else None
-        summary = experiment.sweep(
-            spec,
-            out,
-            resume=resume,
-            checkpoint_every=checkpoint_every,
-            coordinator=coordinator,
-            num_processes=num_processes,
-            process_id=process_id,
-            progress=progress,
-        )
+        with _stoppable():
+            summary = experiment.sweep(
+                spec,
+                out,
+                resume=resume,
+                checkpoint_every=checkpoint_every,
+                coordinator=coordinator,
+                num_processes=num_processes,
+                process_id=process_id,
+                progress=progress,
+            )
         if not quiet:
             experiment.show(summary)
         if not summary["finished"]:
@@ -321,10 +324,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Not standalone: typer would print its errors as boxes, and exit here.
         code = app(None if arguments is None else list(arguments), prog_name="jaxlqr", standalone_mode=False)
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, typer.Abort, _Stopped) as stop:
         return _interrupted(str(stop))
-    except typer.Abort:
-        return _interrupted()
     except _UsageProblem as problem:
         if type(problem).__name__ == "NoArgsIsHelpError":
             print(problem.format_message(), file=sys.stderr)
@@ -376,6 +377,18 @@ def _use_float64() -> None:
 def _fail(message: str) -> int:
     _say("error", message)
     return 2
+
+
+class _Stopped(Exception):
+    """An interruption with what is kept; typer would turn ``KeyboardInterrupt`` into a bare exit code."""
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise _Stopped(*stop.args) from None
 
 
 def _interrupted(how: str = "") -> int:

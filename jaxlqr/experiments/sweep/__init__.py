@@ -50,10 +50,11 @@ def sweep(
         Counts: ``runs``, ``done`` (kept by now, by all processes), ``statuses``, ``finished``, ``seconds``.
     """
     began = time.perf_counter()
+    _join(coordinator, num_processes, process_id)  # before anything is computed: JAX asks for it
     spec = load_spec(spec_file)
     folder = check_folder(out).absolute()
     store = SweepStore(folder, spec)
-    num_processes, process_id = _meet(spec, coordinator, num_processes, process_id)
+    num_processes, process_id = (1, 0) if coordinator is None else _agree(spec)
     if num_processes > 1 and checkpoint_every is not None:
         raise ValueError(
             "several processes keep whole batches only; leave out checkpoint_every, or make batches smaller."
@@ -91,19 +92,24 @@ def sweep(
     }
 
 
-def _meet(spec: SweepSpec, coordinator: str | None, count: int | None, number: int | None) -> tuple[int, int]:
-    """Number of processes and this one's, after all of them agreed on what to compute."""
+def _join(coordinator: str | None, count: int | None, number: int | None) -> None:
     if coordinator is None:
         if count is not None or number is not None:
             raise ValueError("num_processes and process_id belong to a coordinator, HOST:PORT; give it, too.")
-        return 1, 0
+        return
     if (count is None) != (number is None) or (count is not None and not 0 <= (number or 0) < count):
         raise ValueError(f"process_id must lie below num_processes, got {number} of {count}; give both or neither.")
+    import jax
+
+    jax.distributed.initialize(coordinator, count, number)
+
+
+def _agree(spec: SweepSpec) -> tuple[int, int]:
+    """Number of processes and this one's, after all of them agreed on what to compute."""
     import jax
     import numpy as np
     from jax.experimental.multihost_utils import assert_equal
 
-    jax.distributed.initialize(coordinator, count, number)
     sha = np.frombuffer(bytes.fromhex(description(spec)["sha256"]), np.uint8)
     try:
         assert_equal(sha, "the processes have different sweep files")
