@@ -22,6 +22,7 @@ import numpy as np
 from timing import DOCS, markdown, replace_between
 
 import jaxlqr
+from jaxlqr.training import no_metrics
 from jaxlqr.training.sharding import make_mesh, place, shard_tasks
 
 jax.config.update("jax_enable_x64", True)
@@ -86,7 +87,7 @@ def weak(count: int, coordinator: str, processes: int, number: int) -> dict[str,
 
     def run():
         return result(jaxlqr.cost, K, tasks, num_steps=steps, chunk_size=steps + 1, inner_step_size=STEP,
-                      outer_step_size=1e-5, key=key, batch_size=1024, safeguard=False, metrics=_nothing,
+                      outer_step_size=1e-5, key=key, batch_size=1024, safeguard=False, metrics=no_metrics,
                       progress=False).params  # fmt: skip
 
     jax.block_until_ready(run())
@@ -97,10 +98,6 @@ def weak(count: int, coordinator: str, processes: int, number: int) -> dict[str,
     if processes > 1:
         jax.distributed.shutdown()
     return {"seconds": float(np.median(times))}
-
-
-def _nothing(_params, _task):
-    return {}
 
 
 def start(core: int, *arguments: object) -> subprocess.Popen[str]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxlqr.disk import write_aside
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -122,13 +124,7 @@ class OutputFolder:
                     folder.mkdir()
                     created.append(folder)
             for name, content in self._files.items():
-                handle, made = tempfile.mkstemp(prefix=f".{name}.", suffix=".part", dir=self.path)
-                temporary.append((Path(made), self.path / name))
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())  # a rename may otherwise reach the disk before the content does
-                Path(made).chmod(0o666 & ~_umask())  # mkstemp is private; results are as shared as any new file
+                temporary.append((write_aside(self.path / name, content), self.path / name))
             while temporary:
                 partial, final = temporary[0]
                 partial.replace(final)
@@ -168,9 +164,3 @@ def to_plain(value: Any) -> Any:
         if array.dtype.kind in "biufU":
             return to_plain(array.tolist())
     raise OutputError(f"a value of type {type(value).__name__} cannot be written as JSON.")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

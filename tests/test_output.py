@@ -67,7 +67,7 @@ def test_failure_while_writing_leaves_nothing_half_written(tmp_path, monkeypatch
         if len(calls) == 2:
             raise error
 
-    monkeypatch.setattr("jaxlqr.output.os.fsync", fail)
+    monkeypatch.setattr("jaxlqr.disk.os.fsync", fail)
     expected = OutputError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected), folder:  # noqa: PT012
         folder.write_json("one.json", {"value": "new"})

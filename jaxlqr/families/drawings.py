@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxlqr.disk import write_whole
 from jaxlqr.families.numpy_files import is_of_the_disk
 
 _MOST_BYTES = 1 << 20  # of one compressed drawing; those of Omniglot have less than a thousandth of it
@@ -156,20 +156,12 @@ def load_cached(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def store_cached(path: Path, arrays: dict[str, np.ndarray]) -> bool:
-    """Write arrays under a temporary name and rename it; False when the folder cannot be written."""
+    """Write arrays, whole or not at all; False when the folder cannot be written."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType] -- its stub takes allow_pickle for one
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, made = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        write_whole(path, buffer.getvalue())
     except OSError:
         return False
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType] -- its stub takes allow_pickle for one
-        Path(made).replace(path)
-    except OSError:
-        Path(made).unlink(missing_ok=True)
-        return False
-    except BaseException:
-        Path(made).unlink(missing_ok=True)
-        raise
     return True

@@ -22,6 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlqr.disk import write_whole
+
 _LOCK, _RUN, _STATE, _HISTORY = ".lock", "run.json", "state", "history"
 
 
@@ -205,16 +207,6 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is complete, old or new, whatever happens: to a temporary name, to the disk, then renamed."""
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def digest(tree: Any) -> str:

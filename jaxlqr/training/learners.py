@@ -231,7 +231,7 @@ def meta_train(
     )
     if checkpoints is not None:
         chunk_size = min(chunk_size, checkpoints.every)
-    with ThreadPoolExecutor(1) as pool, _kept(checkpoints, problem, data, params, scale) as keeper:
+    with ThreadPoolExecutor(1) as pool, _kept(checkpoints, problem, rule, data, params, scale) as keeper:
         # What the history is compared with is solved meanwhile: compiling it takes as long as compiling the loop.
         compared = metrics is None and hasattr(tasks, "compare")
         reference = pool.submit(_reference, layout, batched, tasks) if compared else None
@@ -331,15 +331,28 @@ def _reference(layout: Layout, batched: bool, tasks: PyTree) -> PyTree:
 
 @contextmanager
 def _kept(
-    checkpoints: Checkpoints | None, problem: _MetaProblem, data: _Data, params: PyTree, scale: Any
+    checkpoints: Checkpoints | None,
+    problem: _MetaProblem,
+    optimizer: "optax.GradientTransformation",
+    data: _Data,
+    params: PyTree,
+    scale: Any,
 ) -> Iterator[Keeper | None]:
     """The keeper of the checkpoints of this run, None without any."""
     if checkpoints is None:
         yield None
         return
     statics = {name: _described(value) for name, value in vars(problem).items() if name != "layout"}
-    with checkpoints.open(statics | {"tasks and settings": digest(data), "start": digest((params, scale))}) as keeper:
+    arrays = {"tasks and settings": digest(data), "start": digest((params, scale))}
+    with checkpoints.open(statics | arrays | {"optimizer": _answer(optimizer, params)}) as keeper:
         yield keeper
+
+
+def _answer(optimizer: "optax.GradientTransformation", params: PyTree) -> str:
+    """Fingerprint of an optimiser, whose numbers are hidden in its code: what it makes of two gradients of ones."""
+    gradient, state = jax.tree.map(jnp.ones_like, params), optimizer.init(params)
+    _, state = optimizer.update(gradient, state, params)
+    return digest(optimizer.update(gradient, state, params))
 
 
 def _described(value: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxlqr.experiments import wang2020
+from jaxlqr.experiments.statistics import student_interval
 from jaxlqr.experiments.wang2020 import bounds, figure, samples, theory_figure, widths
 from jaxlqr.experiments.wang2020.learn import LABELS, MAX_STEPS
 from jaxlqr.experiments.wang2020.settings import SETTINGS
@@ -16,11 +17,11 @@ from tests.mdp.settings import task_of
 
 
 def test_intervals_are_those_of_student():
-    mean, low, high = wang2020.interval(np.array([1.0, 2.0, 3.0]))
+    mean, low, high = student_interval(np.array([1.0, 2.0, 3.0]))
     # One over the square root of three times t at 2 degrees of freedom.
-    assert (mean, high - mean) == (2.0, pytest.approx(4.303 / np.sqrt(3)))
+    assert (mean, high - mean) == (2.0, pytest.approx(4.302653 / np.sqrt(3)))
     assert high - mean == pytest.approx(mean - low)
-    assert np.isnan(wang2020.interval(np.array([1.0]))[1])
+    assert np.isnan(student_interval(np.array([1.0]))[1])
 
 
 def test_the_gridworld_has_24_features_and_its_goals_are_far():

@@ -135,6 +135,8 @@ def test_nothing_is_overwritten_unasked(copy):
         ({"params": np.array([0.9, -1.0])}, "start"),
         ({"first_order": True}, "first_order"),
         ({"num_inner_steps": 2}, "num_inner_steps"),
+        ({"optimizer": optax.adam(0.02)}, "optimizer"),
+        ({"optimizer": optax.sgd(0.01)}, "optimizer"),
     ],
 )
 def test_checkpoints_of_another_run_are_refused(copy, changes, what):

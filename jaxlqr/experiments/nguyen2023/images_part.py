@@ -24,7 +24,7 @@ from jaxlqr.experiments.nguyen2023.images_study import (
     updates,
 )
 from jaxlqr.experiments.nguyen2023.parts import Outcome, Request
-from jaxlqr.experiments.wang2020 import interval
+from jaxlqr.experiments.statistics import student_interval
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -77,8 +77,8 @@ def tell(rule: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[
     ahead = by_seed - 100 * reference["accuracy"][:, :, -1].astype(float).mean(axis=1)
     over_tasks = accuracy.mean(axis=0)
     told = {
-        "accuracy": _named(interval(by_seed)),
-        "ahead_of_uniform": _named(interval(ahead)),
+        "accuracy": _named(student_interval(by_seed)),
+        "ahead_of_uniform": _named(student_interval(ahead)),
         "half_width_over_tasks": 1.96 * over_tasks.std(ddof=1) / np.sqrt(len(over_tasks)),
         "accuracy_by_inner_steps": 100 * rule["accuracy"].astype(float).mean(axis=(0, 1)),
         "seconds": np.median(rule["seconds"][:, -1]),
@@ -91,9 +91,9 @@ def tell(rule: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> dict[
     }
     for key in ("runs_accuracy", "all_classes_accuracy"):
         if key in rule:
-            rows = 100 * rule[key][:, :, -1].astype(float).mean(axis=1)
-            told[key] = _named(interval(rows))
-            told[f"{key}_ahead"] = _named(interval(rows - 100 * reference[key][:, :, -1].astype(float).mean(axis=1)))
+            rows, uniform = (100 * each[key][:, :, -1].astype(float).mean(axis=1) for each in (rule, reference))
+            told[key] = _named(student_interval(rows))
+            told[f"{key}_ahead"] = _named(student_interval(rows - uniform))
     return told
 
 

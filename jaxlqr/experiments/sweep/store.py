@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxlqr.disk import write_whole
 from jaxlqr.experiments.sweep.spec import SweepSpec
-from jaxlqr.training.checkpoint import CheckpointError, write_whole
+from jaxlqr.training.checkpoint import CheckpointError
 
 if TYPE_CHECKING:
     import pyarrow as pa

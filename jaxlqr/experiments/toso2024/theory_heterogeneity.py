@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.stats
 from jax import Array
 
+from jaxlqr.experiments.statistics import student_interval
 from jaxlqr.families import perturb
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.optimal import optimal_gain
@@ -16,7 +16,7 @@ from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.newton import newton_optimum
 from jaxlqr.theory.toso2024 import constants, optimality_bounds, quantities, step_size_limits
 from jaxlqr.theory.toso2024.quantities import hessians
-from jaxlqr.training import FixedSteps, meta_train
+from jaxlqr.training import FixedSteps, meta_train, no_metrics
 
 LEVELS = np.geomspace(1e-4, 1e-2, 5)
 NUM_TASKS = 10
@@ -51,7 +51,9 @@ class Heterogeneity(NamedTuple):
         for name in ("optimum", "trained", "bound_6", "bound_7"):
             values = getattr(self, name)
             if values is not None:
-                told[name] = {"median": np.median(values, axis=1), "slope": interval(self.slopes(values))}
+                mean, low, high = student_interval(self.slopes(values)).tolist()
+                slope = {"mean": mean, "low": low, "high": high}
+                told[name] = {"median": np.median(values, axis=1), "slope": slope}
         told["bound_7_over_gap"] = np.median(self.bound_7 / self.optimum, axis=1)
         told["bound_6_over_gap"] = np.median(self.bound_6 / self.optimum, axis=1)
         told["always_a_strict_minimum"] = bool(np.all(self.least_curvature > 0))
@@ -59,13 +61,6 @@ class Heterogeneity(NamedTuple):
             ratio = self.trained / self.optimum
             told["trained_over_optimum"] = [float(np.min(ratio)), float(np.max(ratio))]
         return told
-
-
-def interval(values: np.ndarray) -> dict[str, float]:
-    """Mean of ``values`` and its 95 % interval by Student's t."""
-    mean, count = float(np.mean(values)), len(values)
-    half = scipy.stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / np.sqrt(count) if count > 1 else np.nan
-    return {"mean": mean, "low": float(mean - half), "high": float(mean + half)}
 
 
 def study(key: Array, nominal: LQRTask, num_seeds: int, *, descend: bool, progress: bool | None) -> Heterogeneity:
@@ -83,7 +78,7 @@ def study(key: Array, nominal: LQRTask, num_seeds: int, *, descend: bool, progre
         outer = 0.5 / float(jnp.max(values))
         result = meta_train(
             cost, jnp.broadcast_to(start, (len(LEVELS) * num_seeds, *start.shape)), flat, num_steps=NUM_DESCENT_STEPS,
-            step_rule=FixedSteps(inner, outer), batched=True, chunk_size=1000, progress=progress, metrics=_nothing,
+            step_rule=FixedSteps(inner, outer), batched=True, chunk_size=1000, progress=progress, metrics=no_metrics,
         )  # fmt: skip
         trained = np.asarray(_largest_gaps(result.params, flat)).reshape(len(LEVELS), num_seeds)
     shape = (len(LEVELS), num_seeds)
@@ -95,10 +90,6 @@ def study(key: Array, nominal: LQRTask, num_seeds: int, *, descend: bool, progre
         inner_step=inner,
         least_curvature=curvature.reshape(shape),
     )
-
-
-def _nothing(params: Array, task: LQRTask) -> dict[str, Array]:
-    return {}
 
 
 @jax.jit

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxlqr.experiments.statistics import student_interval
 from jaxlqr.experiments.wang2020 import bounds, figure, samples, theory_figure, widths
 from jaxlqr.experiments.wang2020.learn import LABELS, STEP_SIZES, Learned, learn
 from jaxlqr.experiments.wang2020.settings import BUMP_WIDTH, NUM_TASKS, SETTINGS
@@ -17,8 +18,6 @@ NUM_SPLITS, NUM_STEPS, NUM_INSTANCES = 5, 150, 200
 QUICK_SPLITS, QUICK_STEPS, QUICK_INSTANCES = 2, 60, 50
 SHOWN_STEPS = (0, 1, 2, 5, 10)
 FILES = ("adaptation.png", "policies.png", "theory.png", "curves.npz", "summary.json")
-# Two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom; beyond, the last one, which is too wide.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def reproduce(
@@ -75,7 +74,7 @@ def reproduce(
     curves, optima = {}, {}
     for name, results in learned.items():
         title = SETTINGS[name].title
-        curves[title] = {start: interval(rows.mean(axis=1)) for start, rows in results.returns.items()}
+        curves[title] = {start: student_interval(rows.mean(axis=1)) for start, rows in results.returns.items()}
         optima[title] = float(results.optimal.mean())
     with folder:
         folder.write_figure("adaptation.png", figure.draw_adaptation(curves, optima))
@@ -87,26 +86,16 @@ def reproduce(
     return summary
 
 
-def interval(rows: np.ndarray) -> np.ndarray:
-    """Mean of ``rows`` [splits, ...] and the ends of its 95 % interval, [3, ...]; NaN ends for one split."""
-    mean, count = rows.mean(axis=0), len(rows)
-    if count == 1:
-        return np.stack([mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)])
-    point = _STUDENT[min(count - 2, len(_STUDENT) - 1)]
-    half = point * rows.std(axis=0, ddof=1) / np.sqrt(count)
-    return np.stack([mean, mean - half, mean + half])
-
-
 def _told(learned: Learned) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for name, rows in learned.returns.items():
-        mean, low, high = interval(rows.mean(axis=1))
+        mean, low, high = student_interval(rows.mean(axis=1))
         told[name] = {str(k): {"mean": mean[k], "interval": [low[k], high[k]]} for k in SHOWN_STEPS}
-    mean, low, high = interval(learned.optimal.mean(axis=1))
+    mean, low, high = student_interval(learned.optimal.mean(axis=1))
     # Splits share their draw among the starts: differences are paired.
     ahead = learned.returns["exact"].mean(axis=1)[:, 1]
     told["ahead_after_one_step"] = {
-        name: dict(zip(_ENDS, interval(ahead - rows.mean(axis=1)[:, 1]), strict=True))
+        name: dict(zip(_ENDS, student_interval(ahead - rows.mean(axis=1)[:, 1]), strict=True))
         for name, rows in learned.returns.items()
         if name != "exact"
     }
@@ -129,7 +118,7 @@ def _networks(used: tuple[int, ...], networks: dict[str, Any]) -> dict[str, Any]
     """Fitted slopes with intervals over networks, and medians by width."""
     told: dict[str, Any] = {"widths": list(used)}
     for kind, rows in networks.items():
-        fitted = {name: interval(widths.slopes(used, rows[name])) for name in ("drift", "error")}
+        fitted = {name: student_interval(widths.slopes(used, rows[name])) for name in ("drift", "error")}
         told[kind] = {f"{name}_slope": dict(zip(_ENDS, three, strict=True)) for name, three in fitted.items()}
         for name in widths.FEATURES:
             told[kind][f"relative_residual_{name}"] = np.median(rows[f"residual_{name}"] / rows["target"], axis=1)
@@ -140,7 +129,7 @@ def _networks(used: tuple[int, ...], networks: dict[str, Any]) -> dict[str, Any]
 def _errors(told: dict[str, np.ndarray]) -> dict[str, Any]:
     """Slope of the error against the number of transitions with its interval over estimates, and medians."""
     used = told["transitions"]
-    slope = interval(widths.slopes(tuple(used), told["errors"]))
+    slope = student_interval(widths.slopes(tuple(used), told["errors"]))
     medians = np.median(told["errors"], axis=1)
     return {"transitions": used, "median_error": medians, "slope": dict(zip(_ENDS, slope, strict=True))}
 

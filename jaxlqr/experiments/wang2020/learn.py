@@ -10,7 +10,7 @@ from jax import Array
 
 from jaxlqr.experiments.wang2020.settings import NUM_TASKS, Setting
 from jaxlqr.mdp import MDPTask, ProximalLoss, evaluate, mdp_loss, optimal_policy, proximal_step
-from jaxlqr.training import meta_train
+from jaxlqr.training import meta_train, no_metrics
 
 MAX_STEPS = 10
 
@@ -62,7 +62,7 @@ def learn(
     train, held_out = (jax.tree.map(lambda leaf, cut=cut: leaf[:, cut], tasks) for cut in _HALVES)
     zero = np.broadcast_to(setting.start(tasks), (num_splits, *setting.start(tasks).shape))
 
-    def trained(loss: Any, step_size: float, metrics: Any = _nothing) -> Any:
+    def trained(loss: Any, step_size: float, metrics: Any = no_metrics) -> Any:
         return meta_train(
             loss,
             zero,
@@ -94,10 +94,6 @@ def learn(
 
 
 _HALVES = (slice(NUM_TASKS), slice(NUM_TASKS, None))
-
-
-def _nothing(theta: Array, task: MDPTask) -> dict[str, Array]:
-    return {}
 
 
 def _iterate(theta: Array, task: MDPTask) -> dict[str, Array]:

@@ -28,7 +28,7 @@ from jaxlqr.theory.wang2020 import (
     theorem_3_5,
     theorem_4_4,
 )
-from jaxlqr.training import meta_train, within_ball
+from jaxlqr.training import meta_train, no_metrics, within_ball
 
 WIDTHS = (16, 64, 256, 1024, 4096)
 NUM_NETWORKS = 10
@@ -102,7 +102,7 @@ def _at_width(
         num_inner_steps=problem.num_inner_steps,
         optimizer=optimizer,
         safeguard=False,
-        metrics=_nothing,
+        metrics=no_metrics,
         batched=True,
         chunk_size=EARLY + 1,  # of one length, so that both trainings are one program
         progress=progress,
@@ -110,10 +110,6 @@ def _at_width(
     early, late = (train(num_steps=number).params for number in (EARLY, NUM_STEPS))
     told = (_of_policies if kind == "policy" else _of_regressors)(initial, early, late, problem.tasks, problem.inputs)
     return {name: np.asarray(rows) for name, rows in told.items()}
-
-
-def _nothing(weights: Array, task: Any) -> dict[str, Array]:
-    return {}
 
 
 @jax.jit

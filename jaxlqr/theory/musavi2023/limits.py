@@ -11,11 +11,11 @@ from jaxlqr.families import check_common_dynamics
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.objective import maml_gradient
+from jaxlqr.theory.checks import check_inputs
 from jaxlqr.theory.musavi2023.radius import delta as delta
 from jaxlqr.theory.musavi2023.radius import delta_bar as delta_bar
 from jaxlqr.theory.musavi2023.radius import spectral_norm
 from jaxlqr.theory.musavi2023.smoothness import meta_constants, smoothness
-from jaxlqr.theory.toso2024.checks import check_inputs
 
 
 def inner_step_limit(K: Array, tasks: LQRTask) -> Array:

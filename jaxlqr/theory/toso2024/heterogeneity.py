@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.theory.toso2024.checks import check_several
+from jaxlqr.theory.checks import check_several
 from jaxlqr.theory.toso2024.constants import Form
 from jaxlqr.theory.toso2024.quantities import norm, quantities
 

@@ -11,7 +11,7 @@ from jaxlqr.lqr.cost import closed_loop, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import discrete_lqr, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.products import matmul
-from jaxlqr.theory.toso2024.checks import check_inputs
+from jaxlqr.theory.checks import check_inputs
 
 
 @jax.tree_util.register_dataclass

@@ -13,7 +13,7 @@ from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.stabilize import average_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.newton import newton_optimum
-from jaxlqr.theory.toso2024.checks import check_inputs, check_several
+from jaxlqr.theory.checks import check_inputs, check_several
 from jaxlqr.theory.toso2024.constants import Form, constants
 from jaxlqr.theory.toso2024.guarantees import (
     iterations,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.theory.toso2024.checks import check_several
+from jaxlqr.theory.checks import check_several
 from jaxlqr.theory.toso2024.constants import constants
 from jaxlqr.theory.toso2024.guarantees import StepSizeLimits, step_size_limits
 from jaxlqr.theory.toso2024.heterogeneity import gradient_heterogeneity_bound

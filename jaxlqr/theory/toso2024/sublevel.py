@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.theory.toso2024.checks import check_inputs
+from jaxlqr.theory.checks import check_inputs
 from jaxlqr.theory.toso2024.constants import Constants, Form, constants
 from jaxlqr.theory.toso2024.heterogeneity import gradient_heterogeneity_bound
 from jaxlqr.theory.toso2024.quantities import quantities

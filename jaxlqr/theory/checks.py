@@ -1,4 +1,4 @@
-"""What the constants of toso2024 assume of a gain and of tasks: said outside jit, in one sentence."""
+"""What constants that hold at a gain assume of it and of the tasks: said outside jit, in one sentence."""
 
 import jax
 import jax.numpy as jnp
