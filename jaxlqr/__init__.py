@@ -14,6 +14,7 @@ from jaxlqr.lqr import optimal_cost as optimal_cost
 from jaxlqr.lqr import optimal_gain as optimal_gain
 from jaxlqr.lqr import spectral_radius as spectral_radius
 from jaxlqr.lqr import stack_tasks as stack_tasks
+from jaxlqr.lqr import zero_order_hold as zero_order_hold
 from jaxlqr.matrix_equations import EquationResult as EquationResult
 from jaxlqr.matrix_equations import SolveStatus as SolveStatus
 from jaxlqr.matrix_equations import continuous_are_result as continuous_are_result

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,8 @@ from jax.typing import ArrayLike
 
 from jaxlqr.lqr.cost import cost, spectral_radius
 from jaxlqr.lqr.optimal import optimal_cost
+from jaxlqr.lqr.state_space import check_dt, is_system, plain, read_system, sampled
+from jaxlqr.optional import optional
 
 
 @jax.tree_util.register_dataclass
@@ -59,29 +61,90 @@ class LQRTask:
         """Further rows of the history, once it is complete: the gap J(K) - J(K*)."""
         return {"gap": history["cost"] - reference["optimal_cost"]}
 
+    def to_control(self, dt: float | bool = True) -> Any:
+        """The system x[t+1] = A x[t] + B u[t], y = x as a ``control.StateSpace``; its costs stay behind.
 
-MatrixLike = ArrayLike | Sequence[Sequence[float]]
+        A gain K [m, n] closes the loop as ``control.feedback(task.to_control(), numpy.asarray(K))``, whose poles are
+        the eigenvalues of A - B K.
+
+        Arguments:
+            dt: sampling time in seconds; True, where it is not known.
+
+        Raises:
+            ValueError: for a stack of tasks, and where python-control is not installed.
+
+        >>> make_task([[1.0, 1.0], [0.0, 1.0]], [[0.0], [1.0]]).to_control(dt=0.1).nstates
+        2
+        """
+        if np.ndim(self.A) != 2:
+            raise ValueError(
+                f"to_control takes one task, got a stack with A of shape {np.shape(self.A)}; take one out with "
+                "jax.tree.map(lambda leaf: leaf[i], tasks)."
+            )
+        n, m = self.B.shape
+        state_space = optional("control", "control", "to_control").StateSpace
+        return state_space(np.asarray(self.A), np.asarray(self.B), np.eye(n), np.zeros((n, m)), dt)
+
+
+class Tensor(Protocol):
+    """A tensor of torch, as far as it is known here."""
+
+    def detach(self) -> Any: ...
+
+    def tolist(self) -> Any: ...
+
+
+class LinearSystem(Protocol):
+    """A state-space system of python-control or SciPy, as far as it is known here."""
+
+    A: Any
+    B: Any
+
+    @property
+    def dt(self) -> Any: ...
+
+
+MatrixLike = ArrayLike | Sequence[Sequence[float]] | Tensor
 
 
 def make_task(
-    A: MatrixLike,
-    B: MatrixLike,
+    A: MatrixLike | LinearSystem,
+    B: MatrixLike | None = None,
     Q: MatrixLike | None = None,
     R: MatrixLike | None = None,
     Sigma0: MatrixLike | None = None,
+    *,
+    dt: float | None = None,
 ) -> LQRTask:
-    """Checked :class:`LQRTask`; ``Q``, ``R`` and ``Sigma0`` default to the identity.
+    """Checked :class:`LQRTask`, from matrices or from a system; ``Q``, ``R`` and ``Sigma0`` default to the identity.
+
+    Arguments:
+        A: state matrix [n, n]: nested lists or an array of NumPy, JAX or torch (its values; gradients stay behind). Or
+            a system of python-control or SciPy, of which A and B are taken, and the outputs are not.
+        B: input matrix [n, m]; not with a system.
+        Q, R, Sigma0: costs [n, n], [m, m] and second moment of the initial state [n, n].
+        dt: for continuous time, x' = A x + B u, the sampling time of a zero-order hold, in the unit of time of A.
+            :func:`jaxlqr.zero_order_hold` is the same with derivatives. Q and R weigh the samples.
 
     Raises:
         ValueError: naming the argument, what was expected, what was got and the remedy, when a shape does not fit, an
-            entry is not finite, a cost is not symmetric or not (semi)definite, or (A, B) is not stabilizable.
+            entry is not finite, a cost is not symmetric or not (semi)definite, (A, B) is not stabilizable, or a
+            system's time is continuous and there is no ``dt``.
 
     It looks at values, so it runs outside ``jit``; inside, construct :class:`LQRTask` from checked arrays.
 
     >>> task = make_task([[1.0, 1.0], [0.0, 1.0]], [[0.0], [1.0]])
     >>> task.R.shape
     (1, 1)
+    >>> make_task([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]], dt=0.5).A.tolist()
+    [[1.0, 0.5], [0.0, 1.0]]
     """
+    if is_system(A):
+        A, B = _of_system(A, B, dt)
+    elif B is None:
+        raise ValueError(
+            "B must be given with a matrix A, [n, m]; only a system of python-control or SciPy has its own."
+        )
     a, b = _checked(A, "A"), _checked(B, "B")
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(
@@ -91,6 +154,8 @@ def make_task(
     if b.ndim != 2 or b.shape[0] != n or b.shape[1] == 0:
         raise ValueError(f"B must have shape [{n}, m] with as many rows as A and m >= 1, got {b.shape}.")
     m = b.shape[1]
+    if dt is not None:
+        a, b = sampled(a, b, check_dt(dt))
     q = _symmetric(Q, "Q", n, definite=False)
     r = _symmetric(R, "R", m, definite=True)
     sigma0 = _symmetric(Sigma0, "Sigma0", n, definite=False)
@@ -134,6 +199,25 @@ def unstabilizable_modes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.array([value for value in unstable if not reached(value)])
 
 
+def _of_system(system: Any, B: Any, dt: float | None) -> tuple[Any, Any]:
+    """A and B of a system, once it is clear whether ``dt`` must be there."""
+    if B is not None:
+        raise ValueError("B must not be given with a system, which has its own; write Q=..., R=... for the costs.")
+    found = read_system(system)
+    continuous = not found.dt  # True and a sampling time are discrete
+    if continuous and dt is None:
+        raise ValueError(
+            f"the {type(system).__name__} is in continuous time and a task in discrete time; give the sampling time "
+            "of a zero-order hold, dt=0.1."
+        )
+    if not continuous and dt is not None:
+        raise ValueError(
+            f"dt must not be given with a {type(system).__name__} in discrete time, which has its sampling time "
+            f"({found.dt}), got dt={dt!r}; leave it out."
+        )
+    return found.A, found.B
+
+
 def _checked(value: Any, name: str) -> np.ndarray:
     if isinstance(value, Tracer):
         raise TypeError(
@@ -141,6 +225,7 @@ def _checked(value: Any, name: str) -> np.ndarray:
             "or construct LQRTask from arrays that were checked before."
         )
     try:
+        value = plain(value)
         if np.iscomplexobj(value):
             raise TypeError("it has complex entries")
         array = np.asarray(value, dtype=float)

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxlqr.disk import write_whole
 from jaxlqr.experiments.sweep.spec import SweepSpec
+from jaxlqr.optional import optional
 from jaxlqr.training.checkpoint import CheckpointError
 
 if TYPE_CHECKING:
@@ -40,13 +41,7 @@ COLUMNS = {
 
 def parquet() -> Any:
     """The module ``pyarrow.parquet``, or a ``ValueError`` that names the extra."""
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise ValueError(
-            "a sweep writes Parquet files, which needs pyarrow; install it with: pip install 'jaxlqr[sweep]'"
-        ) from None
-    return pyarrow.parquet
+    return optional("pyarrow.parquet", "sweep", "a sweep writes Parquet files, which")
 
 
 class SweepStore:

@@ -1,0 +1,124 @@
+"""Systems of other packages as matrices, by what they have and not by their class, and the hold that samples them."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import jax.scipy.linalg
+import numpy as np
+import scipy.linalg
+from jax import Array
+from jax.typing import ArrayLike
+
+from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
+
+
+class StateSpace(NamedTuple):
+    """The matrices A [n, n] and B [n, m] that a system holds, and its sampling time.
+
+    Attributes:
+        dt: 0 for continuous time; the sampling time in seconds, or True where it is not said, for discrete time.
+    """
+
+    A: Any
+    B: Any
+    dt: float
+
+
+def zero_order_hold(A: ArrayLike, B: ArrayLike, dt: ArrayLike) -> tuple[Array, Array]:
+    r"""Discrete matrices of :math:`\dot x = A x + B u` when the input is held between samples.
+
+    .. math:: \begin{bmatrix} A_d & B_d \\ 0 & I \end{bmatrix} =
+              \exp\left(\begin{bmatrix} A & B \\ 0 & 0 \end{bmatrix} dt\right),
+              \qquad x((t + 1)\,dt) = A_d\, x(t\,dt) + B_d\, u_t .
+
+    Arguments:
+        A: state matrix [n, n], in 1/seconds where ``dt`` is in seconds.
+        B: input matrix [n, m].
+        dt: sampling time, a scalar; it may be traced.
+
+    Returns:
+        The pair A_d [n, n], B_d [n, m]. Differentiable in all three, to any order and in both modes; NaN where the norm
+        of A dt is beyond what the exponential can scale (2^16).
+
+    Raises:
+        ValueError, TypeError: where shapes or dtypes do not fit.
+
+    >>> A_d, B_d = zero_order_hold([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]], 0.5)
+    >>> A_d.tolist(), B_d.tolist()
+    ([[1.0, 0.5], [0.0, 1.0]], [[0.125], [0.5]])
+
+    Source: Van Loan, IEEE Trans. Automat. Control 23 (1978), section II.
+    """
+    a, b = as_matrices("zero_order_hold", A=A, B=B)
+    check_shapes("zero_order_hold", A=(a, "nn"), B=(b, "nm"))
+    step = jnp.asarray(dt, jnp.finfo(a.dtype).dtype)
+    if step.ndim:
+        raise ValueError(f"dt must be a scalar, got shape {step.shape}; use jax.vmap for several sampling times.")
+    n, m = b.shape
+    block = jnp.zeros((n + m, n + m), a.dtype).at[:n, :n].set(a).at[:n, n:].set(b)
+    held = jax.scipy.linalg.expm(block * step, max_squarings=16)
+    return held[:n, :n], held[:n, n:]
+
+
+def sampled(A: np.ndarray, B: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`zero_order_hold` in float64 whatever the precision of JAX, for values that are checked afterwards."""
+    n, m = B.shape
+    block = np.zeros((n + m, n + m))
+    block[:n, :n], block[:n, n:] = A * dt, B * dt
+    with np.errstate(all="ignore"):
+        held = scipy.linalg.expm(block)
+    if not np.all(np.isfinite(held)):
+        raise ValueError(
+            f"A, held over dt = {dt:g}, must stay finite, but exp(A dt) overflows; give a shorter dt, in the unit of "
+            "time of A."
+        )
+    return held[:n, :n], held[:n, n:]
+
+
+def check_dt(dt: Any) -> float:
+    """``dt`` as a positive, finite number of time units, or ``ValueError``."""
+    try:
+        number = float(np.asarray(dt))
+    except (TypeError, ValueError):
+        raise ValueError(f"dt must be a number, the sampling time, got {dt!r}.") from None
+    if isinstance(dt, bool) or not 0 < number < float("inf"):
+        raise ValueError(f"dt must be a positive and finite sampling time, got {dt!r}.")
+    return number
+
+
+def is_system(value: Any) -> bool:
+    """Whether this is a system of another package, or says that it can become one, and not a matrix."""
+    return (hasattr(value, "A") and hasattr(value, "B") and hasattr(value, "dt")) or hasattr(value, "to_ss")
+
+
+def read_system(system: Any) -> StateSpace:
+    """The matrices of a ``control.StateSpace``, a ``scipy.signal.StateSpace`` or anything with ``A``, ``B``, ``dt``.
+
+    Raises:
+        ValueError: for transfer functions, whose states are nobody's, and where it is not said whether time is
+            continuous.
+    """
+    kind = type(system).__name__
+    if not hasattr(system, "A"):
+        raise ValueError(
+            f"a {kind} has no states to feed back; choose some first, with system.to_ss() or control.ss(system)."
+        )
+    dt = system.dt
+    if dt is None and hasattr(system, "to_discrete"):
+        dt = 0  # SciPy's continuous systems are those that can be made discrete
+    if dt is None:
+        raise ValueError(
+            f"the {kind} does not say whether its time is continuous or discrete (dt is None); set its dt to 0 or to "
+            "the sampling time."
+        )
+    return StateSpace(system.A, system.B, dt)
+
+
+def plain(value: Any) -> Any:
+    """A tensor of torch, which NumPy refuses while it has a gradient or lies on another device, as NumPy's; else as is.
+
+    Lists are the common form of all its types, bfloat16 included.
+    """
+    if hasattr(value, "detach") and hasattr(value, "tolist"):
+        return value.detach().tolist()
+    return value
