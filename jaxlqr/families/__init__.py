@@ -6,6 +6,9 @@ from jaxlqr.families.common import check_common_dynamics as check_common_dynamic
 from jaxlqr.families.common import combinations as combinations
 from jaxlqr.families.common import common_dynamics as common_dynamics
 from jaxlqr.families.common import scalar as scalar
+from jaxlqr.families.files import LoadedTasks as LoadedTasks
+from jaxlqr.families.files import load_gain as load_gain
+from jaxlqr.families.files import load_tasks as load_tasks
 from jaxlqr.families.gridworld import from_gymnasium as from_gymnasium
 from jaxlqr.families.gridworld import gridworld_goals as gridworld_goals
 from jaxlqr.families.gridworld import text_map as text_map

@@ -1,4 +1,4 @@
-"""Tasks and gains from a user's files: ``.npz`` arrays, or TOML that names a nominal system and a perturbation."""
+"""Tasks and gains from a user's files: arrays of NumPy or MATLAB, or TOML that names a system and a perturbation."""
 
 import tomllib
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from jax import Array
 
 from jaxlqr.families.boeing import boeing, boeing_initial_gain
 from jaxlqr.families.heterogeneity import perturb
+from jaxlqr.families.mat_files import read_mat
 from jaxlqr.families.numpy_files import read_numpy
 from jaxlqr.lqr.task import LQRTask, make_task, stack_tasks
 
@@ -27,12 +28,19 @@ class LoadedTasks(NamedTuple):
     K0: Array | None
 
 
-def load_tasks(path: str | Path) -> LoadedTasks:
-    """Read a stack of tasks, each checked by :func:`jaxlqr.make_task`, from a ``.npz`` or a ``.toml`` file.
+def load_tasks(path: str | Path, *, dt: float | None = None) -> LoadedTasks:
+    """Read a stack of tasks, each checked by :func:`jaxlqr.make_task`, from a ``.npz``, ``.mat`` or ``.toml`` file.
 
     A ``.npz`` holds A [M, n, n] and B [M, n, m], and optionally Q, R, Sigma0 (one for each task, or one matrix for
     all; the identity unless given) and K0 [m, n]. It is read without pickle. A TOML file names a nominal system and
-    how the tasks differ from it, see :func:`parse_tasks`.
+    how the tasks differ from it, see :func:`parse_tasks`. A ``.mat`` of MATLAB, version 5 to 7, holds one system as
+    those of COMPleib do: A [n, n], the inputs B, or B2 where there is no B (B1 is the disturbances'), and optionally
+    Q, R, Sigma0 and K0; other variables, such as C, are passed over.
+
+    Arguments:
+        path: the file.
+        dt: sampling time of a zero-order hold, where the file holds systems in continuous time, as COMPleib's are; in
+            a TOML file it is a key of ``[nominal]``.
 
     Raises:
         ValueError: in one sentence, with the file, the task and the argument at fault.
@@ -46,9 +54,15 @@ def load_tasks(path: str | Path) -> LoadedTasks:
     ((3, 1, 1), True)
     """
     path = _existing(path, "tasks file")
-    readers = {".npz": lambda: _tasks_from_arrays(_read_npz(path)), ".toml": lambda: parse_tasks(_parsed(path))}
+    readers = {
+        ".npz": lambda: _tasks_from_arrays(_read_npz(path), dt),
+        ".mat": lambda: _tasks_from_arrays(_read_system(path), dt),
+        ".toml": lambda: parse_tasks(_parsed(path)),
+    }
     if path.suffix not in readers:
-        raise ValueError(f"the tasks file must end in .npz or .toml, got {path}.")
+        raise ValueError(f"the tasks file must end in .npz, .mat or .toml, got {path}.")
+    if dt is not None and path.suffix == ".toml":
+        raise ValueError(f"{path}: dt must not be given with a TOML file; write dt = {dt} in its table [nominal].")
     try:
         return readers[path.suffix]()
     except ValueError as error:
@@ -90,7 +104,7 @@ def parse_tasks(document: Mapping[str, Any]) -> LoadedTasks:
 
     ``[nominal]``
         ``family = "boeing"`` with ``variant = "released"`` or ``"printed"``, or matrices ``A``, ``B`` and optionally
-        ``Q``, ``R``, ``Sigma0``.
+        ``Q``, ``R``, ``Sigma0``; with ``dt``, a sampling time, A and B are in continuous time.
     ``[perturbation]``
         ``num_tasks``, ``level`` (one number, or four for A, B, Q, R) and optionally ``seed`` (0),
         ``include_nominal`` (true) and the table ``masks`` with matrices ``A``, ``B``, ``Q``, ``R`` (zero unless
@@ -130,11 +144,11 @@ def _nominal(table: Mapping[str, Any]) -> LQRTask:
         if table["family"] != "boeing":
             raise ValueError(f'unknown family {table["family"]!r} in [nominal]; known is "boeing".')
         return boeing(table.get("variant", "released"))
-    check_known(table, ("family", "variant", *_MATRICES), "[nominal]")
+    check_known(table, ("family", "variant", *_MATRICES, "dt"), "[nominal]")
     if "variant" in table or not table:
         raise ValueError('[nominal] must name a family, such as family = "boeing", or give the matrices A and B.')
     _required(table, ("A", "B"), "[nominal]")
-    return _checked_task(table, "[nominal]")
+    return _checked_task(table, "[nominal]", table.get("dt"))
 
 
 def _perturbed(task: LQRTask, table: Mapping[str, Any]) -> LQRTask:
@@ -166,7 +180,18 @@ def parse_masks(task: LQRTask, table: Any) -> list[Array]:
     return [jnp.asarray(_numbers(table.get(name, 0 * getattr(task, name)), name, where)) for name in _PERTURBED]
 
 
-def _tasks_from_arrays(arrays: Mapping[str, np.ndarray]) -> LoadedTasks:
+def _read_system(path: Path) -> dict[str, np.ndarray]:
+    """The one system of a ``.mat`` file, as stacks of length one."""
+    found = read_mat(path, ("A", "B", "B1", "B2", "Q", "R", "Sigma0", "K0"))
+    disturbances, controls = found.pop("B1", None), found.pop("B2", None)
+    if "B" not in found and controls is not None:
+        found["B"] = controls
+    if "B" not in found and disturbances is not None:
+        raise ValueError("the file has B1 only, the input of disturbances; save that of the controls as B.")
+    return {name: value[None] if name in ("A", "B") else value for name, value in found.items()}
+
+
+def _tasks_from_arrays(arrays: Mapping[str, np.ndarray], dt: float | None) -> LoadedTasks:
     check_known(arrays, (*_MATRICES, "K0"), "the file")
     _required(arrays, ("A", "B"), "the file")
     arrays = {name: _numbers(value, name, "the file") for name, value in arrays.items()}
@@ -189,18 +214,18 @@ def _tasks_from_arrays(arrays: Mapping[str, np.ndarray]) -> LoadedTasks:
             )
         stacks[name] = value if value.ndim == 3 else np.broadcast_to(value, (len(A), *value.shape))
     K0 = _gain(arrays["K0"], "K0") if "K0" in arrays else None
-    return LoadedTasks(_checked_stack(stacks), K0)
+    return LoadedTasks(_checked_stack(stacks, dt), K0)
 
 
-def _checked_stack(stacks: Mapping[str, np.ndarray]) -> LQRTask:
+def _checked_stack(stacks: Mapping[str, np.ndarray], dt: float | None = None) -> LQRTask:
     count = len(stacks["A"])
-    checked = [_checked_task({name: s[i] for name, s in stacks.items()}, f"task {i}") for i in range(count)]
+    checked = [_checked_task({name: s[i] for name, s in stacks.items()}, f"task {i}", dt) for i in range(count)]
     return stack_tasks(checked)
 
 
-def _checked_task(matrices: Mapping[str, Any], where: str) -> LQRTask:
+def _checked_task(matrices: Mapping[str, Any], where: str, dt: Any = None) -> LQRTask:
     try:
-        return make_task(**{name: matrices[name] for name in _MATRICES if name in matrices})
+        return make_task(**{name: matrices[name] for name in _MATRICES if name in matrices}, dt=dt)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 

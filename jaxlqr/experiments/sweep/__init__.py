@@ -11,6 +11,8 @@ from jaxlqr.experiments.sweep.spec import SweepSpec as SweepSpec
 from jaxlqr.experiments.sweep.spec import load_spec as load_spec
 from jaxlqr.experiments.sweep.spec import parse_spec as parse_spec
 from jaxlqr.experiments.sweep.store import PARTS, RESULTS, SweepStore, description, parquet, read_description
+from jaxlqr.experiments.sweep.table import SweepTable as SweepTable
+from jaxlqr.experiments.sweep.table import read as read
 from jaxlqr.experiments.sweep.train import train_batch
 from jaxlqr.experiments.sweep.watch import Watch
 from jaxlqr.output import OutputFolder, check_folder
@@ -148,16 +150,9 @@ def status(out: str | Path) -> dict[str, Any]:
 
 def plot(out: str | Path) -> list[str]:
     """Draw the results that a sweep has by now, as ``sweep.png`` in its folder; returns the names of the files."""
-    import pyarrow as pa
-
-    folder = Path(out)
-    known, reader = read_description(folder), parquet()
-    paths = sorted((folder / PARTS).glob("*.parquet"))
-    if not paths:
-        raise ValueError(f"the sweep in {folder} has no results yet.")
-    table = pa.concat_tables([reader.read_table(path) for path in paths])
-    with OutputFolder(folder) as files:
-        files.write_figure("sweep.png", sweep_figure(table.to_pydict(), known["axes"]))
+    found = read(out)
+    with OutputFolder(Path(out)) as files:
+        files.write_figure("sweep.png", sweep_figure(found.table.to_pydict(), found.axes))
     return ["sweep.png"]
 
 

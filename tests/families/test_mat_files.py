@@ -1,0 +1,160 @@
+"""Systems in MATLAB's files, as COMPleib's are: read when they are good, refused in one sentence when they are not."""
+
+import struct
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.signal
+import scipy.sparse
+
+import jaxlqr
+from jaxlqr.families import load_tasks, mat_files
+from tests.test_fuzz import FEW, MANY, mutants
+
+# AC4 of COMPleib (Leibfritz, 2004), to the digits printed there: a missile, open-loop unstable.
+A = np.array(
+    [[-0.876, 1.0, -0.1209, 0.0], [8.9117, 0.0, -130.75, 0.0], [0.0, 0.0, -150.0, 0.0], [-1.0, 0.0, 0.0, -0.05]]
+)
+B1 = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+B = np.array([[0.0], [0.0], [150.0], [0.0]])
+C = np.array([[-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0]])
+PLANT = {"A": A, "B1": B1, "B": B, "C1": C, "C": C, "D11": np.zeros((2, 2)), "nx": 4.0, "ex": "AC4"}
+DT = 0.01
+
+
+def saved(folder, variables, **options):
+    path = folder / "plant.mat"
+    scipy.io.savemat(path, variables, **options)
+    return path
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_system_of_compleib(tmp_path, compressed):
+    tasks, K0 = load_tasks(saved(tmp_path, PLANT, do_compression=compressed), dt=DT)
+    held = scipy.signal.cont2discrete((A, B, C, np.zeros((2, 1))), DT)
+    np.testing.assert_allclose(tasks.A[0], held[0], rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(tasks.B[0], held[1], rtol=1e-12, atol=1e-13)
+    assert K0 is None
+    task = jaxlqr.make_task(tasks.A[0], tasks.B[0])
+    assert (
+        float(jaxlqr.spectral_radius(jaxlqr.optimal_gain(task), task))
+        < 1
+        < float(np.max(np.abs(np.linalg.eigvals(tasks.A[0]))))
+    )
+
+
+def test_names_of_inputs_costs_and_gain(tmp_path):
+    costs = {"Q": np.diag([1.0, 2, 3, 4]), "R": [[2.0]], "K0": np.ones((1, 4))}
+    tasks, K0 = load_tasks(saved(tmp_path, {"A": 0.1 * np.eye(4), "B1": B1, "B2": B, "B": 2 * B, **costs}))
+    np.testing.assert_array_equal(tasks.B[0], 2 * B)  # B before B2
+    np.testing.assert_array_equal(tasks.Q[0], costs["Q"])
+    assert K0.shape == (1, 4)
+    tasks, _ = load_tasks(saved(tmp_path, {"A": 0.1 * np.eye(4), "B1": B1, "B2": B}))
+    np.testing.assert_array_equal(tasks.B[0], B)
+
+
+def test_sparse_matrices_and_integers(tmp_path):
+    path = saved(tmp_path, {"A": scipy.sparse.csc_array(0.5 * np.eye(3)), "B": np.eye(3, dtype=np.int8)})
+    tasks, _ = load_tasks(path)
+    np.testing.assert_array_equal(tasks.A[0], 0.5 * np.eye(3))
+    np.testing.assert_array_equal(tasks.B[0], np.eye(3))
+
+
+REFUSED = {
+    "no A": ({"B": B}, "must have A, got B"),
+    "no input": ({"A": A, "C": C}, "must have B, got A"),
+    "disturbances only": ({"A": A, "B1": B1}, "B1 only, the input of disturbances"),
+    "text": ({"A": "matrix", "B": B}, "A must be a real matrix"),
+    "struct": ({"A": {"x": 1.0}, "B": B}, "A must be a real matrix"),
+    "cell": ({"A": np.array([[A]], object), "B": B}, "A must be a real matrix"),
+    "three axes": ({"A": np.ones((2, 2, 2)), "B": B}, "A must be a real matrix"),
+    "complex": ({"A": 1j * A, "B": B}, "A must be a real matrix"),
+    "NaN": ({"A": np.nan * A, "B": B}, "task 0: A must be finite"),
+    "shape": ({"A": A, "B": np.ones((3, 1))}, r"task 0: B must have shape \[4, m\]"),
+    "no samples": ({"A": A, "B": B}, "task 0: .*dt must be a positive"),
+    "sparse and huge": ({"A": scipy.sparse.csc_array((10**6, 10**6)), "B": B}, "A must have at most 10000 rows"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_systems_are_refused_with_one_sentence(tmp_path, case):
+    variables, message = REFUSED[case]
+    path = saved(tmp_path, variables)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_tasks(path, dt=-1.0 if case == "no samples" else DT)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read as a MATLAB file"),
+        (b"MATLAB 7.3 MAT-file, Platform: GLNXA64" + bytes(600), "version 7.3, which is HDF5"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(600), "version 7.3, which is HDF5"),
+        (bytes(124) + b"\x00\x01IM" + struct.pack("<II", 14, 2**31), "truncated or corrupt"),
+    ],
+)
+def test_files_of_another_kind(tmp_path, content, message):
+    (tmp_path / "plant.mat").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_tasks(tmp_path / "plant.mat")
+
+
+def test_a_file_that_swells_is_refused_before_it_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(mat_files, "_MOST_BYTES", 2**20)
+    bomb = zlib.compress(bytes(2**26), 9)
+    path = tmp_path / "plant.mat"
+    path.write_bytes(bytes(124) + b"\x00\x01IM" + struct.pack("<II", 15, len(bomb)) + bomb)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="holds more than 1048576 bytes"):
+        load_tasks(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**23
+    path.write_bytes(bytes(2**21))
+    with pytest.raises(ValueError, match="larger than 1048576 bytes"):
+        load_tasks(path)
+
+
+def test_continuous_time_in_other_files(tmp_path):
+    np.savez(tmp_path / "plants.npz", A=A[None], B=B[None])
+    held, _ = load_tasks(tmp_path / "plants.npz", dt=DT)
+    document = f"[nominal]\nA = {A.tolist()}\nB = {B.tolist()}\ndt = {DT}\n"
+    (tmp_path / "family.toml").write_text(document)
+    tasks, _ = load_tasks(tmp_path / "family.toml")
+    np.testing.assert_array_equal(tasks.A, held.A)
+    with pytest.raises(ValueError, match=r"write dt = 0.1 in its table \[nominal\]"):
+        load_tasks(tmp_path / "family.toml", dt=0.1)
+    (tmp_path / "family.toml").write_text(document.replace(f"dt = {DT}", 'dt = "soon"'))
+    with pytest.raises(ValueError, match=r"\[nominal\]: dt must be a number"):
+        load_tasks(tmp_path / "family.toml")
+
+
+def fuzz(folder, count):
+    read, messages = 0, []
+    variables = {"A": 0.5 * np.eye(3), "B": scipy.sparse.csc_array(np.ones((3, 1))), "Q": np.eye(3), "C": {"x": [1.0]}}
+    for compressed in (False, True):
+        path = saved(folder, variables, do_compression=compressed)
+        for data in mutants(path.read_bytes(), count // 2, seed=compressed):
+            path.write_bytes(data)
+            try:
+                tasks, _ = load_tasks(path)
+                assert np.all(np.isfinite(tasks.A))
+                read += 1
+            except ValueError as error:
+                messages.append(str(error))
+    assert not [message for message in messages if "\n" in message]
+    assert min(read, len(messages)) > count // 100  # both happen, or nothing was tested
+
+
+def test_mutated_files(tmp_path):
+    fuzz(tmp_path, FEW)
+
+
+@pytest.mark.slow
+def test_many_mutated_files(tmp_path):
+    fuzz(tmp_path, MANY)
