@@ -104,6 +104,17 @@ def test_verdicts_are_supported():
 
 def test_every_erratum_that_is_named_is_written():
     named = {name for row in ROWS for name in re.findall(r"\b[TMLWN]\d+\b", row[4])}
-    written = set(re.findall(r"\b[TMLWN]\d+\b", (DOCS / "errata.md").read_text(encoding="utf-8")))
+    pages = [path.read_text(encoding="utf-8") for path in sorted((DOCS / "errata").glob("*.md"))]
+    written = {name for page in pages for name in re.findall(r"^## ([TMLWN]\d+)\. ", page, re.MULTILINE)}
     assert len(named) > 20
     assert named <= written
+
+
+def test_the_index_of_errata_lists_every_entry_of_the_pages():
+    index = (DOCS / "errata.md").read_text(encoding="utf-8")
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "errata").glob("*.md")}
+    for name, page in pages.items():
+        for heading in re.findall(r"^## (.*)$", page, re.MULTILINE):
+            anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+            assert f'<a id="{anchor}"></a>[{heading}](errata/{name}#{anchor})' in index, heading
+    assert set(re.findall(r"\(errata/(\w+\.md)#", index)) == set(pages)

@@ -1,0 +1,78 @@
+"""Hooks of mkdocs: notebooks become tutorials, files of the root become pages, formulas become MathML.
+
+MathML is drawn by the browser itself, so pages need no script from elsewhere. With JAXLQR_EXECUTE_NOTEBOOKS=1 notebooks are
+executed and their outputs shown, which takes a few minutes.
+"""
+
+import base64
+import html
+import os
+import re
+from pathlib import Path
+
+import jupytext
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parent.parent.parent
+FROM_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_COLORS_OF_TERMINALS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def on_files(files, config):
+    """Add the pages that are made from other files."""
+    for page, source in FROM_THE_ROOT.items():
+        files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
+    for path in sorted((ROOT / "notebooks").glob("*.py")):
+        text, images = _tutorial(path)
+        files.append(File.generated(config, f"tutorials/{path.stem}.md", content=text))
+        for name, content in images.items():
+            files.append(File.generated(config, f"tutorials/{name}", content=content))
+    return files
+
+
+def on_post_page(output, page, config):
+    """Formulas, left in TeX by arithmatex, become MathML."""
+    return _FORMULA.sub(_mathml, output)
+
+
+def _mathml(match):
+    kind, tex = match[2], html.unescape(match[3])
+    tex = re.sub(r"\\d?t?frac(\d)(\d|[A-Z])", r"\\frac{\1}{\2}", tex).replace(r"\tfrac", r"\frac")
+    return convert(tex, display="block" if kind == "[" else "inline")
+
+
+def _tutorial(path):
+    """Markdown of one notebook, and its images by name."""
+    notebook = jupytext.read(path)
+    if os.environ.get("JAXLQR_EXECUTE_NOTEBOOKS") == "1":
+        import nbclient
+
+        nbclient.NotebookClient(notebook, timeout=600).execute()
+    parts, images = [], {}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            parts.append(_links(cell.source))
+            if len(parts) == 1:
+                parts.append(f"*The notebook `notebooks/{path.name}`: `jupytext --sync notebooks/{path.name}` opens it.*")
+            continue
+        parts.append(f"```python\n{cell.source}\n```")
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            text = output.get("text") or ("" if "image/png" in data else data.get("text/plain", ""))
+            if "image/png" in data:
+                name = f"{path.stem}_{len(images)}.png"
+                images[name] = base64.b64decode(data["image/png"])
+                parts.append(f"![Figure of the cell above]({name})")
+            elif "application/vnd.jupyter.widget-view+json" in data:
+                parts.append("*Here are sliders, in Jupyter.*")
+            elif text.strip():
+                parts.append(f"```text\n{_COLORS_OF_TERMINALS.sub('', text).strip()}\n```")
+    return "\n\n".join(parts) + "\n", images
+
+
+def _links(text):
+    """Links between notebooks, and to the documentation, as they are from the page."""
+    text = re.sub(r"\]\((\w+)\.py\)", r"](\1.md)", text)
+    return text.replace("](../docs/", "](../")
