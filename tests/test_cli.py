@@ -1,6 +1,7 @@
 """The command line, run for real: in process through main(), and twice as a process of its own."""
 
 import json
+import shlex
 import subprocess
 import sys
 import types
@@ -172,7 +173,9 @@ def test_interrupt_leaves_the_earlier_result_and_says_one_line(exact, systems, m
     monkeypatch.setattr(experiment, "meta_train", interrupted)
     for out in (exact, systems / "never"):
         assert main(["train", "--tasks", str(systems / "tasks.npz"), "--out", str(out)]) == 130
-        assert capsys.readouterr() == ("", "interrupted: nothing half-written is left.\n")
+        line = shlex.join(["jaxlqr", "train", "--tasks", str(systems / "tasks.npz"), "--out", str(out)])
+        said = f"interrupted: nothing half-written is left. Begin again with: {line}\n"
+        assert capsys.readouterr() == ("", said)
     assert {name: (exact / name).read_bytes() for name in FILES} == before
     assert names(exact) == FILES
     assert not (systems / "never").exists()
@@ -219,7 +222,7 @@ def test_help_names_every_option_and_its_default(capsys):
 
 def test_as_a_process(tmp_path):
     def run(*arguments):
-        command = [sys.executable, "-m", "jaxlqr.cli", *arguments]
+        command = [sys.executable, "-m", "jaxlqr", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
 
     # More inputs than states.

@@ -25,9 +25,10 @@ FLOORS = [
     {"training"},
     {"families"},
     {"theory"},
-    {"plots", "output"},
+    {"plots", "output", "console"},
     {"experiments"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -62,10 +62,11 @@ def bounds(
 
 
 def _show(content: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from jaxlqr.console import open_console
+
+    console = open_console()
     title = f"{content['num_tasks']} tasks at the {content['gain'].replace('tasks file', 'gain of the tasks file')}"
     table = Table(title=f"{title}: bounds of toso2024, measured, and measured / bound", title_justify="left")
     for column in ("", "measured", "printed", "ratio", "corrected", "ratio"):

@@ -115,10 +115,11 @@ def study(
 
 def show(content: dict[str, Any], out: str | Path) -> None:
     """Print the numbers as a table."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    from jaxlqr.console import open_console
+
+    console = open_console()
     title = (
         f"{content['num_tasks']} tasks: iterations to {content['settings']['epsilon']:g} of the first gap, or the bias"
     )

@@ -83,8 +83,9 @@ def landscape(
 
 def show(summary: dict[str, Any], out: str | Path) -> None:
     """Print the stationary points of a summary as a table."""
-    from rich.console import Console
     from rich.table import Table
+
+    from jaxlqr.console import open_console
 
     table = Table(title=f"{summary['num_tasks']} tasks, inner step {summary['settings']['inner_step']:.3g}")
     for column in ("kind", "value", "gain"):
@@ -95,7 +96,7 @@ def show(summary: dict[str, Any], out: str | Path) -> None:
     for point in rows:
         gain = ", ".join(f"{entry:.4g}" for entry in np.ravel(point["gain"]))
         table.add_row(point["kind"].lower(), f"{point['value']:.6g}", gain)
-    console = Console(highlight=False)
+    console = open_console()
     console.print(table)
     for name, end in summary.get("optimisers", {}).items():
         console.print(f"{name} ends at {end['last_value']:.6g}")

@@ -68,10 +68,11 @@ def reproduce(
 
 
 def _print_tables(studies: dict[str, Study], summary: dict[str, Any], written: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from jaxlqr.console import open_console
+
+    console = open_console()
     if studies:
         table = Table(title="molybog2021: local minima of the meta-objective")
         for column in ("figure", "tasks", "eta", "minima at K", "values", "excess"):

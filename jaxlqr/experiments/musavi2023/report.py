@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
+
+from jaxlqr.console import open_console
 
 
 def print_tables(summary: dict[str, Any], out: Path) -> None:
     """Tables I and II, the comparison of step-size rules, and the inequalities."""
-    console = Console()
+    console = open_console()
     for table in (_table_1(summary), _table_2(summary), _rules(summary["certified_rule"]), _inequalities(summary)):
         if table is not None:
             console.print(table)

@@ -75,9 +75,9 @@ def reproduce(
 
 
 def _print(tables: list[Any], summary: dict[str, Any], files: list[str], out: Path) -> None:
-    from rich.console import Console
+    from jaxlqr.console import open_console
 
-    console = Console()
+    console = open_console()
     for table in tables:
         console.print(table)
     console.print(f"{summary['wall_time_seconds']:.0f} s; {', '.join(files)} are in {out}", soft_wrap=True)

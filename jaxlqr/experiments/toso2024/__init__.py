@@ -113,8 +113,9 @@ def _arrays(rows) -> dict[str, np.ndarray]:
 
 
 def _print_table(rows, summary: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from jaxlqr.console import open_console
 
     table = Table(title="toso2024, Figure 1: gap, median [quartiles] over seeds")
     shown = ITERATIONS[1:]
@@ -126,7 +127,7 @@ def _print_table(rows, summary: dict[str, Any], out: Path) -> None:
                 told = curve.summary(ITERATIONS)
                 cells = [_cell(told, str(n)) for n in shown]
                 table.add_row(panel, version, curve.label, *cells, f"{told['num_diverged']}/{told['num_seeds']}")
-    console = Console()
+    console = open_console()
     console.print(table)
     console.print(f"{summary['wall_time_seconds']:.0f} s; figures, curves.npz and summary.json are in {out}")
 

@@ -74,15 +74,16 @@ def reproduce_theory(
 
 
 def _print(content: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from jaxlqr.console import open_console
 
     table = Table("nominal system", "slope of the gap", "bound (6) / gap", "bound (7) / gap", title="heterogeneity")
     for name, told in content["heterogeneity"].items():
         slope = told["optimum"]["slope"]
         ratios = (f"{np.min(told[f'bound_{i}_over_gap']):.2g}" for i in (6, 7))
         table.add_row(name, f"{slope['mean']:.3f} [{slope['low']:.3f}, {slope['high']:.3f}]", *ratios)
-    console = Console(highlight=False)
+    console = open_console()
     console.print(table)
     table = Table("estimate", "slope", "samples needed", "predicted", "good radii, exact", "rollouts", title="samples")
     for name in theory_samples.ESTIMATES:

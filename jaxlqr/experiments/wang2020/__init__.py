@@ -148,10 +148,11 @@ def _flat(nested: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _print_tables(summary: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from jaxlqr.console import open_console
+
+    console = open_console()
     for name, told in summary["returns"].items():
         best = told["optimum"]["mean"]
         table = Table(

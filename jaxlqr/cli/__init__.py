@@ -1,0 +1,145 @@
+"""The command line. A mistake gets one sentence, not a traceback."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from jaxlqr.cli.common import Stopped, examples, say
+from jaxlqr.cli.landscape import landscape
+from jaxlqr.cli.reproduce import PAPERS, reproduce
+from jaxlqr.cli.sweep import sweep
+from jaxlqr.cli.theory import bounds, certified
+from jaxlqr.cli.train import train
+
+# Newer versions of typer carry their own click, so the base of its usage errors is found through one of them.
+_UsageProblem: Any = typer.BadParameter.__mro__[2]  # ClickException
+
+app = typer.Typer(
+    name="jaxlqr",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: boxes leave a third of a terminal for the text, and markup eats brackets
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "jaxlqr reproduce toso2024 --quick          # a figure of a paper, in half a minute",
+        "jaxlqr train --tasks plants.npz --out run  # one gain for your own systems",
+        "jaxlqr landscape --tasks plants.npz --out map",
+        "jaxlqr train --help                        # a command in full",
+    ),
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from jaxlqr import __version__
+
+        print(f"jaxlqr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Meta-learn controllers and policies, and reproduce the papers on it. Computes in float64.
+
+    Every command prints tables on stdout (Markdown ones where that is no terminal), and progress, warnings and errors
+    on stderr. For scripts: --quiet leaves out progress and tables, --json prints the result as one JSON document.
+
+    Exit codes: 0 done; 1 done, with a result that is not sound (a run diverged) or not whole; 2 the input was bad and
+    nothing was written; 130 interrupted, and the line to go on with was printed.
+    """
+
+
+app.command(
+    short_help="Meta-train one gain for your own systems.",
+    epilog=examples(
+        "jaxlqr train --tasks plants.npz --out run",
+        "jaxlqr train --tasks family.toml --out run --oracle zeroth-order --samples 50",
+        "jaxlqr train --tasks plants.npz --out run --checkpoint-every 100 --resume",
+        "jaxlqr train --tasks plants.npz --out run --json | jq .gap_median.last",
+    ),
+)(train)
+app.command(
+    short_help="Train over a grid or a random search of settings.",
+    epilog=examples(
+        "jaxlqr sweep sweep.toml --out swept",
+        "jaxlqr sweep sweep.toml --out swept --resume",
+        "jaxlqr sweep --status swept --json",
+        "jaxlqr sweep --plot swept",
+    ),
+)(sweep)
+app.command(
+    short_help="Map the meta-objective of your own systems.",
+    epilog=examples(
+        "jaxlqr landscape --tasks plants.npz --out map",
+        "jaxlqr landscape --tasks plants.npz --out map --plane optima --frames 20",
+    ),
+)(landscape)
+app.command(
+    short_help="The bounds of the MAML-LQR theory for your tasks.",
+    epilog=examples("jaxlqr bounds --tasks plants.npz --out bounds", "jaxlqr bounds --tasks plants.npz --json"),
+)(bounds)
+app.command(
+    short_help="Run with the steps that this theory certifies.",
+    epilog=examples("jaxlqr certified --tasks plants.npz --out certified --epsilon 0.05"),
+)(certified)
+app.command(
+    short_help=f"Reproduce a paper: {', '.join(PAPERS)}.",
+    epilog=examples(
+        "jaxlqr reproduce toso2024 --quick",
+        "jaxlqr reproduce toso2024 --part theory --out theory",
+        "jaxlqr reproduce nguyen2023 --part images --data omniglot",
+    ),
+)(reproduce)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; ``arguments`` are those of the process unless given.
+
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    jaxlqr ...
+    0
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        # Not standalone: typer would print its errors as boxes, and exit here.
+        code = app(words, prog_name="jaxlqr", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort, Stopped) as stop:
+        return _interrupted(words, str(stop))
+    except _UsageProblem as problem:
+        if type(problem).__name__ == "NoArgsIsHelpError":
+            print(problem.format_message(), file=sys.stderr)
+            return 2
+        return _fail(problem.format_message())
+    except OSError as error:
+        return _fail(f"{error.strerror}: {error.filename}." if error.filename and error.strerror else str(error))
+    except (ValueError, MemoryError) as error:
+        return _fail(str(error) or "out of memory.")
+    except RuntimeError as error:
+        # The accelerator or its memory gave out; any other RuntimeError is a bug, whose traceback is wanted.
+        if type(error).__name__ not in ("JaxRuntimeError", "XlaRuntimeError"):
+            raise
+        return _fail(str(error))
+    return _interrupted(words) if code == 130 else code if isinstance(code, int) else 0
+
+
+def _fail(message: str) -> int:
+    say("error", message)
+    return 2
+
+
+def _interrupted(words: list[str], kept: str = "") -> int:
+    """``kept``: what is kept for a run that goes on; nothing unless given."""
+    line = ["jaxlqr", *words]
+    if kept:
+        line += [] if "--resume" in words else ["--resume"]
+        say("interrupted", f"{kept} Go on with: {shlex.join(line)}")
+    else:
+        say("interrupted", f"nothing half-written is left. Begin again with: {shlex.join(line)}")
+    return 130

@@ -1,0 +1,71 @@
+"""What every command shares: its options for scripts, what it says and where, and how it is stopped."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+TasksFile = Annotated[
+    Path,
+    typer.Option("--tasks", help="Tasks: .npz with A, B (optionally Q, R, Sigma0, K0), or .toml.", metavar="FILE"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table; errors and warnings stay.")]
+Json = Annotated[bool, typer.Option("--json", help="On stdout one JSON document, the result, and nothing else.")]
+
+
+class Stopped(Exception):
+    """An interruption with what is kept; typer would turn ``KeyboardInterrupt`` into a bare exit code."""
+
+
+@contextmanager
+def answering(quiet: bool, as_json: bool) -> Iterator[Callable[[Any], None]]:
+    """A block that computes and prints: yields the function that takes its result.
+
+    With ``quiet`` or ``as_json`` what the block prints on stdout goes nowhere, and with ``as_json`` the result follows
+    as one JSON document, in which NaN and infinities are null. stderr is left alone.
+    """
+    given: list[Any] = []
+    try:
+        if quiet or as_json:
+            with redirect_stdout(StringIO()):
+                yield given.append
+        else:
+            yield given.append
+    except KeyboardInterrupt as stop:
+        raise Stopped(*stop.args) from None
+    if as_json and given:
+        print_json(given[-1])
+
+
+def print_json(value: Any) -> None:
+    """Print a result as JSON."""
+    from jaxlqr.output import to_plain
+
+    print(json.dumps(to_plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def progress_of(quiet: bool) -> bool | None:
+    """What the experiments take as ``progress``: None shows bars in a terminal, on stderr."""
+    return False if quiet else None
+
+
+def say(kind: str, message: str) -> None:
+    """One line on stderr, whatever line breaks the message has."""
+    print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)
+
+
+def use_float64() -> None:
+    """Compute in float64: near the boundary of stability float32 is not enough."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+
+
+def examples(*lines: str) -> str:
+    """The end of a help text: commands to copy, which the help does not wrap."""
+    return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,0 +1,57 @@
+"""``jaxlqr reproduce``: the experiments of a paper."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jaxlqr.cli.common import Json, Quiet, answering, progress_of, use_float64
+
+PAPERS = {
+    "toso2024": "jaxlqr.experiments.toso2024",
+    "molybog2021": "jaxlqr.experiments.molybog2021",
+    "musavi2023": "jaxlqr.experiments.musavi2023",
+    "wang2020": "jaxlqr.experiments.wang2020",
+    "nguyen2023": "jaxlqr.experiments.nguyen2023",
+}
+
+
+def reproduce(
+    paper: Annotated[str, typer.Argument(help=f"Which paper: {', '.join(PAPERS)}.", metavar="PAPER")],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps: 0.5 to 2 minutes.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder. Default: the name of the paper.", metavar="DIR")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of each curve. Default: as many as the paper.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Only nguyen2023: folder of the Omniglot files.", metavar="DIR")
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="Not of musavi2023 and wang2020: run one part alone, such as theory.", metavar="NAME"),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Reproduce the experiments of a paper: figures, summary.json and a table."""
+    if paper not in PAPERS:
+        near = get_close_matches(paper, PAPERS, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(PAPERS)}."
+        raise ValueError(f"unknown paper {paper!r}; {hint}")
+    if seeds is not None and seeds < 1:
+        raise ValueError(f"the number of seeds must be at least 1, got {seeds}.")
+    from jaxlqr.output import check_folder
+
+    folder = check_folder(Path(paper) if out is None else out)
+    use_float64()
+    from importlib import import_module
+    from inspect import signature
+
+    run = import_module(PAPERS[paper]).reproduce
+    special = {name: value for name, value in {"data": data, "part": part}.items() if value is not None}
+    for name in special:
+        if name not in signature(run).parameters:
+            raise ValueError(f"{paper} has no option --{name}; leave it out.")
+    with answering(quiet, as_json) as answer:
+        answer(run(folder, quick=quick, num_seeds=seeds, progress=progress_of(quiet), **special))

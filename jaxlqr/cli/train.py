@@ -1,0 +1,110 @@
+"""``jaxlqr train``: one gain for your own systems."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jaxlqr.cli.common import Json, Quiet, TasksFile, answering, progress_of, say, use_float64
+
+
+def train(
+    tasks: TasksFile,
+    out: Annotated[Path, typer.Option(help="Output folder; results of an earlier run are replaced.", metavar="DIR")],
+    steps: Annotated[int, typer.Option(help="Outer steps.")] = 200,
+    inner_step: Annotated[
+        float | None,
+        typer.Option(help="Adaptation step size. Default: 0.1 / L, L the largest Hessian eigenvalue over tasks at K0."),
+    ] = None,
+    outer_step: Annotated[
+        float | None,
+        typer.Option(
+            help="Outer step size. Default: 1 / L; zeroth-order 1 / (L (1 + d / samples)), d the entries of K; "
+            "adam 1e-3."
+        ),
+    ] = None,
+    oracle: Annotated[str, typer.Option(help="Source of derivatives.", metavar="exact|zeroth-order")] = "exact",
+    samples: Annotated[int, typer.Option(help="Zeroth-order: directions per gradient.")] = 20,
+    radius: Annotated[float, typer.Option(help="Zeroth-order: smoothing radius, in units of K.")] = 1e-2,
+    hessian: Annotated[
+        str, typer.Option(help="Zeroth-order: Hessian estimate; printed is that of the paper.", metavar="stein|printed")
+    ] = "stein",
+    inner_steps: Annotated[int, typer.Option(help="Adaptation steps; 0 is plain multi-task descent.")] = 1,
+    first_order: Annotated[bool, typer.Option("--first-order", help="Leave out the Hessian.")] = False,
+    optimizer: Annotated[str, typer.Option(help="Outer update.", metavar="sgd|adam")] = "sgd",
+    k0: Annotated[
+        Path | None,
+        typer.Option(
+            help="Initial gain: .npy, .npz (K or K0) or CSV. Default: K0 of the tasks file, else the optimum of the "
+            "average task.",
+            metavar="FILE",
+        ),
+    ] = None,
+    safeguard: Annotated[bool, typer.Option(help="Shorten steps so that every iterate stabilises every task.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of the zeroth-order oracle.")] = 0,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(help="Steps between checkpoints, kept in DIR/checkpoints until the run is done.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in DIR.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Meta-train one gain for your own systems; writes gain.npz, history.npz, training.png and summary.json.
+
+    Exit code 0: done, with a warning if the last step was refused. 1: diverged, which only happens without the
+    safeguard; results are written. 2: bad input, nothing is written. 130: interrupted (SIGINT, or SIGTERM with
+    checkpoints), nothing is written but, with checkpoints, a last one, from which --resume goes on.
+    """
+    use_float64()
+    from jaxlqr.experiments import train as experiment
+
+    settings = experiment.TrainSettings(
+        steps=steps,
+        inner_step=inner_step,
+        outer_step=outer_step,
+        oracle=oracle,
+        samples=samples,
+        radius=radius,
+        hessian=hessian,
+        inner_steps=inner_steps,
+        first_order=first_order,
+        optimizer=optimizer,
+        safeguard=safeguard,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+    )
+    with answering(quiet, as_json) as answer:
+        summary = experiment.train(tasks, out, settings, gain_file=k0, progress=progress_of(quiet))
+        _show(summary, f"wrote {', '.join(experiment.RESULT_FILES)} to {out}")
+        answer(summary)
+    if summary["advice"]:
+        say("warning", f"the run ended {summary['status']}: {summary['advice']}")
+    if summary["status"] == "DIVERGED":
+        raise typer.Exit(1)
+
+
+def _show(summary: dict[str, Any], written: str) -> None:
+    """A short table of how the run began and ended."""
+    from rich.table import Table
+
+    from jaxlqr.console import open_console
+
+    console = open_console()
+    title = f"{summary['num_tasks']} tasks, {summary['settings']['steps']} steps: {summary['status'].lower()}"
+    table = Table("", "first", "last", title=title, title_justify="left")
+    for key, label in (
+        ("cost_median", "cost, median over tasks"),
+        ("gap_median", "gap to the optimum, median over tasks"),
+        ("gradient_norm", "norm of the meta-gradient"),
+        ("spectral_radius_max", "largest spectral radius"),
+    ):
+        table.add_row(label, *(f"{summary[key][end]:.6g}" for end in ("first", "last")))
+    console.print(table)
+    settings, chosen = summary["settings"], summary["steps_chosen_automatically"]
+    steps = (
+        f"{name.replace('_', ' ')} {settings[name]:.3g}{' (chosen)' if name in chosen else ''}"
+        for name in ("inner_step", "outer_step")
+    )
+    console.print(f"K0: {summary['initial_gain']}; {', '.join(steps)}; {summary['wall_seconds']:.1f} s", soft_wrap=True)
+    console.print(written, soft_wrap=True, markup=False)

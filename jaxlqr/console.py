@@ -1,0 +1,53 @@
+"""Tables for two readers: with borders in a terminal, whole and plain for a file, a pipe or another program."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_UNLIMITED = 100_000  # columns: a pipe has no edge at which a table would have to be cut
+
+
+def open_console() -> "Console":
+    """The console on which results are printed: that of rich in a terminal, else one that cuts and wraps nothing.
+
+    What is not a terminal gets Markdown tables, a title as a line above, and no colours.
+
+    >>> from rich.table import Table
+    >>> table = Table("gain", "gap", title="two runs")
+    >>> table.add_row("[1, 2]", "0.25")
+    >>> open_console().print(table)
+    two runs
+    <BLANKLINE>
+    | gain   | gap  |
+    |--------|------|
+    | [1, 2] | 0.25 |
+    <BLANKLINE>
+    """
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return _plain()
+
+
+def _plain() -> "Console":
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    class Plain(Console):
+        def print(self, *objects: Any, **options: Any) -> None:
+            for one in objects:
+                if not isinstance(one, Table):
+                    super().print(one, **options)
+                    continue
+                title, one.title = one.title, None
+                if title:
+                    super().print(Text.from_markup(title) if isinstance(title, str) else title)
+                one.box = box.MARKDOWN  # which has a blank line above and below
+                super().print(one, no_wrap=True)
+
+    return Plain(width=_UNLIMITED, highlight=False, color_system=None, force_terminal=False, soft_wrap=False)
