@@ -111,6 +111,13 @@ def test_the_reference_names_nothing_twice_and_nothing_undocumented():
     assert [path for path in DESCRIBED if not inspect.getdoc(value_of(path))] == []
 
 
+def test_no_directive_names_a_module_in_place_of_what_it_holds():
+    """Where a function has the name of its module, mkdocstrings takes the module: the full path tells them apart."""
+    for path in DESCRIBED:
+        module, name = getattr(value_of(path), "__module__", ""), path.rsplit(".", 1)[1]
+        assert path == f"{module}.{name}" or module.rsplit(".", 1)[-1] != name, f"write {module}.{name}, not {path}"
+
+
 def test_every_room_is_covered():
     rooms = {
         ".".join(path.parent.relative_to(PACKAGE).parts)

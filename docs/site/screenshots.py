@@ -49,6 +49,8 @@ def main(folder: Path, wanted: list[str]) -> None:
                     metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
                     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
                     browser.get(f"http://127.0.0.1:{server.server_port}/{page}/")
+                    browser.execute_script("localStorage.clear()")  # where the last choice of light or dark is kept
+                    browser.refresh()
                     wide, missing = browser.execute_script(FAULTS)
                     if wide > 0 or missing:
                         print(f"{page} ({size}, {scheme}): {wide} px too wide, missing images {missing}")
