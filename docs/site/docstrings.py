@@ -1,4 +1,4 @@
-"""An extension of griffe: docstrings, written in reStructuredText with sections, as the Markdown that mkdocstrings reads."""
+"""An extension of griffe: docstrings in reStructuredText with sections become the Markdown that mkdocstrings reads."""
 
 import re
 
@@ -12,18 +12,7 @@ _EXAMPLE = re.compile(r"^(?:>>> .*\n?)(?:.+\n?)*", re.MULTILINE)
 
 
 def to_markdown(text: str) -> str:
-    """The docstring with examples fenced, formulas in brackets, references as links and literals as code.
-
-    >>> print(to_markdown("Cost :math:`J` of ``K``.\\n\\n>>> 1 + 1\\n2\\n\\nSource: x, (1)."))
-    Cost \\(J\\) of `K`.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
-    <BLANKLINE>
-    **Source:** x, (1).
-    """
+    """The docstring with examples fenced, formulas in brackets, references as links and literals as code."""
     kept: list[str] = []
 
     def keep(block: str) -> str:

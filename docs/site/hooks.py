@@ -1,7 +1,7 @@
 """Hooks of mkdocs: notebooks become tutorials, files of the root become pages, formulas become MathML.
 
-MathML is drawn by the browser itself, so pages need no script from elsewhere. With JAXLQR_EXECUTE_NOTEBOOKS=1 notebooks are
-executed and their outputs shown, which takes a few minutes.
+MathML is drawn by the browser itself, so pages need no script from elsewhere. With JAXLQR_EXECUTE_NOTEBOOKS=1
+notebooks are executed and their outputs shown, which takes a few minutes.
 """
 
 import base64
@@ -55,7 +55,7 @@ def _tutorial(path):
         if cell.cell_type == "markdown":
             parts.append(_links(cell.source))
             if len(parts) == 1:
-                parts.append(f"*The notebook `notebooks/{path.name}`: `jupytext --sync notebooks/{path.name}` opens it.*")
+                parts.append(f"*A notebook: `jupytext --sync notebooks/{path.name}`, then open it in Jupyter.*")
             continue
         parts.append(f"```python\n{cell.source}\n```")
         for output in cell.get("outputs", []):

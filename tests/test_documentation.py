@@ -1,0 +1,150 @@
+"""The documentation: examples run, every public name has a place in the reference, every page is in the navigation."""
+
+import ast
+import importlib
+import inspect
+import re
+import runpy
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+import jaxlqr
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PACKAGE = Path(jaxlqr.__file__).parent
+#: Pages whose Python blocks are executed, in order, in one namespace a page.
+PAGES = [ROOT / "README.md", DOCS / "index.md", *sorted((DOCS / "howto").glob("*.md"))]
+#: Modules that users import by their dotted name, beside the rooms.
+MODULES = [
+    "jaxlqr.lqr.closed_form",
+    "jaxlqr.lqr.stabilize",
+    "jaxlqr.meta.weighting",
+    "jaxlqr.meta.trajectory_weighting",
+    "jaxlqr.training.sharding",
+    "jaxlqr.plots",
+]
+ROOMS = ["lqr", "mdp", "supervised", "oracles", "trajectory", "meta", "training", "families", "matrix_equations"]
+ROOMS += ["meta.landscape", *(f"theory.{paper}" for paper in ("toso2024", "musavi2023", "wang2020", "nguyen2023"))]
+
+
+def blocks(path):
+    return re.findall(r"^```python\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def marked(path):
+    slow = path.stem in (
+        "README",
+        "first_gain",
+        "step_sizes",
+        "oracle",
+        "gpu",
+    )  # they train
+    return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize("path", [marked(path) for path in PAGES])
+def test_examples_of_the_page_run(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("Agg")
+    found = blocks(path)
+    assert found
+    namespace = {"__name__": "__main__"}
+    for number, block in enumerate(found):
+        exec(compile(block, f"{path.name}, block {number + 1}", "exec"), namespace)
+
+
+def exported(module):
+    """Names that a package's __init__ re-exports."""
+    file = PACKAGE.joinpath(*module.split(".")[1:]) / "__init__.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = [alias for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    return [alias.asname for alias in names if alias.asname]
+
+
+def defined(module):
+    """Documented public functions and classes of a module, or re-exported by a package."""
+    loaded = importlib.import_module(module)
+    own = [
+        name
+        for name, value in vars(loaded).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(value) or inspect.isclass(value))
+        and value.__module__ == module
+    ]
+    return own + (exported(module) if hasattr(loaded, "__path__") else [])
+
+
+def public():
+    """(module, name) of everything public that is not a module itself."""
+    places = [("jaxlqr", name) for name in exported("jaxlqr")]
+    places += [(f"jaxlqr.{room}", name) for room in ROOMS for name in exported(f"jaxlqr.{room}")]
+    places += [(module, name) for module in MODULES for name in defined(module)]
+    return [place for place in dict.fromkeys(places) if not inspect.ismodule(value_of(".".join(place)))]
+
+
+def value_of(path):
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)
+
+
+def described():
+    """Paths of the reference pages' directives."""
+    pages = sorted((DOCS / "reference").glob("*.md"))
+    return [path for page in pages for path in re.findall(r"^::: (\S+)$", page.read_text("utf-8"), re.MULTILINE)]
+
+
+DESCRIBED = described()
+
+
+@pytest.mark.parametrize("place", public(), ids=".".join)
+def test_public_name_is_in_the_reference(place):
+    path = ".".join(place)
+    value = value_of(path)
+    assert any(value_of(other) is value for other in DESCRIBED), f"add '::: {path}' to a page of docs/reference"
+
+
+def test_the_reference_names_nothing_twice_and_nothing_undocumented():
+    assert len(set(DESCRIBED)) == len(DESCRIBED)
+    assert [path for path in DESCRIBED if not inspect.getdoc(value_of(path))] == []
+
+
+def test_no_directive_names_a_module_in_place_of_what_it_holds():
+    """Where a function has the name of its module, mkdocstrings takes the module: the full path tells them apart."""
+    for path in DESCRIBED:
+        module, name = getattr(value_of(path), "__module__", ""), path.rsplit(".", 1)[1]
+        assert path == f"{module}.{name}" or module.rsplit(".", 1)[-1] != name, f"write {module}.{name}, not {path}"
+
+
+def test_every_room_is_covered():
+    rooms = {
+        ".".join(path.parent.relative_to(PACKAGE).parts)
+        for path in PACKAGE.rglob("__init__.py")
+        if path.parent != PACKAGE and exported("jaxlqr." + ".".join(path.parent.relative_to(PACKAGE).parts))
+    }
+    known = {*ROOMS, "theory", *(module.removeprefix("jaxlqr.") for module in MODULES)}
+    assert {room for room in rooms if not room.startswith("experiments")} <= known
+
+
+def test_every_page_is_in_the_navigation_and_exists():
+    listed = set(re.findall(r"^ *- (?:[\w ]+: )?([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE))
+    notebooks = {f"tutorials/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.py")}
+    written = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert listed == written | notebooks | {"changelog.md", "contributing.md"}
+
+
+def test_versions_of_the_citation_are_that_of_the_package():
+    assert f"version: {jaxlqr.__version__}" in (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"{{{jaxlqr.__version__}}}" in (DOCS / "citation.md").read_text("utf-8")
+
+
+def test_docstrings_become_markdown():
+    pytest.importorskip("griffe")
+    to_markdown = runpy.run_path(str(DOCS / "site" / "docstrings.py"))["to_markdown"]
+    shown = to_markdown("Cost :math:`J` of ``K``.\n\n>>> 1 + 1\n2\n\nSource: x, (1).")
+    assert shown == "Cost \\(J\\) of `K`.\n\n```pycon\n>>> 1 + 1\n2\n```\n\n**Source:** x, (1)."
+    shown = to_markdown(".. math:: a\n          + b\n\n:func:`jaxlqr.cost` and ``x``")
+    assert r"\[ a + b \]" in shown
+    assert 'identifier="jaxlqr.cost" optional' in shown
