@@ -20,7 +20,7 @@ PAPERS = {
     "nguyen2023": "jaxlqr.experiments.nguyen2023",
 }
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="jaxlqr",
     help="Meta-learn controllers and policies, and reproduce the papers on it. Computes in float64.",
     no_args_is_help=True,
