@@ -70,7 +70,7 @@ class OutputFolder:
     """
 
     def __init__(self, path: str | Path, names: Iterable[str] = ()) -> None:
-        self.path = check_folder(path)
+        self.path: Path = check_folder(path)
         self._files: dict[str, bytes] = {}
         for name in names:
             self._check_name(name)

@@ -17,7 +17,7 @@ from jaxlqr.cli.train import train
 # Newer versions of typer carry their own click, so the base of its usage errors is found through one of them.
 _UsageProblem: Any = typer.BadParameter.__mro__[2]  # ClickException
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="jaxlqr",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

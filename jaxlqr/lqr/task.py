@@ -41,11 +41,14 @@ class LQRTask:
     R: Array
     Sigma0: Array
 
-    def metrics(self, params: Array, loss: Any, value: Array) -> dict[str, Array]:
+    def metrics(self, params: Any, loss: Any, value: Array) -> dict[str, Array]:
         """Scalars recorded at each training step, where the loss has this value: cost and spectral radius of A - B K.
 
-        The cost is not computed twice when it is the loss.
+        The cost is not computed twice when it is the loss. Nothing is recorded of parameters that are no gain [m, n],
+        such as those of a network that a loss of the user's own turns into gains.
         """
+        if getattr(params, "shape", None) != self.B.shape[::-1]:
+            return {}
         return {
             "cost": value if loss is cost else cost(params, self),
             "spectral_radius": spectral_radius(params, self),
@@ -58,7 +61,9 @@ class LQRTask:
 
     @staticmethod
     def compare(history: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-        """Further rows of the history, once it is complete: the gap J(K) - J(K*)."""
+        """Further rows of the history, once it is complete: the gap J(K) - J(K*), where the cost was recorded."""
+        if "cost" not in history:
+            return {}
         return {"gap": history["cost"] - reference["optimal_cost"]}
 
     def to_control(self, dt: float | bool = True) -> Any:

@@ -8,6 +8,7 @@ the quadratic term, does not converge.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -170,7 +171,7 @@ def _accept_accurate(best: _Best, stable: Array) -> Solved:
     return Solved(jnp.where(converged, best.x, jnp.nan), converged, best.iterations)
 
 
-solve_discrete = with_fallback(first_discrete, _second_discrete)
+solve_discrete: Callable[..., Solved] = with_fallback(first_discrete, _second_discrete)
 
 
 # --- continuous -------------------------------------------------------------------------------------------------------
@@ -247,4 +248,4 @@ def _cayley_doubling(a: Array, g: Array, q: Array) -> Solved:
     return found._replace(value=scale * found.value)
 
 
-solve_continuous = with_fallback(_first_continuous, _second_continuous)
+solve_continuous: Callable[..., Solved] = with_fallback(_first_continuous, _second_continuous)

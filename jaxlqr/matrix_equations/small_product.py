@@ -5,6 +5,8 @@ cost and gradient of 4096 tasks at n = 4 take 8.0 ms instead of 4.0 ms, and long
 derivative of a product is two products, in every order, and the transpose of a product is one product.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -15,7 +17,7 @@ from jaxlqr.matrix_equations.batching import in_blocks
 # Tasks in one block on the CPU.
 _BLOCK = 256
 # The class of all primitives. jax.extend.core has it too, but importing that takes as long as importing this package.
-Primitive = type(jax.lax.add_p)
+Primitive: Any = type(jax.lax.add_p)
 
 
 def _written_out(a: Array, b: Array) -> Array:

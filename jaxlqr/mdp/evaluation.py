@@ -42,7 +42,7 @@ class Resolvent:
 
     def __init__(self, mdp: MDP, policy: Array) -> None:
         induced = jnp.einsum("sa,sat->st", policy, mdp.P, precision=_FULL)
-        self.matrix = jnp.eye(mdp.P.shape[0], dtype=induced.dtype) - mdp.gamma * induced
+        self.matrix: Array = jnp.eye(mdp.P.shape[0], dtype=induced.dtype) - mdp.gamma * induced
         self._factors, self._sound = _factor(lax.stop_gradient(self.matrix).T)
 
     def solve(self, right: Array) -> Array:

@@ -32,7 +32,7 @@ def first_rows(training: Training, state: State, batches: PyTree) -> tuple[Array
     return losses_and_rows(training, state.params, jax.tree.map(lambda leaf: leaf[0], batches))
 
 
-def run(training: Training, state: State, first, actions: Array, batches: PyTree, beta: Array) -> Pass:
+def run(training: Training, state: State, first: Any, actions: Array, batches: PyTree, beta: Array) -> Pass:
     """The training run under actions [T, M]; ``first`` from :func:`first_rows`."""
     moved = advance(training, state, actions[0], first[1])
     later = jax.tree.map(lambda leaf: leaf[1:], batches)

@@ -13,6 +13,7 @@ from jax.core import Tracer
 
 from jaxlqr.meta import gram_weighting, riccati_weighting
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, task_weights
+from jaxlqr.oracles.protocol import Loss
 from jaxlqr.status import check_lanes
 from jaxlqr.trajectory.expansion import follow
 
@@ -77,7 +78,7 @@ _ADVICE = {
 
 
 def tow(
-    loss,
+    loss: Loss,
     params: PyTree,
     tasks: PyTree,
     *,

@@ -9,7 +9,7 @@ import numpy as np
 PyTree = Any
 
 
-def check_arguments(cost, dynamics, x0, U0, params, final_cost) -> None:
+def check_arguments(cost: Any, dynamics: Any, x0: Any, U0: Any, params: Any, final_cost: Any) -> None:
     """Raise unless shapes, structures and dtypes fit; traces the functions once and runs nothing."""
     for name, tree in {"x0": x0, "U0": U0}.items():
         dtypes = {jnp.result_type(leaf) for leaf in jax.tree.leaves(tree)}

@@ -13,7 +13,7 @@ import jax
 PyTree = Any
 
 
-def hoist(functions: tuple[tuple[Callable[..., Any] | None, tuple[Any, ...]], ...], params: PyTree):
+def hoist(functions: tuple[tuple[Callable[..., Any] | None, tuple[Any, ...]], ...], params: PyTree) -> Any:
     """Functions whose last argument holds ``params`` and all they close over, and that argument.
 
     Each function comes with examples of its arguments before ``params``. Functions that close over nothing traced are

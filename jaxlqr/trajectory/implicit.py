@@ -41,13 +41,17 @@ def optimum_of(problem: Problem, ddp: bool, x0: Array, params: PyTree, controls:
     return Optimum(trajectory, backward(stages, final)[0].K, total_cost(problem, trajectory, params))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def optimum(problem: Problem, ddp: bool, x0: Array, params: PyTree, found: Optimum, converged: Array) -> Optimum:
     """What was found, as it is, with the derivatives of a minimiser in ``x0`` and ``params``."""
+    return _optimum(problem, ddp, x0, params, found, converged)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _optimum(problem: Problem, ddp: bool, x0: Array, params: PyTree, found: Optimum, converged: Array) -> Optimum:
     return found
 
 
-@optimum.defjvp
+@_optimum.defjvp
 def _(problem: Problem, ddp: bool, primals, tangents):
     x0, params, found, converged = primals
     found = optimum(problem, ddp, x0, params, found, converged)

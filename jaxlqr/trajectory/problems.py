@@ -32,7 +32,9 @@ class TrajectoryProblem(NamedTuple):
     time_step: float
 
 
-def runge_kutta(rate: Callable[[Array, Array, PyTree], Array], time_step: float):
+def runge_kutta(
+    rate: Callable[[Array, Array, PyTree], Array], time_step: float
+) -> Callable[[Array, Array, Array, PyTree], Array]:
     """Dynamics x(t + h) of dx/dt = rate(x, u, params) by the classic fourth-order step with constant control."""
 
     def step(x: Array, u: Array, t: Array, params: PyTree) -> Array:

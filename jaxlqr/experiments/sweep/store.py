@@ -55,9 +55,10 @@ class SweepStore:
     """
 
     def __init__(self, folder: Path, spec: SweepSpec) -> None:
-        self.folder, self._spec = folder, spec
-        self._parquet = parquet()
-        self.batches = spec.batches()
+        self.folder: Path = folder
+        self._spec = spec
+        self._parquet: Any = parquet()
+        self.batches: list[list[int]] = spec.batches()
 
     def claim(self, *, resume: bool) -> None:
         """Write what is computed here, or compare it with what was; the folder must be locked or shared on purpose."""

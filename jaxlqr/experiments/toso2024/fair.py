@@ -185,7 +185,7 @@ def _adaptation(key: Array, starts: dict[str, np.ndarray], held_out: _Part, prog
     }
 
 
-def settings() -> dict:
+def settings() -> dict[str, Any]:
     """What the three panels have in common."""
     return {
         "system": "boeing, released variant",

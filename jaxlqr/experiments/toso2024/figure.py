@@ -24,7 +24,7 @@ _PANELS = ("left", "middle", "right")
 _DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
-def draw(rows: dict[str, dict[str, dict[str, Curve]]], average_gap: dict | None) -> "Figure":
+def draw(rows: dict[str, dict[str, dict[str, Curve]]], average_gap: dict[str, float] | None) -> "Figure":
     """Figure with one row of three panels for each entry of ``rows``, "released" or "fair"."""
     figure, axes = new_figure(len(rows), len(_PANELS), panel_size=(4.0, 3.6))
     with style():

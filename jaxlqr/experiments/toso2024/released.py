@@ -9,6 +9,7 @@ iterations at the first step size as the meta-training takes.
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -180,7 +181,7 @@ def _adaptation(
     }
 
 
-def settings() -> dict:
+def settings() -> dict[str, Any]:
     """What the three panels have in common."""
     return {
         "system": "boeing, released variant",

@@ -20,7 +20,7 @@ from jaxlqr.theory.toso2024.quantities import gradients, hessians
 MOST_SAMPLES = 4096
 RADII = np.geomspace(1e-9, 0.6, 18)
 RADIUS_SAMPLES, ROLLOUT = 256, RolloutCost(horizon=60, num_rollouts=1)
-ORACLES = {"exact queries": cost, "rollouts": ROLLOUT}
+ORACLES: dict[str, Any] = {"exact queries": cost, "rollouts": ROLLOUT}
 ESTIMATES = ("gradient", "hessian")
 TOLERANCE, DELTA = 0.1, 0.05  # relative to the norm of what is estimated; probability of a larger error
 FORMS: tuple[Form, ...] = ("printed", "corrected")

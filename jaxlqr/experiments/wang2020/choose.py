@@ -35,5 +35,4 @@ def choose(num_splits: int = 2, num_steps: int = 150, progress: bool | None = No
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
-    for line in choose():
-        print("  ".join(f"{name} {value:.3g}" for name, value in line.items()))
+    print("\n".join("  ".join(f"{name} {value:.3g}" for name, value in row.items()) for row in choose()))
