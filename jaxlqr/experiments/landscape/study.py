@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.landscape.settings import LandscapeSettings
-from jaxlqr.experiments.train import Start, largest_curvature
+from jaxlqr.experiments.train import Start, largest_curvature, unit_adam
 from jaxlqr.lqr import LQRTask, cost, optimal_gain
 from jaxlqr.meta.landscape import (
     Kind,
@@ -65,7 +65,7 @@ class PlaneStudy:
 def look_at_plane(start: Start, inner_step: float, settings: LandscapeSettings, progress: bool | None) -> PlaneStudy:
     """Find the best point from the first gain, lay a plane through it, and look at everything on it."""
     tasks = start.tasks
-    optima = np.asarray(jax.jit(jax.vmap(optimal_gain))(tasks))
+    optima = np.asarray(_optimal_gains(tasks))
     # The search comes first, on the plane through the first gain; the map goes through the best point that it finds.
     plane = plane_of_curvature(cost, start.K0, tasks, inner_step)
     x, y = _sides(plane, tasks, inner_step, _COARSE)
@@ -90,6 +90,9 @@ def look_at_plane(start: Start, inner_step: float, settings: LandscapeSettings, 
         optima=optima,
         paths=_paths(jnp.asarray(begin), tasks, inner_step, settings.steps, progress),
     )
+
+
+_optimal_gains = jax.jit(jax.vmap(optimal_gain))
 
 
 def _plane_of_optima(centre: np.ndarray, optima: np.ndarray) -> Plane:
@@ -158,14 +161,12 @@ class _Entries:
 
 def _paths(gain: Array, tasks: LQRTask, inner_step: float, num_steps: int, progress: bool | None) -> dict[str, Path]:
     """Descent along the exact meta-gradient, its first-order form, the average cost, and Adam, all safeguarded."""
-    import optax
-
     outer = 1 / float(largest_curvature(gain, tasks))
     ways: dict[str, dict[str, Any]] = {
         "gradient descent": {"outer_step_size": outer},
         "first-order MAML": {"outer_step_size": outer, "first_order": True},
         "no adaptation": {"outer_step_size": outer, "num_inner_steps": 0},
-        "Adam": {"optimizer": optax.adam(float(jnp.linalg.norm(gain)) / 50)},
+        "Adam": {"optimizer": unit_adam(), "outer_step_size": float(jnp.linalg.norm(gain)) / 50},
     }
 
     def run(options: dict[str, Any]) -> Path:
