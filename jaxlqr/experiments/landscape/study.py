@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +25,7 @@ from jaxlqr.meta.landscape import (
     plane_of_curvature,
     plane_through,
 )
+from jaxlqr.meta.landscape.objective import mean_value
 from jaxlqr.training import meta_train
 
 # Points along each side where the spectral radius is computed, and of each frame of an animation.
@@ -93,6 +95,8 @@ def look_at_plane(start: Start, inner_step: float, settings: LandscapeSettings, 
 
 
 _optimal_gains = jax.jit(jax.vmap(optimal_gain))
+# Infinite where a path ends with a gain that stabilises all tasks before adaptation only.
+_value = jax.jit(partial(mean_value, cost))
 
 
 def _plane_of_optima(centre: np.ndarray, optima: np.ndarray) -> Plane:
@@ -176,7 +180,7 @@ def _paths(gain: Array, tasks: LQRTask, inner_step: float, num_steps: int, progr
         )  # fmt: skip
         entries = [np.asarray(result.history[f"entry{i}"])[:, 0] for i in range(gain.size)]
         gains = np.stack(entries, axis=1).reshape(-1, *gain.shape)
-        return Path(gains, float(evaluate(cost, tasks, gains[-1:], inner_step)[0]))
+        return Path(gains, float(_value(gains[-1], tasks, inner_step)))
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(ways, pool.map(run, ways.values()), strict=True))
