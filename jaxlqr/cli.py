@@ -19,6 +19,7 @@ PAPERS = {
     "wang2020": "jaxlqr.experiments.wang2020",
     "nguyen2023": "jaxlqr.experiments.nguyen2023",
 }
+WITHOUT_TRAINING = ("molybog2021", "nguyen2023")  # by the learners, which keep checkpoints
 
 app = typer.Typer(
     name="jaxlqr",
@@ -291,6 +292,13 @@ def reproduce(
         str | None,
         typer.Option(help="Not of musavi2023 and wang2020: run one part alone, such as theory.", metavar="NAME"),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished units in DIR/unfinished, and go on from those there.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(help="Not of molybog2021 and nguyen2023: keep trainings, too, after each so many steps."),
+    ] = None,
 ) -> None:
     """Reproduce the experiments of a paper: figures, summary.json and a table."""
     if paper not in PAPERS:
@@ -311,7 +319,13 @@ def reproduce(
     for name in special:
         if name not in signature(run).parameters:
             raise ValueError(f"{paper} has no option --{name}; leave it out.")
-    run(folder, quick=quick, num_seeds=seeds, progress=None, **special)
+    if checkpoint_every is not None and paper in WITHOUT_TRAINING:
+        raise ValueError(f"{paper} has no option --checkpoint-every, because its units are short; take --resume alone.")
+    from jaxlqr.experiments.units import units_in
+
+    settings = {"paper": paper, "quick": quick, "seeds": seeds, **special}
+    with _stoppable(), units_in(folder, resume, checkpoint_every, settings) as units:
+        run(folder, quick=quick, num_seeds=seeds, progress=None, units=units, **special)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -278,7 +278,7 @@ def policy_gradient(
         step_size, optimizer: as ``outer_step_size`` and ``optimizer`` of :func:`meta_train`.
         batched: ``params``, ``task`` and ``key`` carry a leading axis of independent runs.
         options: ``oracle``, ``key``, ``safeguard``, ``max_backtracks``, ``feasible``, ``metrics``, ``chunk_size``,
-            ``progress`` and ``checkpoints`` of :func:`meta_train`.
+            ``progress``, ``checkpoints`` and ``strict`` of :func:`meta_train`.
 
     Returns:
         :class:`TrainingResult`; the history has no task axis.
@@ -301,6 +301,7 @@ def policy_gradient(
         "chunk_size",
         "progress",
         "checkpoints",
+        "strict",
     }
     unknown = sorted(set(options) - allowed)
     if unknown:
