@@ -58,8 +58,7 @@ class Units:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 reason = str(error).splitlines()[0]
                 warnings.warn(f"{path} is damaged: {reason}; it is computed again.", RuntimeWarning, stacklevel=2)
-        result = work()
-        content = encode(result, classes)
+        content = encode(work(), classes)
         try:
             write_whole(path, hashlib.sha256(content).digest() + content)
         except OSError as error:
@@ -67,7 +66,8 @@ class Units:
                 f"{path} cannot be written: {error.strerror}. All units before it are kept."
             ) from error
         shutil.rmtree(self._path(name, ".steps"), ignore_errors=True)
-        return result
+        # As it will be read: a view in another order of memory is summed in another order, and ends in other bits.
+        return decode(content, classes)
 
     def train(self, name: str, run: Callable[..., TrainingResult]) -> TrainingResult:
         """The result of ``run(checkpoints=...)``, a training, which also goes on from where it was stopped."""

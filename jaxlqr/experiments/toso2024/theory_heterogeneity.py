@@ -82,7 +82,8 @@ def study(
         outer = 0.5 / float(jnp.max(values))
         run = partial(
             meta_train, cost, jnp.broadcast_to(start, (len(LEVELS) * num_seeds, *start.shape)), flat,
-            num_steps=NUM_DESCENT_STEPS, step_rule=FixedSteps(inner, outer), batched=True, chunk_size=1000, progress=progress, metrics=no_metrics,
+            num_steps=NUM_DESCENT_STEPS, step_rule=FixedSteps(inner, outer), batched=True, chunk_size=1000,
+            progress=progress, metrics=no_metrics,
         )  # fmt: skip
         result = units.train("descent", run)
         trained = np.asarray(_largest_gaps(result.params, flat)).reshape(len(LEVELS), num_seeds)
