@@ -15,6 +15,7 @@ PAPERS = {
     "wang2020": "jaxlqr.experiments.wang2020",
     "nguyen2023": "jaxlqr.experiments.nguyen2023",
 }
+WITHOUT_TRAINING = ("molybog2021", "nguyen2023")  # by the learners, which keep checkpoints
 
 
 def reproduce(
@@ -30,6 +31,13 @@ def reproduce(
     part: Annotated[
         str | None,
         typer.Option(help="Not of musavi2023 and wang2020: run one part alone, such as theory.", metavar="NAME"),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished units in DIR/unfinished, and go on from those there.")
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        typer.Option(help="Not of molybog2021 and nguyen2023: keep trainings, too, after each so many steps."),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -53,5 +61,10 @@ def reproduce(
     for name in special:
         if name not in signature(run).parameters:
             raise ValueError(f"{paper} has no option --{name}; leave it out.")
-    with answering(quiet, as_json) as answer:
-        answer(run(folder, quick=quick, num_seeds=seeds, progress=progress_of(quiet), **special))
+    if checkpoint_every is not None and paper in WITHOUT_TRAINING:
+        raise ValueError(f"{paper} has no option --checkpoint-every, because its units are short; take --resume alone.")
+    from jaxlqr.experiments.units import units_in
+
+    settings = {"paper": paper, "quick": quick, "seeds": seeds, **special}
+    with answering(quiet, as_json) as answer, units_in(folder, resume, checkpoint_every, settings) as units:
+        answer(run(folder, quick=quick, num_seeds=seeds, progress=progress_of(quiet), units=units, **special))

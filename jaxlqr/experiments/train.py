@@ -6,7 +6,7 @@ import shutil
 import time
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +24,8 @@ from jaxlqr.output import OutputFolder
 from jaxlqr.training import Checkpoints, Status, TrainingResult, meta_train
 
 if TYPE_CHECKING:
+    import optax
+
     from jaxlqr.oracles import Oracle
 
 RESULT_FILES = ("gain.npz", "history.npz", "training.png", "summary.json")
@@ -265,11 +267,15 @@ def make_oracle(settings: TrainSettings, *, radius: Any = None) -> "Oracle":
 
 def outer_rule(settings: TrainSettings, outer: Any) -> dict[str, Any]:
     """The outer update of the settings as arguments of :func:`jaxlqr.meta_train`."""
-    if settings.optimizer == "sgd":
-        return {"outer_step_size": outer}  # a traced number: another step size compiles nothing
+    return {"outer_step_size": outer, **({"optimizer": unit_adam()} if settings.optimizer == "adam" else {})}
+
+
+@lru_cache(maxsize=1)
+def unit_adam() -> "optax.GradientTransformation":
+    """Adam with a step size of one, always the same object: times a traced step size it is compiled once."""
     import optax
 
-    return {"optimizer": optax.adam(outer)}
+    return optax.adam(1.0)
 
 
 def _summary(tasks: LQRTask, result: TrainingResult) -> dict[str, Any]:

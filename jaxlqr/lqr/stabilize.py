@@ -21,6 +21,9 @@ def average_task_gain(tasks: LQRTask) -> Array:
     return optimal_gain(average_task(tasks))
 
 
+_spectral_radii = jax.jit(jax.vmap(spectral_radius, in_axes=(None, 0)))
+
+
 def check_stabilizes_all(K: Array, tasks: LQRTask, *, name: str = "K0", limit: int = 8) -> None:
     """Raise ``ValueError`` with the tasks, and their spectral radii, that ``K`` does not stabilise.
 
@@ -35,7 +38,7 @@ def check_stabilizes_all(K: Array, tasks: LQRTask, *, name: str = "K0", limit: i
         )
     if not bool(jnp.all(jnp.isfinite(K))):
         raise ValueError(f"{name} must be finite, got a NaN or an infinite entry.")
-    radii = np.asarray(jax.jit(jax.vmap(spectral_radius, in_axes=(None, 0)))(K, tasks))
+    radii = np.asarray(_spectral_radii(K, tasks))
     bad = np.flatnonzero(~(radii < 1))
     if bad.size == 0:
         return

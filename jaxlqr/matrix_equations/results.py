@@ -18,7 +18,8 @@ class SolveStatus(enum.IntEnum):
     Attributes:
         SOLVED: the value satisfies the equation to rounding.
         ILL_CONDITIONED: it does, but the equation is so near to a singular one that no digit need be right; for a
-            Riccati equation also: the closed loop is within rounding of the stability boundary.
+            Riccati equation also: the closed loop is within rounding of the stability boundary, or what is inverted for
+            its gain, r + b^H x b or r, is within rounding of a singular matrix, whatever the units of the inputs.
         NOT_FINITE: an input is NaN or infinite. The value is NaN.
         SINGULAR: no solution, or no unique one, to working precision. The value is NaN.
         NOT_STABLE: the method needs a stable coefficient and this one is not. The value is NaN.
@@ -133,6 +134,18 @@ def diagnose(
         residual=residual,
         condition=condition,
     )
+
+
+def is_nearly_singular(matrix: Array) -> Array:
+    """Whether rounding may make a Hermitian matrix singular, whose rows and columns are scaled to a diagonal of one.
+
+    >>> [bool(is_nearly_singular(x)) for x in (jnp.diag(jnp.array([1.0, 1e-30])), jnp.ones((2, 2)))]
+    [False, True]
+    """
+    root = jnp.sqrt(jnp.abs(jnp.diagonal(matrix)))
+    root = jnp.where(root > 0, root, 1)
+    scaled = matrix / root[:, None] / root[None, :]
+    return ~(jnp.linalg.cond(scaled) * jnp.finfo(matrix.dtype).eps < 1)
 
 
 def empty_result(value: Array) -> EquationResult:

@@ -12,7 +12,14 @@ from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.lyapunov import stable_continuous_lyapunov, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
-from jaxlqr.matrix_equations.results import EquationResult, Solved, SolveStatus, diagnose, inverse_norm
+from jaxlqr.matrix_equations.results import (
+    EquationResult,
+    Solved,
+    SolveStatus,
+    diagnose,
+    inverse_norm,
+    is_nearly_singular,
+)
 from jaxlqr.matrix_equations.riccati_solvers import (
     continuous_bellman,
     continuous_gain,
@@ -181,7 +188,8 @@ def _discrete_result(*inputs: Array) -> EquationResult:
     inverse = inverse_norm(lambda y: doubling_sum(adjoint(closed), y).value, lambda y: doubling_sum(closed, y).value, p)
     condition = (1 + jnp.linalg.norm(closed) ** 2) * inverse
     terms = (discrete_bellman(a, b, q, r, s, gain, p), -p)
-    return diagnose(solved, inputs, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION)
+    marginal = is_nearly_singular(r + matmul(adjoint(b), p, b))
+    return diagnose(solved, inputs, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION, marginal)
 
 
 def continuous_are_result(
@@ -214,4 +222,4 @@ def _continuous_result(*inputs: Array) -> EquationResult:
     drift = matmul(p, a)
     terms = (drift, adjoint(drift), -matmul(matmul(p, b) + s, gain), q)
     condition = 2 * jnp.linalg.norm(closed) * inverse
-    return diagnose(solved, inputs, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION)
+    return diagnose(solved, inputs, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION, is_nearly_singular(r))

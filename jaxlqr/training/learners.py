@@ -143,7 +143,9 @@ def meta_train(
         tasks: pytree with a leading task axis M.
         num_steps: number of outer steps.
         inner_step_size: adaptation step size; one per run when ``batched``, or one for all.
-        outer_step_size: step size of plain gradient descent outside. Give this or ``optimizer``.
+        outer_step_size: step size of plain gradient descent outside; with an ``optimizer``, a factor on its updates, 1
+            unless given. Give this, ``optimizer`` or both. Unlike the numbers within an optimiser it is traced: another
+            one compiles nothing.
         step_rule: chooses both step sizes at every iterate, see :mod:`jaxlqr.training.steps`; with an ``optimizer``,
             its outer step is a factor on the optimiser's updates. Give this or ``inner_step_size``.
         optimizer: any optax optimiser.
@@ -273,10 +275,10 @@ def policy_gradient(
         loss, params: as in :func:`meta_train`.
         task: one task, without a task axis.
         num_steps: number of steps.
-        step_size: step size of plain gradient descent. Give this or ``optimizer``, an optax optimiser.
+        step_size, optimizer: as ``outer_step_size`` and ``optimizer`` of :func:`meta_train`.
         batched: ``params``, ``task`` and ``key`` carry a leading axis of independent runs.
         options: ``oracle``, ``key``, ``safeguard``, ``max_backtracks``, ``feasible``, ``metrics``, ``chunk_size``,
-            ``progress`` and ``checkpoints`` of :func:`meta_train`.
+            ``progress``, ``checkpoints`` and ``strict`` of :func:`meta_train`.
 
     Returns:
         :class:`TrainingResult`; the history has no task axis.
@@ -299,6 +301,7 @@ def policy_gradient(
         "chunk_size",
         "progress",
         "checkpoints",
+        "strict",
     }
     unknown = sorted(set(options) - allowed)
     if unknown:
@@ -375,12 +378,12 @@ def _step_rule(
             raise ValueError("give no outer step size with a step_rule, which chooses it.")
         return _plain_descent() if optimizer is None else optimizer, 1.0, 0.0
     _check_step("inner_step_size", inner, zero_allowed=True)
-    if (optimizer is None) == (outer is None):
-        raise ValueError("give exactly one of optimizer and the (outer) step size.")
-    if optimizer is not None:
+    if optimizer is None and outer is None:
+        raise ValueError("give an optimizer, the (outer) step size, or both.")
+    if outer is None:
         return optimizer, 1.0, inner
     _check_step("the (outer) step size", outer, zero_allowed=False)
-    return _plain_descent(), outer, inner
+    return _plain_descent() if optimizer is None else optimizer, outer, inner
 
 
 def _check_positive(name: str, value: int, least: int) -> None:

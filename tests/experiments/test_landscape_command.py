@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from jaxlqr.cli import main
+from jaxlqr.experiments.landscape import study
+from tests.training.setting import START, TASKS
 
 FAMILY = """
 [nominal]
@@ -17,6 +19,12 @@ num_tasks = 2
 level = 0.01
 seed = 0
 """
+
+
+def test_a_path_may_end_where_adaptation_is_infeasible():
+    # The safeguard of the training shortens inner steps of 1000, the objective at the end does not.
+    paths = study._paths(START, TASKS, 1e3, 2, False)
+    assert {name: path.last_value for name, path in paths.items()} == dict.fromkeys(paths, np.inf)
 
 
 def run(tmp_path, *options):

@@ -108,6 +108,18 @@ def test_any_optax_optimizer(optimizer):
     assert jnp.sum(result.history["loss"][-1]) < jnp.sum(result.history["loss"][0])
 
 
+def test_a_step_size_beside_an_optimizer_is_a_traced_factor():
+    adam = optax.adam(1.0)
+    loss = Counted()
+    arguments = {"loss": loss, "params": ORIGIN, "tasks": POINTS, "num_steps": 6}
+    found = train(**arguments, optimizer=adam, outer_step_size=0.05)
+    expected = train(**arguments, optimizer=optax.adam(0.05))
+    assert relative_error(found.params, expected.params) < 1e-13  # rounding
+    before = loss.traces
+    train(**arguments, optimizer=adam, outer_step_size=0.02)
+    assert loss.traces == before
+
+
 class Counted:
     """A loss that counts how often Python traces it; hashable by identity."""
 

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 import jaxlqr
 from jaxlqr import Status, TrainingResult, ZerothOrderOracle, policy_gradient
+from jaxlqr.training.steps import FixedSteps
 from tests.training.setting import START, TASKS, train
 
 # Large enough to leave the stabilising set after a few steps.
@@ -117,8 +117,11 @@ REFUSED = {
         r"inner_step_size must be non-negative and finite, got -0\.001",
     ),
     "infinite inner step": ({"inner_step_size": float("inf")}, "inner_step_size must be non-negative and finite"),
-    "no step rule": ({"outer_step_size": None}, "exactly one of optimizer and"),
-    "two step rules": ({"outer_step_size": 1e-3, "optimizer": optax.adam(1e-3)}, "exactly one of optimizer and"),
+    "no step rule": ({"outer_step_size": None}, "give an optimizer"),
+    "a step rule beside a step size": (
+        {"outer_step_size": 1e-3, "inner_step_size": None, "step_rule": FixedSteps(0.1, 0.1)},
+        "give no outer step size with a step_rule",
+    ),
     "no steps": ({"num_steps": 0}, "num_steps must be an integer of at least 1, got 0"),
     "half a step": ({"num_steps": 1.5}, r"num_steps must be an integer of at least 1, got 1\.5"),
     "negative inner steps": ({"num_inner_steps": -1}, "num_inner_steps must be an integer of at least 0, got -1"),

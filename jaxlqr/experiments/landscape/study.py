@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.landscape.settings import LandscapeSettings
-from jaxlqr.experiments.train import Start, largest_curvature
+from jaxlqr.experiments.train import Start, largest_curvature, unit_adam
 from jaxlqr.lqr import LQRTask, cost, optimal_gain
 from jaxlqr.meta.landscape import (
     Kind,
@@ -24,6 +25,7 @@ from jaxlqr.meta.landscape import (
     plane_of_curvature,
     plane_through,
 )
+from jaxlqr.meta.landscape.objective import mean_value
 from jaxlqr.training import meta_train
 
 # Points along each side where the spectral radius is computed, and of each frame of an animation.
@@ -65,7 +67,7 @@ class PlaneStudy:
 def look_at_plane(start: Start, inner_step: float, settings: LandscapeSettings, progress: bool | None) -> PlaneStudy:
     """Find the best point from the first gain, lay a plane through it, and look at everything on it."""
     tasks = start.tasks
-    optima = np.asarray(jax.jit(jax.vmap(optimal_gain))(tasks))
+    optima = np.asarray(_optimal_gains(tasks))
     # The search comes first, on the plane through the first gain; the map goes through the best point that it finds.
     plane = plane_of_curvature(cost, start.K0, tasks, inner_step)
     x, y = _sides(plane, tasks, inner_step, _COARSE)
@@ -90,6 +92,11 @@ def look_at_plane(start: Start, inner_step: float, settings: LandscapeSettings, 
         optima=optima,
         paths=_paths(jnp.asarray(begin), tasks, inner_step, settings.steps, progress),
     )
+
+
+_optimal_gains = jax.jit(jax.vmap(optimal_gain))
+# Infinite where a path ends with a gain that stabilises all tasks before adaptation only.
+_value = jax.jit(partial(mean_value, cost))
 
 
 def _plane_of_optima(centre: np.ndarray, optima: np.ndarray) -> Plane:
@@ -158,14 +165,12 @@ class _Entries:
 
 def _paths(gain: Array, tasks: LQRTask, inner_step: float, num_steps: int, progress: bool | None) -> dict[str, Path]:
     """Descent along the exact meta-gradient, its first-order form, the average cost, and Adam, all safeguarded."""
-    import optax
-
     outer = 1 / float(largest_curvature(gain, tasks))
     ways: dict[str, dict[str, Any]] = {
         "gradient descent": {"outer_step_size": outer},
         "first-order MAML": {"outer_step_size": outer, "first_order": True},
         "no adaptation": {"outer_step_size": outer, "num_inner_steps": 0},
-        "Adam": {"optimizer": optax.adam(float(jnp.linalg.norm(gain)) / 50)},
+        "Adam": {"optimizer": unit_adam(), "outer_step_size": float(jnp.linalg.norm(gain)) / 50},
     }
 
     def run(options: dict[str, Any]) -> Path:
@@ -175,7 +180,7 @@ def _paths(gain: Array, tasks: LQRTask, inner_step: float, num_steps: int, progr
         )  # fmt: skip
         entries = [np.asarray(result.history[f"entry{i}"])[:, 0] for i in range(gain.size)]
         gains = np.stack(entries, axis=1).reshape(-1, *gain.shape)
-        return Path(gains, float(evaluate(cost, tasks, gains[-1:], inner_step)[0]))
+        return Path(gains, float(_value(gains[-1], tasks, inner_step)))
 
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(ways, pool.map(run, ways.values()), strict=True))

@@ -1,6 +1,7 @@
 """Figures 1 to 3 of "Global convergence of MAML for LQR", and how often random families have no spurious minima."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from jaxlqr.experiments.molybog2021 import figure, phase_figure
 from jaxlqr.experiments.molybog2021.examples import examples
 from jaxlqr.experiments.molybog2021.phase import NUM_FAMILIES, NUM_QUICK_FAMILIES, phase_diagram
 from jaxlqr.experiments.molybog2021.study import Study, study, told
+from jaxlqr.experiments.units import Units
 from jaxlqr.output import OutputFolder
 
 QUICK = ("1", "2", "3a")
@@ -24,6 +26,7 @@ def reproduce(
     seed: int = 0,
     part: str | None = None,
     progress: bool | None = None,
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """Find all stationary points of all examples, and the fraction of random families that are epsilon-global.
 
@@ -37,24 +40,25 @@ def reproduce(
         seed: of the random families.
         part: ``"figures"`` or ``"phase"`` runs one of them alone.
         progress: show the progress bar of the phase diagram; None shows it in a terminal or a notebook.
+        units: where finished units are kept, see :mod:`jaxlqr.experiments.units`; nowhere unless given.
     """
     if part is not None and part not in PARTS:
         raise ValueError(f'part must be "figures" or "phase", got {part!r}.')
     count = (NUM_QUICK_FAMILIES if quick else NUM_FAMILIES) if num_seeds is None else num_seeds
     if count < 1:
         raise ValueError(f"the number of seeds must be at least 1, got {count}.")
-    folder = OutputFolder(out)
+    folder, units = OutputFolder(out), units or Units()
     began = time.perf_counter()
     summary: dict[str, Any] = {"paper": "molybog2021"}
     drawn, studies, written = {}, {}, []
     if part != "phase":
         chosen = {name: example for name, example in examples().items() if not quick or name in QUICK}
-        studies = {name: study(example) for name, example in chosen.items()}
+        studies = {name: study(example, keep=partial(units, f"figure {name}")) for name, example in chosen.items()}
         summary["figures"] = {name: told(one) for name, one in studies.items()}
         drawn["figures.png"] = figure.draw(studies)
         written.append("landscapes.npz")
     if part != "figures":
-        summary["phase_diagram"] = phase_diagram(count, seed, progress=progress)
+        summary["phase_diagram"] = phase_diagram(count, seed, progress=progress, units=units)
         drawn["phase.png"] = phase_figure.draw(summary["phase_diagram"])
     summary |= {"wall_time_seconds": time.perf_counter() - began, "jax": jax.__version__}
     with folder:

@@ -5,6 +5,7 @@ these numbers times 1 + level u with u uniform on (-1, 1); sigma0 is 1. It count
 minimum of its meta-objective lies higher above the least value than a given share of that.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxlqr.experiments.units import Units
 from jaxlqr.lqr.closed_form import scalar_cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.landscape.objective import in_parts, task_values
@@ -71,7 +73,9 @@ def _excesses(keys: Array, level: Array, inner_step_size: Array) -> Array:
     return lax.map(one, keys, batch_size=_FAMILIES_TOGETHER)
 
 
-def phase_diagram(num_families: int, seed: int = 0, *, progress: bool | None = None) -> dict[str, Any]:
+def phase_diagram(
+    num_families: int, seed: int = 0, *, progress: bool | None = None, units: Units | None = None
+) -> dict[str, Any]:
     """Fractions [tolerances, levels, inner steps] of epsilon-global families, with Wilson's 95 % intervals.
 
     The same families are drawn at every inner step, and the same numbers u at every level. Families without a feasible
@@ -84,7 +88,12 @@ def phase_diagram(num_families: int, seed: int = 0, *, progress: bool | None = N
     keys = np.asarray(jax.random.key_data(jax.random.split(jax.random.key(seed), num_families)))
     cells = [(level, step) for level in LEVELS for step in INNER_STEPS]
     shown = tqdm(cells, desc="phase diagram", unit="cell", disable=None if progress is None else not progress)
-    rows = [in_parts(_excesses, _FAMILIES_TOGETHER, keys, *map(jnp.asarray, cell)) for cell in shown]
+    keep = units or Units()
+
+    def look(cell: tuple[float, float]) -> Array:
+        return in_parts(_excesses, _FAMILIES_TOGETHER, keys, *map(jnp.asarray, cell))
+
+    rows = [keep(f"phase {level:g} {step:g}", partial(look, (level, step))) for level, step in shown]
     found = np.asarray(rows).reshape(len(LEVELS), len(INNER_STEPS), num_families)
     good = np.stack([found <= tolerance for tolerance in TOLERANCES])  # false for NaN
     low, high = wilson(good.sum(axis=-1), num_families)

@@ -1,5 +1,7 @@
 """What there is to know of one example: its landscape, stationary points, and what each minimum is."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,13 +24,20 @@ class Study(NamedTuple):
     optima: np.ndarray
 
 
-def study(example: Example, grid: np.ndarray = GRID) -> Study:
-    """Evaluate the landscape on gains [points, 1, 1] and find all its stationary points there."""
+def study(example: Example, grid: np.ndarray = GRID, keep: Callable[..., Any] | None = None) -> Study:
+    """Evaluate the landscape on gains [points, 1, 1] and find all its stationary points there.
+
+    ``keep`` is a unit, see :class:`jaxlqr.experiments.units.Units`.
+    """
+    work = partial(_look, example, grid)
+    return Study(example, grid.ravel(), *(work() if keep is None else keep(work, StationaryPoints)))
+
+
+def _look(example: Example, grid: np.ndarray) -> tuple[np.ndarray, StationaryPoints, np.ndarray]:
     tasks, step = example.tasks, example.inner_step_size
     values = np.asarray(evaluate(scalar_cost, tasks, grid, step, per_task=True))
     points = stationary_points(scalar_cost, tasks, grid, step)
-    optima = np.asarray(_optima(tasks)).ravel()
-    return Study(example, grid.ravel(), values, points, optima)
+    return values, points, np.asarray(_optima(tasks)).ravel()
 
 
 def told(study: Study) -> dict[str, Any]:

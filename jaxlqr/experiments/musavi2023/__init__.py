@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from jaxlqr.experiments.musavi2023 import figure, report
 from jaxlqr.experiments.musavi2023.certified import compare
 from jaxlqr.experiments.musavi2023.setting import INNER_STEPS, NUM_STEPS, OUTER_STEP, SIGMA0, STARTS, draw
 from jaxlqr.experiments.musavi2023.tables import RESOLUTION, table_2, train
+from jaxlqr.experiments.units import Units
 from jaxlqr.lqr import optimal_gain
 from jaxlqr.lqr.stabilize import average_task
 from jaxlqr.output import OutputFolder
@@ -24,7 +26,13 @@ SIZES, QUICK_SIZES, NUM_INSTANCES = ((1, 1), (2, 1), (4, 2)), ((1, 1),), 100
 
 
 def reproduce(
-    out: Path, *, quick: bool = False, num_seeds: int | None = None, seed: int = 0, progress: bool | None = None
+    out: Path,
+    *,
+    quick: bool = False,
+    num_seeds: int | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """Train from four gains, search the grid, compare step-size rules, and evaluate every inequality of the theory.
 
@@ -36,18 +44,22 @@ def reproduce(
         num_seeds: number of draws, at least 1; overrides ``quick``.
         seed: of the draws and of the random instances.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
+        units: where finished units are kept, see :mod:`jaxlqr.experiments.units`; nowhere unless given.
     """
     count = (NUM_QUICK_SEEDS if quick else NUM_SEEDS) if num_seeds is None else num_seeds
     if count < 1:
         raise ValueError(f"the number of seeds must be at least 1, got {count}.")
-    folder = OutputFolder(out)
+    folder, units = OutputFolder(out), units or Units()
     began = time.perf_counter()
     draws = [draw(key) for key in jax.random.split(jax.random.key(seed), count)]
     drawn = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *draws)
-    histories = [train(drawn, start, progress=progress).history for start in range(len(STARTS))]
+    histories = [
+        units.train(f"start {start}", partial(train, drawn, start, progress=progress)).history
+        for start in range(len(STARTS))
+    ]
     histories = [{name: np.asarray(rows) for name, rows in history.items()} for history in histories]
     final = np.stack([np.stack([h["w1"][:, -1, 0], h["w2"][:, -1, 0]], axis=1) for h in histories])
-    searched = table_2(drawn)
+    searched = units("table 2", partial(table_2, drawn))
     averages = np.stack([np.asarray(optimal_gain(average_task(tasks))).ravel() for tasks in draws])
     nearest = np.stack([searched[f"{start.last_step:g}"]["refined"] for start in STARTS])
     summary = {
@@ -62,8 +74,8 @@ def reproduce(
         "largest_distance_to_refined_minimiser": np.abs(final - nearest).max(axis=(1, 2)),
         "shortened_steps": [int(np.sum(h["accepted_step"][:, 1:] < 1)) for h in histories],
         "gradient_norm_ratio": [float(np.max(h["gradient_norm"][:, -1] / h["gradient_norm"][:, 0])) for h in histories],
-        "certified_rule": None if quick else compare(drawn, progress),
-        "inequalities": _inequalities(QUICK_SIZES if quick else SIZES, seed, progress),
+        "certified_rule": None if quick else compare(drawn, progress, units=units),
+        "inequalities": _inequalities(QUICK_SIZES if quick else SIZES, seed, progress, units),
         "wall_time_seconds": time.perf_counter() - began,
         "jax": jax.__version__,
     }  # fmt: skip
@@ -76,8 +88,9 @@ def reproduce(
     return summary
 
 
-def _inequalities(sizes: Iterable[tuple[int, int]], seed: int, progress: bool | None) -> dict[str, Any]:
+def _inequalities(sizes: Iterable[tuple[int, int]], seed: int, progress: bool | None, units: Units) -> dict[str, Any]:
     from tqdm.auto import tqdm
 
     shown = tqdm(sizes, desc="inequalities", unit="size", disable=None if progress is None else not progress)
-    return {f"n={n}, m={m}": table(random_margins(seed, n, m, NUM_INSTANCES)) for n, m in shown}
+    named = {f"n={n}, m={m}": partial(random_margins, seed, n, m, NUM_INSTANCES) for n, m in shown}
+    return {name: units(f"inequalities {name}", lambda draw=draw: table(draw())) for name, draw in named.items()}

@@ -1,11 +1,13 @@
 """How conservative the certified rule is: its steps to a gradient norm, and those of backtracking."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jaxlqr.experiments.musavi2023.setting import INNER_STEPS, OUTER_STEP, STARTS
 from jaxlqr.experiments.musavi2023.tables import entries
+from jaxlqr.experiments.units import Units
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.theory.musavi2023 import CertifiedSteps
@@ -19,7 +21,11 @@ _SMALL = 1.5e-5
 
 
 def compare(
-    drawn: LQRTask, progress: bool | None, num_steps: int = NUM_CERTIFIED_STEPS, targets: tuple[float, ...] = TARGETS
+    drawn: LQRTask,
+    progress: bool | None,
+    num_steps: int = NUM_CERTIFIED_STEPS,
+    targets: tuple[float, ...] = TARGETS,
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """Run the rules, without safeguard, from the first start for every draw [draws, tasks, ...].
 
@@ -36,10 +42,11 @@ def compare(
     }
     histories = {}
     for name, (rule, count) in rules.items():
-        result = meta_train(
-            cost, gains, drawn, num_steps=count, step_rule=rule, safeguard=False, metrics=entries, batched=True,
-            chunk_size=min(count, 500) + 1, progress=progress,
+        run = partial(
+            meta_train, cost, gains, drawn, num_steps=count, step_rule=rule, safeguard=False, metrics=entries,
+            batched=True, chunk_size=min(count, 500) + 1, progress=progress,
         )  # fmt: skip
+        result = (units or Units()).train(name, run)
         histories[name] = {key: np.asarray(rows) for key, rows in result.history.items()}
     counts = {
         name: {f"{target:g}": _steps_to(history["gradient_norm"], target) for target in targets}

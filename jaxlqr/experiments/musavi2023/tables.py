@@ -12,7 +12,7 @@ from jaxlqr.experiments.musavi2023.setting import INNER_STEPS, NUM_STEPS, OUTER_
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.landscape import evaluate
-from jaxlqr.training import TrainingResult, meta_train
+from jaxlqr.training import Checkpoints, TrainingResult, meta_train
 
 RESOLUTION, REFINED = 0.05, 0.0025
 
@@ -40,7 +40,14 @@ def entries(params: Array, task: LQRTask) -> dict[str, Array]:
     return {"w1": params[0, 0], "w2": params[0, 1]}
 
 
-def train(tasks: LQRTask, start: int, *, num_steps: int = NUM_STEPS, progress: bool | None = None) -> TrainingResult:
+def train(
+    tasks: LQRTask,
+    start: int,
+    *,
+    num_steps: int = NUM_STEPS,
+    progress: bool | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> TrainingResult:
     """Run number ``start`` of the paper for every draw; ``tasks`` has axes [draws, tasks, ...].
 
     The safeguard is on: a step that would leave the stabilising set is halved, which the fourth start needs at first.
@@ -50,8 +57,9 @@ def train(tasks: LQRTask, start: int, *, num_steps: int = NUM_STEPS, progress: b
     rule = GrowingSteps(first, last, NUM_STEPS, OUTER_STEP)
     gains = np.broadcast_to(np.array([gain]), (tasks.A.shape[0], 1, 2))
     return meta_train(
-        cost, gains, tasks, num_steps=num_steps, step_rule=rule, metrics=entries, batched=True, progress=progress
-    )
+        cost, gains, tasks, num_steps=num_steps, step_rule=rule, metrics=entries, batched=True, progress=progress,
+        checkpoints=checkpoints,
+    )  # fmt: skip
 
 
 def grid_minimiser(tasks: LQRTask, inner_step_size: float) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import jax
 
 from jaxlqr.experiments.nguyen2023 import ablation, images_part, lqr_part, trajectories
 from jaxlqr.experiments.nguyen2023.parts import Part, Request
+from jaxlqr.experiments.units import Units
 from jaxlqr.output import OutputFolder
 
 #: Parts of the reproduction, in the order in which they run.
@@ -29,6 +30,7 @@ def reproduce(
     data: Path | None = None,
     part: str | None = None,
     progress: bool | None = None,
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """Run all parts, or one; write their figures, arrays and ``summary.json`` to ``out``, print their tables, and
     return the summary.
@@ -41,6 +43,7 @@ def reproduce(
         data: folder of the Omniglot files, for the parts that read it.
         part: one of ``PARTS``; all of them unless given, when ``quick`` those that are quick.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
+        units: where finished units are kept, see :mod:`jaxlqr.experiments.units`; nowhere unless given.
     """
     if num_seeds is not None and num_seeds < 1:
         raise ValueError(f"the number of seeds must be at least 1, got {num_seeds}.")
@@ -51,7 +54,7 @@ def reproduce(
         raise ValueError(f"no data are read by {' and '.join(chosen)} of nguyen2023; leave out the folder {data}.")
     folder = OutputFolder(out)
     began = time.perf_counter()
-    request = Request(quick, num_seeds, seed, data, progress, out)
+    request = Request(quick, num_seeds, seed, data, progress, out, units or Units())
     work = {name: one.prepare(request) for name, one in chosen.items()}  # checks all before the first begins
     outcomes = {name: run() for name, run in work.items()}
     summary = {

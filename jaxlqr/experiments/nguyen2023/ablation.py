@@ -85,7 +85,8 @@ def _run(request: Request) -> Outcome:
     from jaxlqr.experiments.nguyen2023 import ablation_figure
 
     num_seeds = request.num_seeds or (QUICK_SEEDS if request.quick else NUM_SEEDS)
-    found = ablate(jax.random.key(request.seed), request.quick, num_seeds, request.progress)
+    work = partial(ablate, jax.random.key(request.seed), request.quick, num_seeds, request.progress)
+    found = request.units("ablation", work, Ablation)
     summary = told(found)
     return Outcome(
         summary={"num_seeds": num_seeds, "family": FAMILY, "beta": BETA, **summary},

@@ -26,7 +26,13 @@ def prepare(request: Request) -> Callable[[], Outcome]:
 
 def _run(request: Request) -> Outcome:
     num_seeds = request.num_seeds or (QUICK_SEEDS if request.quick else NUM_SEEDS)
-    studies = study(jax.random.key(request.seed), quick=request.quick, num_seeds=num_seeds, progress=request.progress)
+    studies = study(
+        jax.random.key(request.seed),
+        quick=request.quick,
+        num_seeds=num_seeds,
+        progress=request.progress,
+        units=request.units,
+    )
     summary = {family: told(one, request.quick) for family, one in studies.items()}
     return Outcome(
         summary={"num_seeds": num_seeds, **summary},

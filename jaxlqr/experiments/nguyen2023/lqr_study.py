@@ -23,6 +23,8 @@ from jaxlqr.experiments.nguyen2023.lqr import (
     uniform_after,
     uniform_history,
 )
+from jaxlqr.experiments.units import Units
+from jaxlqr.lqr import LQRTask
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -59,10 +61,16 @@ class Study(NamedTuple):
     tasks: Adapted
 
 
-def study(key: Array, *, quick: bool, num_seeds: int, progress: bool | None) -> dict[str, Study]:
+def study(
+    key: Array, *, quick: bool, num_seeds: int, progress: bool | None, units: Units | None = None
+) -> dict[str, Study]:
     """All families, in the order of ``FAMILIES``."""
     families = tqdm(FAMILIES, desc="TOW on LQR", unit="family", disable=None if progress is None else not progress)
-    return {family: _study(key, family, quick, num_seeds) for family in families}
+    keep = units or Units()
+    return {
+        family: keep(f"lqr, {family}", partial(_study, key, family, quick, num_seeds), Study, Adapted, LQRTask)
+        for family in families
+    }
 
 
 def betas(quick: bool) -> tuple[float, ...]:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxlqr.experiments.units import Units
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
@@ -21,6 +23,7 @@ class Request(NamedTuple):
         data: folder of the Omniglot files, or None.
         progress: show progress bars; None shows them in a terminal or a notebook.
         out: the output folder, for parts that save what is finished as they go, or None.
+        units: where finished units are kept until all is done.
     """
 
     quick: bool
@@ -29,6 +32,7 @@ class Request(NamedTuple):
     data: Path | None
     progress: bool | None
     out: Path | None = None
+    units: Units = Units()
 
 
 class Outcome(NamedTuple):

@@ -32,7 +32,13 @@ def _run(request: Request) -> Outcome:
         problems.items(), desc="trajectories", disable=None if request.progress is None else not request.progress
     )
     solvers = {name: ddp for name, ddp in SOLVERS.items() if not (ddp and request.quick)}
-    found = {name: {solver: _solve(p, ddp) for solver, ddp in solvers.items()} for name, p in bar}
+    found = {
+        name: {
+            solver: request.units(f"{name} {solver}", partial(_solve, p, ddp), IlqrResult)
+            for solver, ddp in solvers.items()
+        }
+        for name, p in bar
+    }
     return Outcome(
         summary={name: {solver: _told(result) for solver, result in of.items()} for name, of in found.items()},
         figures={"trajectories.png": trajectories_figure.draw(problems, found)},

@@ -62,15 +62,10 @@ class SweepSpec:
     def batches(self) -> list[list[int]]:
         """Runs that are trained side by side: neighbours that share a compiled program, ``batch`` at most."""
         groups: dict[tuple[Any, ...], list[int]] = {}
-        static = [number for number, name in enumerate(self.axes) if not self._is_traced(name)]
+        static = [number for number, name in enumerate(self.axes) if name not in TRACED]
         for run, values in enumerate(self.runs):
             groups.setdefault(tuple(values[number] for number in static), []).append(run)
         return [group[i : i + self.batch] for group in groups.values() for i in range(0, len(group), self.batch)]
-
-    def _is_traced(self, name: str) -> bool:
-        # optax keeps Adam's step size in its code.
-        adam = "optimizer" in self.axes or self.settings.optimizer != "sgd"
-        return name in TRACED and not (name == "outer_step" and adam)
 
 
 def load_spec(path: str | Path) -> SweepSpec:

@@ -45,7 +45,7 @@ def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | Non
         strict=False,
         progress=False,
         checkpoints=checkpoints,
-        **outer_rule(shared, shared.outer_step if shared.optimizer != "sgd" else steps["outer_step"]),
+        **outer_rule(shared, steps["outer_step"]),
     )
     feasible = _feasible(start, tasks)
     history = {name: np.asarray(rows) for name, rows in result.history.items()}

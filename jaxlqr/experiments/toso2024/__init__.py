@@ -10,8 +10,9 @@ import numpy as np
 
 from jaxlqr.experiments.toso2024 import fair, figure, released
 from jaxlqr.experiments.toso2024.curves import Curve, count_summary, iterations_until
-from jaxlqr.experiments.toso2024.tasks import draw, solve
+from jaxlqr.experiments.toso2024.tasks import Optima, draw, solve
 from jaxlqr.experiments.toso2024.theory import reproduce_theory
+from jaxlqr.experiments.units import Units
 from jaxlqr.output import OutputFolder
 
 # Seeds and steps of meta-training; a quick run leaves out the baselines that are programs of their own to compile.
@@ -32,6 +33,7 @@ def reproduce(
     seed: int = 0,
     progress: bool | None = None,
     part: str = "figure1",
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """Run all panels of Figure 1, write ``figure1.png``, ``figure1_released.png``, ``figure1_fair.png``,
     ``curves.npz`` and ``summary.json`` to ``out``, print a table, and return the summary; a quick run only writes the
@@ -43,12 +45,14 @@ def reproduce(
         num_seeds: number of seeds, at least 1; overrides ``quick``.
         seed: of all random numbers.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
+        units: where finished units are kept, see :mod:`jaxlqr.experiments.units`; nowhere unless given.
         part: ``"figure1"``, or ``"theory"`` for :func:`reproduce_theory`, which has nothing in common with it.
     """
     if part not in PARTS:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}.")
+    units = units or Units()
     if part == "theory":
-        return reproduce_theory(out, quick=quick, num_seeds=num_seeds, seed=seed, progress=progress)
+        return reproduce_theory(out, quick=quick, num_seeds=num_seeds, seed=seed, progress=progress, units=units)
     num_seeds = (NUM_QUICK_SEEDS if quick else NUM_SEEDS) if num_seeds is None else num_seeds
     if num_seeds < 1:
         raise ValueError(f"the number of seeds must be at least 1, got {num_seeds}.")
@@ -59,9 +63,9 @@ def reproduce(
     drawn = draw(task_key, num_seeds)
     # Half of the time is compilation, which one thread does on one core: the parts run side by side.
     with ThreadPoolExecutor(3) as pool:
-        optima = pool.submit(solve, drawn)
-        as_released = pool.submit(released.run, released_key, drawn, optima, released_steps, progress)
-        as_fair = pool.submit(fair.run, fair_key, drawn, optima, FAIR_STEPS, not quick, progress)
+        optima = pool.submit(units, "optima", lambda: solve(drawn), Optima)
+        as_released = pool.submit(released.run, released_key, drawn, optima, released_steps, progress, units)
+        as_fair = pool.submit(fair.run, fair_key, drawn, optima, FAIR_STEPS, not quick, progress, units)
         rows = {"released": as_released.result()}
         rows["fair"], average_gap = as_fair.result()
     summary = _summary(rows, average_gap, num_seeds, seed, time.perf_counter() - began)

@@ -6,7 +6,7 @@ five; one step rule for all starts; and the baselines that a sceptic would ask f
 """
 
 from concurrent.futures import Future
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,6 +16,7 @@ from jax import Array
 
 from jaxlqr.experiments.toso2024.curves import Curve, diverged_from
 from jaxlqr.experiments.toso2024.tasks import LEVELS, NUM_DRAWN, NUM_HELD_OUT, Optima
+from jaxlqr.experiments.units import Units
 from jaxlqr.families import boeing_initial_gain
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
@@ -89,6 +90,7 @@ def run(
     meta_steps: int,
     baselines: bool,
     progress: bool | None,
+    units: Units,
 ) -> tuple[dict[str, dict[str, Curve]], dict[str, Any]]:
     """Curves of the three panels, by panel and name, and the gap of the average task's optimum, which is not trained.
 
@@ -98,9 +100,10 @@ def run(
     num_seeds = drawn[LEVEL].A.shape[0]
     keys = jax.random.split(train_key, num_seeds)
 
-    def learn(tasks: LQRTask, **options) -> TrainingResult:
+    def learn(name: str, tasks: LQRTask, **options) -> TrainingResult:
         copies = tasks.A.shape[0] // num_seeds
-        return meta_train(
+        run = partial(
+            meta_train,
             cost,
             np.broadcast_to(boeing_initial_gain(), (copies * num_seeds, 2, 4)),
             tasks,
@@ -113,11 +116,12 @@ def run(
             chunk_size=100,
             **options,
         )
+        return units.train(f"fair, {name}", run)
 
     # Policy gradient is MAML with an inner step of zero: it runs beside the three levels in one compiled program.
     together = _concatenate(*(_cut(drawn[level], _TRAINED) for level in (*LEVELS, LEVEL)))
     inner_steps = np.repeat([*[STEP] * len(LEVELS), 0.0], num_seeds)
-    model_free = learn(together, inner_step_size=inner_steps, oracle=TRAINING_ORACLE)
+    model_free = learn("model-free", together, inner_step_size=inner_steps, oracle=TRAINING_ORACLE)
     parts = {level: _part(drawn[level], optima.result()[level], _TRAINED) for level in LEVELS}
     train, held_out = parts[LEVEL], _part(drawn[LEVEL], optima.result()[LEVEL], _HELD_OUT)
     optimal = np.concatenate([parts[level].optimal for level in (*LEVELS, LEVEL)])
@@ -128,7 +132,7 @@ def run(
     starts = {"maml": gains[main], "policy_gradient": gains[-1]}
     if baselines:
         for name, oracle in (("first_order", TRAINING_ORACLE), ("maml_exact", ExactOracle())):
-            other = learn(train.tasks, inner_step_size=STEP, oracle=oracle, first_order=name == "first_order")
+            other = learn(name, train.tasks, inner_step_size=STEP, oracle=oracle, first_order=name == "first_order")
             left_gaps[name] = _mean_gap(other, train.optimal)
             starts[name] = np.asarray(other.params)
     average = optima.result()[LEVEL].average_gain
@@ -140,7 +144,7 @@ def run(
             f"level_{level:g}": _curve(rows, f"level {level:g}", level)
             for level, rows in zip(LEVELS, gaps[:-1], strict=True)
         },
-        "right": _adaptation(adapt_key, starts, held_out, progress),
+        "right": _adaptation(adapt_key, starts, held_out, progress, units),
     }
     return curves, _untrained_gap(optima.result()[LEVEL].average_costs[:, _TRAINED], train)
 
@@ -155,12 +159,15 @@ def _untrained_gap(costs: np.ndarray, part: _Part) -> dict[str, Any]:
     return {"median": float(middle), "quartiles": [float(low), float(high)]}
 
 
-def _adaptation(key: Array, starts: dict[str, np.ndarray], held_out: _Part, progress) -> dict[str, Curve]:
+def _adaptation(
+    key: Array, starts: dict[str, np.ndarray], held_out: _Part, progress: bool | None, units: Units
+) -> dict[str, Curve]:
     """Policy gradient on each held-out task from each start; all starts see the same perturbations."""
     num_seeds = len(held_out.optimal)
     tasks = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), held_out.tasks)
     runs = num_seeds * NUM_HELD_OUT
-    result = policy_gradient(
+    run = partial(
+        policy_gradient,
         cost,
         np.concatenate([np.repeat(gain, NUM_HELD_OUT, axis=0) for gain in starts.values()]),
         _concatenate(*[tasks] * len(starts)),
@@ -173,6 +180,7 @@ def _adaptation(key: Array, starts: dict[str, np.ndarray], held_out: _Part, prog
         progress=progress,
         chunk_size=100,
     )
+    result = units.train("fair, adaptation", run)
     losses = np.asarray(result.history["loss"]).reshape(len(starts), runs, -1)
     gaps = losses - held_out.optimal.reshape(1, runs, 1)
     gaps = gaps.reshape(len(starts), num_seeds, NUM_HELD_OUT, -1).mean(axis=2)

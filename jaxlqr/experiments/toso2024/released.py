@@ -9,6 +9,7 @@ iterations at the first step size as the meta-training takes.
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,11 +19,12 @@ from jax import Array
 
 from jaxlqr.experiments.toso2024.curves import Curve, diverged_from
 from jaxlqr.experiments.toso2024.tasks import Optima
+from jaxlqr.experiments.units import Units
 from jaxlqr.families import boeing, boeing_initial_gain
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.oracles import ZerothOrderOracle
-from jaxlqr.training import meta_train, policy_gradient
+from jaxlqr.training import TrainingResult, meta_train, policy_gradient
 
 NUM_TASKS = 10
 META_STEPS = 200
@@ -83,7 +85,12 @@ def _runs(tree, num_curves: int, num_seeds: int):
 
 
 def run(
-    key: Array, drawn: dict[float, LQRTask], optima: Future[dict[float, Optima]], long_steps: int, progress: bool | None
+    key: Array,
+    drawn: dict[float, LQRTask],
+    optima: Future[dict[float, Optima]],
+    long_steps: int,
+    progress: bool | None,
+    units: Units,
 ) -> dict[str, dict[str, Curve]]:
     """Curves of the three panels, by panel and name, for tasks ``drawn`` by level; ``long_steps`` of the middle."""
     train_key, adapt_key = jax.random.split(key)
@@ -106,9 +113,13 @@ def run(
     }
     loss = SampledStateCost()
     first_key, second_key = jax.random.split(train_key)
+
     # In two legs, because the gain after the first is where the adaptation of the right panel starts.
-    first = meta_train(loss, start, tasks, num_steps=META_STEPS, key=first_key, **common)
-    second = meta_train(loss, first.params, tasks, num_steps=long_steps - META_STEPS, key=second_key, **common)
+    def leg(name: str, begin: Any, **options: Any) -> TrainingResult:
+        return units.train(f"released, {name}", partial(meta_train, loss, begin, tasks, **options, **common))
+
+    first = leg("first leg", start, num_steps=META_STEPS, key=first_key)
+    second = leg("second leg", first.params, num_steps=long_steps - META_STEPS, key=second_key)
     costs = np.concatenate([first.history["cost"][..., 0], second.history["cost"][:, 1:, 0]], axis=1)
     # The nominal task, which is one of those that were trained on, and one that is new.
     both = [0, NUM_TASKS]
@@ -122,7 +133,7 @@ def run(
         for (level, step), rows in zip(MIDDLE, gaps[1:], strict=True)
     }
     learned = _runs(first.params, len(plan), num_seeds)[0]
-    right = _adaptation(adapt_key, learned, left.diverged, unseen, optimal, progress)
+    right = _adaptation(adapt_key, learned, left.diverged, unseen, optimal, progress, units)
     return {"left": {"maml": left}, "middle": middle, "right": right}
 
 
@@ -133,7 +144,13 @@ def _curve(gaps: np.ndarray, choice: tuple[float, float], label: str) -> Curve:
 
 
 def _adaptation(
-    key: Array, learned: np.ndarray, lost: np.ndarray, unseen: LQRTask, optimal: np.ndarray, progress: bool | None
+    key: Array,
+    learned: np.ndarray,
+    lost: np.ndarray,
+    unseen: LQRTask,
+    optimal: np.ndarray,
+    progress: bool | None,
+    units: Units,
 ) -> dict[str, Curve]:
     """Adaptation to two tasks for each seed [seeds, 2, ...]; the gap is the mean over both."""
     num_seeds = len(learned)
@@ -142,9 +159,10 @@ def _adaptation(
     learned = np.where(lost[:, None, None], boeing_initial_gain(), learned)
     early_key, random_key, meta_key = jax.random.split(key, 3)
 
-    def descend(start, num_steps: int, step_size: float, oracle: ZerothOrderOracle, run_key: Array):
+    def descend(name: str, start, num_steps: int, step_size: float, oracle: ZerothOrderOracle, run_key: Array):
         # Step size and radius are data: the three calls below share one compiled program.
-        return policy_gradient(
+        run = partial(
+            policy_gradient,
             SampledStateCost(),
             start,
             unseen,
@@ -158,13 +176,15 @@ def _adaptation(
             progress=progress,
             chunk_size=100,
         )
+        return units.train(f"released, {name}", run)
 
     initial = np.broadcast_to(boeing_initial_gain(), (2 * num_seeds, 2, 4))
-    early = descend(initial, META_STEPS, LEFT[1], START_ORACLE, early_key)
-    from_random = descend(early.params, ADAPTATION_STEPS, RANDOM_START_STEP, ADAPTATION_ORACLE, random_key)
-    from_learned = descend(
-        np.repeat(learned, 2, axis=0), ADAPTATION_STEPS, META_START_STEP, ADAPTATION_ORACLE, meta_key
+    early = descend("before adaptation", initial, META_STEPS, LEFT[1], START_ORACLE, early_key)
+    from_random = descend(
+        "random start", early.params, ADAPTATION_STEPS, RANDOM_START_STEP, ADAPTATION_ORACLE, random_key
     )
+    twice = np.repeat(learned, 2, axis=0)
+    from_learned = descend("meta-learned start", twice, ADAPTATION_STEPS, META_START_STEP, ADAPTATION_ORACLE, meta_key)
     costs = np.stack([run.history["cost"] for run in (from_random, from_learned)]).reshape(2, num_seeds, 2, -1)
     gaps = (costs - optimal[None, :, :, None]).mean(axis=2)
     return {

@@ -1,6 +1,7 @@
 """The theory beside measurements: heterogeneity and sample complexity, ``jaxlqr reproduce toso2024 --part theory``."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxlqr.experiments.toso2024 import theory_figure, theory_heterogeneity, theory_samples
+from jaxlqr.experiments.units import Units
 from jaxlqr.families import boeing
 from jaxlqr.lqr import make_task
 from jaxlqr.lqr.task import LQRTask
@@ -24,7 +26,13 @@ def nominal_tasks() -> dict[str, LQRTask]:
 
 
 def reproduce_theory(
-    out: Path, *, quick: bool = False, num_seeds: int | None = None, seed: int = 0, progress: bool | None = None
+    out: Path,
+    *,
+    quick: bool = False,
+    num_seeds: int | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """Run both studies, write ``heterogeneity.png``, ``samples.png``, ``theory.npz`` and ``theory.json`` to ``out``,
     print a table, and return the numbers.
@@ -35,17 +43,20 @@ def reproduce_theory(
         num_seeds: families at each level, at least 1; overrides ``quick``.
         seed: of all random numbers.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
+        units: where finished units are kept, see :mod:`jaxlqr.experiments.units`; nowhere unless given.
     """
     num_seeds = (NUM_QUICK_SEEDS if quick else NUM_SEEDS) if num_seeds is None else num_seeds
-    folder = OutputFolder(out)
+    folder, units = OutputFolder(out), units or Units()
     began = time.perf_counter()
     first, second = jax.random.split(jax.random.key(seed))
     tasks = nominal_tasks()
+    look = partial(theory_heterogeneity.study, first, num_seeds=num_seeds, progress=progress, units=units)
     gaps = {
-        name: theory_heterogeneity.study(first, task, num_seeds, descend=name == _MILD, progress=progress)
+        name: units(name, partial(look, task, descend=name == _MILD), theory_heterogeneity.Heterogeneity)
         for name, task in tasks.items()
     }
-    samples = theory_samples.study(second, tasks[_MILD], NUM_QUICK_REPEATS if quick else NUM_REPEATS)
+    estimate = partial(theory_samples.study, second, tasks[_MILD], NUM_QUICK_REPEATS if quick else NUM_REPEATS)
+    samples = units("samples", estimate, theory_samples.Samples)
     content = {
         "paper": "toso2024",
         "part": "theory",

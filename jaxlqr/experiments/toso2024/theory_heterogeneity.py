@@ -1,5 +1,6 @@
 """The gap of the MAML optimum against heterogeneity, with bounds (6) and (7) beside it."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.statistics import student_interval
+from jaxlqr.experiments.units import Units
 from jaxlqr.families import perturb
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.optimal import optimal_gain
@@ -63,7 +65,9 @@ class Heterogeneity(NamedTuple):
         return told
 
 
-def study(key: Array, nominal: LQRTask, num_seeds: int, *, descend: bool, progress: bool | None) -> Heterogeneity:
+def study(
+    key: Array, nominal: LQRTask, num_seeds: int, *, descend: bool, progress: bool | None, units: Units
+) -> Heterogeneity:
     """The study for one nominal system; ``descend``: with gradient descent as well, from 0.9 times its optimal gain."""
     keys = jax.random.split(key, num_seeds)
     tasks = jax.vmap(lambda level: jax.vmap(lambda k: perturb(k, nominal, NUM_TASKS, level))(keys))(jnp.asarray(LEVELS))
@@ -76,10 +80,12 @@ def study(key: Array, nominal: LQRTask, num_seeds: int, *, descend: bool, progre
         # Half of what the curvature at the start allows.
         values = jnp.linalg.eigvalsh(hessians(start, jax.tree.map(lambda leaf: leaf[None], nominal)))
         outer = 0.5 / float(jnp.max(values))
-        result = meta_train(
-            cost, jnp.broadcast_to(start, (len(LEVELS) * num_seeds, *start.shape)), flat, num_steps=NUM_DESCENT_STEPS,
-            step_rule=FixedSteps(inner, outer), batched=True, chunk_size=1000, progress=progress, metrics=no_metrics,
+        run = partial(
+            meta_train, cost, jnp.broadcast_to(start, (len(LEVELS) * num_seeds, *start.shape)), flat,
+            num_steps=NUM_DESCENT_STEPS, step_rule=FixedSteps(inner, outer), batched=True, chunk_size=1000,
+            progress=progress, metrics=no_metrics,
         )  # fmt: skip
+        result = units.train("descent", run)
         trained = np.asarray(_largest_gaps(result.params, flat)).reshape(len(LEVELS), num_seeds)
     shape = (len(LEVELS), num_seeds)
     return Heterogeneity(

@@ -1,6 +1,7 @@
 """Meta-learned starts for one proximal step, against the starts one would otherwise use, on tasks held out."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxlqr.experiments.statistics import student_interval
+from jaxlqr.experiments.units import Units
 from jaxlqr.experiments.wang2020 import bounds, figure, samples, theory_figure, widths
 from jaxlqr.experiments.wang2020.learn import LABELS, STEP_SIZES, Learned, learn
 from jaxlqr.experiments.wang2020.settings import BUMP_WIDTH, NUM_TASKS, SETTINGS
@@ -21,7 +23,13 @@ FILES = ("adaptation.png", "policies.png", "theory.png", "curves.npz", "summary.
 
 
 def reproduce(
-    out: Path, *, quick: bool = False, num_seeds: int | None = None, seed: int = 0, progress: bool | None = None
+    out: Path,
+    *,
+    quick: bool = False,
+    num_seeds: int | None = None,
+    seed: int = 0,
+    progress: bool | None = None,
+    units: Units | None = None,
 ) -> dict[str, Any]:
     """Learn, adapt and compare; write three figures, ``curves.npz`` and ``summary.json`` to ``out``, print tables and
     return the summary.
@@ -32,24 +40,26 @@ def reproduce(
         num_seeds: number of splits into 20 training and 20 held-out tasks, at least 1; overrides ``quick``.
         seed: of all random numbers.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
+        units: where finished units are kept, see :mod:`jaxlqr.experiments.units`; nowhere unless given.
     """
     num_splits = (QUICK_SPLITS if quick else NUM_SPLITS) if num_seeds is None else num_seeds
     if num_splits < 1:
         raise ValueError(f"the number of splits must be at least 1, got {num_splits}.")
     num_steps = QUICK_STEPS if quick else NUM_STEPS
-    folder = OutputFolder(out, FILES)
+    folder, units = OutputFolder(out, FILES), units or Units()
     began = time.perf_counter()
     *keys, bound_key, width_key, sample_key = jax.random.split(jax.random.key(seed), len(SETTINGS) + 3)
     names = ["gridworld"] if quick else list(SETTINGS)
     learned = {
-        name: learn(key, SETTINGS[name], num_splits, num_steps, progress)
+        name: learn(key, SETTINGS[name], num_splits, num_steps, progress, units=units)
         for name, key in zip(names, keys, strict=False)
     }
-    gaps, sides = bounds.draw(bound_key, QUICK_INSTANCES if quick else NUM_INSTANCES)
+    instances = partial(bounds.draw, bound_key, QUICK_INSTANCES if quick else NUM_INSTANCES)
+    gaps, sides = units("theorem 3.5", instances)
     used, networks, errors = widths.WIDTHS, {}, {}
     if not quick:
-        networks = widths.sweep(width_key, used, widths.NUM_NETWORKS, progress)
-        errors = samples.complexity(sample_key, samples.COUNTS, samples.NUM_ESTIMATES)
+        networks = widths.sweep(width_key, used, widths.NUM_NETWORKS, progress, units)
+        errors = samples.complexity(sample_key, samples.COUNTS, samples.NUM_ESTIMATES, units)
     summary = {
         "paper": "wang2020",
         "settings": {

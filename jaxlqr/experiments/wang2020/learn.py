@@ -1,6 +1,6 @@
 """The policies one may start from, and what each returns after proximal steps on tasks it has not seen."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.experiments.units import Units
 from jaxlqr.experiments.wang2020.settings import NUM_TASKS, Setting
 from jaxlqr.mdp import MDPTask, ProximalLoss, evaluate, mdp_loss, optimal_policy, proximal_step
 from jaxlqr.mdp.policy import tilt
@@ -53,6 +54,7 @@ def learn(
     progress: bool | None,
     step_sizes: StepSizes = STEP_SIZES,
     kinds: tuple[Literal["exact", "first_order", "printed"], ...] = ("exact", "first_order", "printed"),
+    units: Units | None = None,
 ) -> Learned:
     """Train all starts on the first half of the tasks of each split and adapt them to the second half.
 
@@ -63,8 +65,9 @@ def learn(
     train, held_out = (jax.tree.map(lambda leaf, cut=cut: leaf[:, cut], tasks) for cut in _HALVES)
     zero = np.broadcast_to(setting.start(tasks), (num_splits, *setting.start(tasks).shape))
 
-    def trained(loss: Any, step_size: float, metrics: Any = no_metrics) -> Any:
-        return meta_train(
+    def trained(name: str, loss: Any, step_size: float, metrics: Any = no_metrics) -> Any:
+        run = partial(
+            meta_train,
             loss,
             zero,
             train,
@@ -77,12 +80,16 @@ def learn(
             batched=True,
             progress=progress,
         )
+        return (units or Units()).train(f"{setting.title}, {name}", run)
 
-    average = trained(mdp_loss, step_sizes.average, _iterate)
-    early = average if step_sizes.early == step_sizes.average else trained(mdp_loss, step_sizes.early, _iterate)
+    average = trained("average", mdp_loss, step_sizes.average, _iterate)
+    early = average
+    if step_sizes.early != step_sizes.average:
+        early = trained("average, long steps", mdp_loss, step_sizes.early, _iterate)
     iterates = np.asarray(early.history["theta"])[:, :, 0]
     params = {
-        kind: np.asarray(trained(ProximalLoss(setting.eta, gradient=kind), step_sizes.meta).params) for kind in kinds
+        kind: np.asarray(trained(kind, ProximalLoss(setting.eta, gradient=kind), step_sizes.meta).params)
+        for kind in kinds
     }
     params |= {
         "average_early": _best_iterate(iterates, train, setting.eta),

@@ -1,5 +1,6 @@
 """How many simulated transitions a meta-gradient costs: its relative error, by where the action values come from."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,6 +8,7 @@ import numpy as np
 from jax import Array
 
 import jaxlqr
+from jaxlqr.experiments.units import Units
 from jaxlqr.families import garnet
 from jaxlqr.mdp import (
     ExactValues,
@@ -30,7 +32,9 @@ LABELS = {
 }
 
 
-def complexity(key: Array, counts: tuple[int, ...], num_estimates: int) -> dict[str, dict[str, np.ndarray]]:
+def complexity(
+    key: Array, counts: tuple[int, ...], num_estimates: int, units: Units | None = None
+) -> dict[str, dict[str, np.ndarray]]:
     """Transitions a task [counts] and relative errors [counts, estimates] of each source."""
     task_key, feature_key, theta_key, draw_key = jax.random.split(key, 4)
     mdps = garnet(task_key, NUM_TASKS, NUM_STATES, NUM_ACTIONS, gammas=(0.5, 0.8))
@@ -38,8 +42,8 @@ def complexity(key: Array, counts: tuple[int, ...], num_estimates: int) -> dict[
     tasks = make_tasks(mdps, features)
     theta = jax.random.normal(theta_key, (NUM_FEATURES,))
     exact = np.asarray(meta_gradient(theta, tasks, ETA))
-    told: dict[str, dict[str, np.ndarray]] = {}
-    for name in LABELS:
+
+    def of_source(name: str) -> dict[str, np.ndarray]:
         used, errors = [], []
         for count in counts:
             transitions, loss, oracle = _source(name, count)
@@ -47,8 +51,9 @@ def complexity(key: Array, counts: tuple[int, ...], num_estimates: int) -> dict[
             estimates = -np.asarray(_estimates(loss, oracle, keys, theta, tasks))
             used.append(transitions)
             errors.append(np.linalg.norm(estimates - exact, axis=1) / np.linalg.norm(exact))
-        told[name] = {"transitions": np.array(used), "errors": np.array(errors)}
-    return told
+        return {"transitions": np.array(used), "errors": np.array(errors)}
+
+    return {name: (units or Units())(f"samples, {name}", partial(of_source, name)) for name in LABELS}
 
 
 def _source(name: str, count: int) -> tuple[int, Any, Any]:

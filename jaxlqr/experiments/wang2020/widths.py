@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.experiments.units import Units
 from jaxlqr.families import garnet
 from jaxlqr.mdp import MDPTask, ProximalLoss, make_tasks
 from jaxlqr.supervised import Risk, SupervisedTask, TwoLayer, make_supervised_tasks, two_layer, two_layer_network
@@ -50,11 +51,16 @@ class _Problem(NamedTuple):
     inputs: Array  # [N, d]
 
 
-def sweep(key: Array, widths: tuple[int, ...], num_networks: int, progress: bool | None) -> dict[str, Any]:
+def sweep(
+    key: Array, widths: tuple[int, ...], num_networks: int, progress: bool | None, units: Units
+) -> dict[str, Any]:
     """Each of QUANTITIES as an array [widths, networks], for policies and regressors."""
     told: dict[str, Any] = {}
     for kind, problem in (("policy", _policies(key)), ("regressor", _regressors(key))):
-        rows = [_at_width(key, kind, problem, width, num_networks, progress) for width in widths]
+        rows = [
+            units(f"{kind} {width}", partial(_at_width, key, kind, problem, width, num_networks, progress))
+            for width in widths
+        ]
         told[kind] = {name: np.stack([row[name] for row in rows]) for name in QUANTITIES}
     return told
 

@@ -1,0 +1,167 @@
+"""Units of a long reproduction: what is finished is kept on the disk, and loaded when the command is given again."""
+
+import hashlib
+import io
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+import jaxlqr
+from jaxlqr.disk import write_whole
+from jaxlqr.training import Checkpoints, TrainingResult
+from jaxlqr.training.checkpoint import CheckpointError, locked
+
+FOLDER = "unfinished"
+_Result = TypeVar("_Result")
+_HASH_BYTES = 32
+
+
+class Units:
+    """The units of one run. Without a folder nothing is kept, and every unit is computed.
+
+    ::
+
+        unfinished/NAME-....unit    the result of a unit, with its SHA-256; the dots are a fingerprint of the settings
+        unfinished/NAME-....steps   checkpoints of a unit that trains
+
+    >>> Units()("sum", lambda: 1 + 1)
+    2
+    """
+
+    def __init__(
+        self, folder: Path | None = None, settings: Mapping[str, Any] | None = None, every: int | None = None
+    ) -> None:
+        self._folder, self._every = folder, every
+        described = {"version": jaxlqr.__version__, "jax": jax.__version__, **(settings or {})}
+        self._settings = json.dumps(described, sort_keys=True, default=str)
+
+    def __call__(self, name: str, work: Callable[[], _Result], *classes: type) -> _Result:
+        """The result of ``work``, or the one that an equal run kept under this name.
+
+        Results are numbers, strings, arrays, and lists, tuples and dicts of them, of NamedTuples and of dataclasses,
+        whose ``classes`` are given; nothing else is ever made of what lies on the disk.
+        """
+        if self._folder is None:
+            return work()
+        path = self._path(name, ".unit")
+        if path.exists():
+            try:
+                return decode(_checked(path.read_bytes()), classes)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                reason = str(error).splitlines()[0]
+                warnings.warn(f"{path} is damaged: {reason}; it is computed again.", RuntimeWarning, stacklevel=2)
+        content = encode(work(), classes)
+        try:
+            write_whole(path, hashlib.sha256(content).digest() + content)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be written: {error.strerror}. All units before it are kept."
+            ) from error
+        shutil.rmtree(self._path(name, ".steps"), ignore_errors=True)
+        # As it will be read: a view in another order of memory is summed in another order, and ends in other bits.
+        return decode(content, classes)
+
+    def train(self, name: str, run: Callable[..., TrainingResult]) -> TrainingResult:
+        """The result of ``run(checkpoints=...)``, a training, which also goes on from where it was stopped."""
+        steps = None
+        if self._folder is not None and self._every is not None:
+            steps = Checkpoints(folder=self._path(name, ".steps"), every=self._every, resume=True)
+        return self(name, lambda: run(checkpoints=steps), TrainingResult)
+
+    def _path(self, name: str, suffix: str) -> Path:
+        assert self._folder is not None
+        words = "_".join("".join(c if c.isalnum() else " " for c in name).split())
+        mark = hashlib.sha256(f"{self._settings} {name}".encode()).hexdigest()[:16]
+        return self._folder / f"{words}-{mark}{suffix}"
+
+
+@contextmanager
+def units_in(out: Path, resume: bool, checkpoint_every: int | None, settings: Mapping[str, Any]) -> Iterator[Units]:
+    """Units kept in the folder ``unfinished`` of ``out`` until the block ends without an error; only when asked for.
+
+    Raises:
+        ValueError: when there are units and ``resume`` is off, or ``checkpoint_every`` is not positive.
+    """
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise ValueError(f"the steps between two checkpoints must be at least 1, got {checkpoint_every}.")
+    if not resume and checkpoint_every is None:
+        yield Units()
+        return
+    folder = Path(out).absolute() / FOLDER
+    if not resume and any(folder.glob("*-*")):
+        raise ValueError(f"{folder} holds an unfinished run; resume it, remove that, or choose another folder.")
+    with locked(folder):
+        yield Units(folder, settings, checkpoint_every)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(content: bytes) -> bytes:
+    mark, rest = content[:_HASH_BYTES], content[_HASH_BYTES:]
+    if hashlib.sha256(rest).digest() != mark:
+        raise ValueError("its content is not what was written")
+    return rest
+
+
+def encode(value: Any, classes: tuple[type, ...]) -> bytes:
+    """``value`` as an ``.npz`` file: its arrays, and its structure as JSON.
+
+    >>> decode(encode({"a": (1.5, [None, "b"])}, ()), ())
+    {'a': (1.5, [None, 'b'])}
+    """
+    arrays: dict[str, np.ndarray] = {}
+
+    def plain(value: Any) -> Any:
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        if isinstance(value, np.ndarray | np.generic | jax.Array):
+            name = f"array{len(arrays)}"
+            arrays[name] = np.asarray(value)
+            return {"kind": "jax" if isinstance(value, jax.Array) else "numpy", "of": name}
+        if isinstance(value, Mapping):
+            return {"kind": "dict", "of": [[plain(key), plain(entry)] for key, entry in value.items()]}
+        if type(value) in (list, tuple):
+            return {"kind": type(value).__name__, "of": [plain(entry) for entry in value]}
+        if type(value) in classes:
+            return {"kind": type(value).__name__, "of": {name: plain(getattr(value, name)) for name in _names(value)}}
+        raise TypeError(f"a unit cannot keep a value of type {type(value).__name__}.")
+
+    structure = np.frombuffer(json.dumps(plain(value)).encode(), np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, structure=structure, **arrays)
+    return buffer.getvalue()
+
+
+def decode(content: bytes, classes: tuple[type, ...]) -> Any:
+    """The value that :func:`encode` wrote."""
+    known = {one.__name__: one for one in classes}
+
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+
+        def made(value: Any) -> Any:
+            if not isinstance(value, dict):
+                return value
+            kind, of = value["kind"], value["of"]
+            if kind == "jax":
+                return jax.device_put(arrays[of])
+            if kind == "numpy":
+                array = arrays[of]
+                return array if array.ndim else array[()]
+            if kind == "dict":
+                return {made(key): made(entry) for key, entry in of}
+            if kind in ("list", "tuple"):
+                return (list if kind == "list" else tuple)(made(entry) for entry in of)
+            return known[kind](**{name: made(entry) for name, entry in of.items()})
+
+        return made(json.loads(arrays["structure"].tobytes()))
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(value)) if is_dataclass(value) else value._fields
