@@ -49,11 +49,14 @@ class Learner:
     design: Design
     image_size: int
     num_inner_steps: int = 1
+    channels: int = CHANNELS
+    num_blocks: int = 4
 
     @property
     def network(self) -> ConvNetwork:
         """MAML adapts a linear layer too; prototypes are made of features."""
-        return ConvNetwork(self.image_size, CHANNELS, self.design.ways if self.kind == "maml" else None)
+        outputs = self.design.ways if self.kind == "maml" else None
+        return ConvNetwork(self.image_size, self.channels, outputs, num_blocks=self.num_blocks)
 
     @property
     def loss(self) -> AdaptedLoss | PrototypicalRisk:

@@ -106,14 +106,14 @@ class Plan(NamedTuple):
     folder: Path | None
 
 
-def load(root: Path | None) -> Data:
-    """Omniglot from the folder ``root``, with the published runs if they are there; digits without a folder."""
+def load(root: Path | None, image_size: int = IMAGE_SIZE) -> Data:
+    """Omniglot from the folder ``root``, with the published runs if they are there; digits of 8 pixels without one."""
     if root is None:
         train, test = digits()
         return Data(train, test, None, "handwritten digits of scikit-learn, since no folder of Omniglot was given")
-    train, test = omniglot_split(root, image_size=IMAGE_SIZE)
+    train, test = omniglot_split(root, image_size=image_size)
     try:
-        runs = omniglot_runs(root, image_size=IMAGE_SIZE)
+        runs = omniglot_runs(root, image_size=image_size)
     except ValueError as error:
         if "no published runs" not in str(error):
             raise
