@@ -151,6 +151,28 @@ def test_infinite_losses_are_a_status():
         result.check()
 
 
+@pytest.mark.parametrize(("num_trials", "length"), [(1, 0.0), (2, 0.5)])
+def test_where_no_trial_is_accepted_training_goes_on_under_uniform_weights(num_trials, length):
+    def quadratic(x, task):
+        return task[1] * (x - task[0]) ** 2
+
+    tasks = jnp.broadcast_to(jnp.array([[1.0, 4.0], [-1.0, 0.5]]), (5, 2, 2))
+    optimizer = optax.sgd(0.45)
+    result = tow(quadratic, jnp.array(0.0), tasks, optimizer=optimizer, beta=1e-3, num_trials=num_trials)
+    assert float(result.step_lengths[0]) == length
+    training = Training(quadratic, optimizer, False, False)
+    nominal = train(training, State(jnp.array(0.0), optimizer.init(jnp.array(0.0))), jnp.full((5, 2), 0.5), tasks)[1]
+    if length == 0:
+        assert int(result.status) == TowStatus.NOT_IMPROVED
+        np.testing.assert_array_equal(result.weights, 0.5)
+        np.testing.assert_allclose(result.params, nominal.params, rtol=1e-12)
+        assert float(result.cost) == float(result.nominal_cost)
+    else:
+        assert int(result.status) == TowStatus.IMPROVED
+        assert float(result.cost) < float(result.nominal_cost)
+        assert abs(float(result.params - nominal.params)) > 1e-3
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -159,6 +181,7 @@ def test_infinite_losses_are_a_status():
         ({"method": "magic"}, "method must be one of"),
         ({"weights": "sorted"}, "weights must be"),
         ({"num_iterations": 0}, "num_iterations must be an integer"),
+        ({"num_trials": 0}, "num_trials must be an integer"),
         ({"tasks": jnp.zeros((0, 3, 2))}, "T >= 1 mini-batches"),
         ({"tasks": jnp.zeros(3)}, "T >= 1 mini-batches"),
     ],
