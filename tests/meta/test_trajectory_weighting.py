@@ -12,7 +12,17 @@ import jaxlqr
 from jaxlqr.meta import riccati_weighting
 from jaxlqr.meta.gram_weighting import gram_gradient
 from jaxlqr.meta.trajectory_weighting import TowStatus, tow
-from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, train
+from jaxlqr.meta.weight_trajectory import (
+    State,
+    Training,
+    final_batch,
+    gradient,
+    losses,
+    objective,
+    stage_cost,
+    step,
+    train,
+)
 
 T, M, BETA = 4, 3, jnp.array(0.7)
 
@@ -149,6 +159,29 @@ def test_infinite_losses_are_a_status():
     assert int(result.status) == TowStatus.NOT_FINITE
     with pytest.raises(RuntimeError, match="does not stabilise"):
         result.check()
+
+
+def test_memory_held_constant_halves_the_effect_of_the_weights_and_turns_it():
+    """N5: the gradient of J with m and v of Adam taken as constants of the nominal trajectory."""
+    training, fresh, batches = setting(ADAM)
+
+    def memoryless(actions, state):
+        now, total = state, jnp.zeros(())
+        for t in range(T):
+            batch = jax.tree.map(lambda leaf: leaf[t], batches)  # noqa: B023
+            total = total + stage_cost(training, now.params, actions[t], batch, BETA)
+            after = step(training, now, actions[t], batch)
+            now = State(after.params, jax.lax.stop_gradient(after.memory))
+        return total + jnp.sum(losses(training, now.params, final_batch(batches)))
+
+    exact = jax.jit(lambda state: gradient(training, state, NOMINAL, batches, BETA))
+    held = jax.jit(jax.grad(memoryless))
+    found = []
+    for state in (fresh, train(training, fresh, NOMINAL, batches)[1]):
+        one, other = exact(state), held(NOMINAL, state)
+        sizes = jnp.linalg.norm(one), jnp.linalg.norm(other)
+        found.append([float(jnp.vdot(one, other) / sizes[0] / sizes[1]), float(sizes[1] / sizes[0])])
+    np.testing.assert_allclose(found, [[0.659, 0.495], [0.946, 0.666]], rtol=0, atol=1e-3)  # as docs/errata.md says
 
 
 @pytest.mark.parametrize(("num_trials", "length"), [(1, 0.0), (2, 0.5)])

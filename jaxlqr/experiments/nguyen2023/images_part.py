@@ -67,6 +67,7 @@ def _run(plan: Plan, progress: bool | None) -> Outcome:
         "best_step": "of those tried, by the mean accuracy at the end of the curves, on other tasks than the test's",
         "best_uniform": best,
         "at_best_steps": _at_best_steps(found, best),
+        "differences": _count(told),
         "results": told,
     }
     return Outcome(
@@ -75,6 +76,21 @@ def _run(plan: Plan, progress: bool | None) -> Outcome:
         arrays={"tow_images.npz": _arrays(found)},
         tables=[table(name, told[name], plan, best[name]) for name in told],
     )
+
+
+def _count(told: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """How many intervals of differences to uniform weights there are, and which of them leave out zero."""
+    intervals = {
+        f"{name}: {rule}": one["ahead_of_uniform"]
+        for name, rules in told.items()
+        for rule, one in rules.items()
+        if rule != REFERENCE
+    }
+    return {
+        "intervals": len(intervals),
+        "above_zero": [name for name, one in intervals.items() if one["low"] > 0],
+        "below_zero": [name for name, one in intervals.items() if one["high"] < 0],
+    }
 
 
 def _at_best_steps(found: Found, best: dict[str, str]) -> dict[str, Any]:
