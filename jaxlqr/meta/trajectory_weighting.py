@@ -3,7 +3,7 @@
 import enum
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PyTree = Any
 Method = Literal["gram", "reverse", "newton_cg", "ilqr", "ilqr_diagonal", "printed"]
 _FORMS: dict[str, riccati_weighting.Form] = {"ilqr": "full", "ilqr_diagonal": "diagonal", "printed": "printed"}
-_SUFFICIENT, _HALVINGS, _CG_ITERATIONS = 1e-4, 12, 20
+_SUFFICIENT, _CG_ITERATIONS = 1e-4, 20
 
 
 class TowStatus(enum.IntEnum):
@@ -89,6 +89,7 @@ def tow(
     weights: Literal["free", "softmax"] = "free",
     terminal: bool = False,
     num_iterations: int = 1,
+    num_trials: int = 12,
     batch_size: int | None = None,
 ) -> TowResult:
     r"""Choose the task weights :math:`u_t` of T training steps by minimising the losses met on the way:
@@ -114,6 +115,9 @@ def tow(
         weights: ``"free"``, or ``"softmax"`` of the actions, which then sum to one.
         terminal: add the losses of the last mini-batch after the last step; without it the last weights never matter.
         num_iterations: number of directions to try.
+        num_trials: number of step lengths 1, 1/2, 1/4, ... to try along each. Where none is accepted the weights stay,
+            and their training run need not be made again: by ``"gram"`` a stretch costs the work of at most
+            T + ``num_iterations`` * ``num_trials`` * (T - 1) uniform steps.
         batch_size: tasks of a mini-batch that are worked on at once; None for all. On a CPU one after the other, 1, can
             be much faster, when products with a leading axis of tasks are slow.
 
@@ -138,24 +142,33 @@ def tow(
         raise ValueError(f'tow: argument weights must be "free" or "softmax", got {weights!r}.')
     if not isinstance(beta, Tracer) and not (np.ndim(beta) == 0 and np.isfinite(beta) and np.asarray(beta) > 0):
         raise ValueError(f"tow: argument beta must be a positive number, got {beta}; the paper uses 10.")
-    if isinstance(num_iterations, bool) or not isinstance(num_iterations, int | np.integer) or num_iterations < 1:
-        raise ValueError(f"tow: argument num_iterations must be an integer of at least 1, got {num_iterations!r}.")
+    for name, number in (("num_iterations", num_iterations), ("num_trials", num_trials)):
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise ValueError(f"tow: argument {name} must be an integer of at least 1, got {number!r}.")
     if batch_size is not None and (not isinstance(batch_size, int | np.integer) or batch_size < 1):
         raise ValueError(f"tow: argument batch_size must be None or an integer of at least 1, got {batch_size!r}.")
     _check_axes(tasks)
     state = State(params, optimizer.init(params) if opt_state is None else opt_state)
     training = Training(loss, optimizer, weights == "softmax", terminal, batch_size)
-    return _tow(training, state, tasks, beta, method=method, num_iterations=int(num_iterations))
+    counts = Counts(int(num_iterations), int(num_trials))
+    return _tow(training, state, tasks, beta, method=method, counts=counts)
 
 
-@partial(jax.jit, static_argnums=0, static_argnames=("method", "num_iterations"))
-def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Method, num_iterations: int) -> TowResult:
+class Counts(NamedTuple):
+    """Directions to try, and step lengths along each."""
+
+    iterations: int
+    trials: int
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("method", "counts"))
+def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Method, counts: Counts) -> TowResult:
     dtype = jnp.result_type(*jax.tree.leaves(state.params))
     beta = jnp.asarray(beta, dtype)
     T, M = jax.tree.leaves(batches)[0].shape[:2]
     nominal = jnp.full((T, M), 1 / M, dtype)
     search = _search_gram if method == "gram" else partial(_search, method=method)
-    actions, cost, last, lengths, nominal_cost = search(training, state, nominal, batches, beta, num_iterations)
+    actions, cost, last, lengths, nominal_cost = search(training, state, nominal, batches, beta, counts)
     status = jnp.where(jnp.any(lengths > 0), TowStatus.IMPROVED, TowStatus.NOT_IMPROVED)
     return TowResult(
         weights=task_weights(training, actions),
@@ -168,21 +181,21 @@ def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Met
     )
 
 
-def _search(training: Training, state: State, nominal: Array, batches: PyTree, beta, count: int, *, method: Method):
+def _search(training: Training, state: State, nominal: Array, batches: PyTree, beta, counts: Counts, *, method: Method):
     """Actions, their J, the last state, step lengths, and J of the nominal actions."""
     nominal_cost, end = objective(training, state, nominal, batches, beta)
 
     def iterate(carry: tuple[Array, Array, State], _):
         actions, cost, last = carry
         propose = _proposal(training, state, actions, batches, beta, method)
-        moved, lower, length, last = _line_search(propose, actions, cost, last)
+        moved, lower, length, last = _line_search(propose, actions, cost, last, counts.trials)
         return (moved, lower, last), length
 
-    (actions, cost, last), lengths = lax.scan(iterate, (nominal, nominal_cost, end), None, length=count)
+    (actions, cost, last), lengths = lax.scan(iterate, (nominal, nominal_cost, end), None, length=counts.iterations)
     return actions, cost, last, lengths, nominal_cost
 
 
-def _search_gram(training: Training, state: State, nominal: Array, batches: PyTree, beta, count: int):
+def _search_gram(training: Training, state: State, nominal: Array, batches: PyTree, beta, counts: Counts):
     """The same, with every training run made once: what a run found is kept for the next direction."""
     first = gram_weighting.first_rows(training, state, batches)
     start = gram_weighting.run(training, state, first, nominal, batches, beta)
@@ -196,10 +209,10 @@ def _search_gram(training: Training, state: State, nominal: Array, batches: PyTr
             there = gram_weighting.run(training, state, first, moved, batches, beta)
             return moved, there.cost, bound, there
 
-        moved, _, length, there = _line_search(propose, actions, here.cost, here)
+        moved, _, length, there = _line_search(propose, actions, here.cost, here, counts.trials)
         return (moved, there), length
 
-    (actions, end), lengths = lax.scan(iterate, (nominal, start), None, length=count)
+    (actions, end), lengths = lax.scan(iterate, (nominal, start), None, length=counts.iterations)
     return actions, end.cost, end.last, lengths, start.cost
 
 
@@ -255,7 +268,9 @@ def _newton_direction(training: Training, state: State, actions: Array, batches:
     return jnp.where(jnp.sum(direction * slopes) < 0, direction, -slopes / beta)
 
 
-def _line_search(propose, actions: Array, cost: Array, found: PyTree) -> tuple[Array, Array, Array, PyTree]:
+def _line_search(
+    propose, actions: Array, cost: Array, found: PyTree, trials: int
+) -> tuple[Array, Array, Array, PyTree]:
     """First of the step lengths 1, 1/2, ... that is accepted, with its actions, J, and what else the proposal found;
     what was there before if none is."""
 
@@ -266,7 +281,7 @@ def _line_search(propose, actions: Array, cost: Array, found: PyTree) -> tuple[A
         return moved, lower, length, trial + 1, (lower - cost <= bound) & (lower < cost), new
 
     start = (actions, cost, jnp.zeros_like(cost), jnp.asarray(0), jnp.asarray(False), found)
-    end = lax.while_loop(lambda carry: ~carry[4] & (carry[3] < _HALVINGS), attempt, start)
+    end = lax.while_loop(lambda carry: ~carry[4] & (carry[3] < trials), attempt, start)
     moved, lower, length, _, good, new = end
     kept = jax.tree.map(lambda after, before: jnp.where(good, after, before), new, found)
     return jnp.where(good, moved, actions), jnp.where(good, lower, cost), jnp.where(good, length, 0), kept

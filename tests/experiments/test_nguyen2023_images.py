@@ -94,6 +94,29 @@ def test_finished_runs_are_kept_and_others_run(tmp_path, without_training):
     assert len(CALLS) == 15
 
 
+def test_the_best_step_is_the_one_whose_curves_end_highest():
+    ends = {"uniform": 0.5, "uniform, double the step": 0.7, "uniform, 8 times the step": 0.6, "exploration": 0.9}
+    rules = {rule: {"curve": np.array([[0.2, end], [0.2, end]])} for rule, end in ends.items()}
+    assert images_study.best_length(rules, "uniform") == "uniform, double the step"
+    assert images_study.best_length(rules, "exploration") == "exploration"
+
+
+def test_the_length_of_a_step_is_that_of_the_change():
+    _, update = images.optimizer()
+    learner = Learner("proto", Design(5, 1, 5), 8)
+    gradient = learner.network.init(jax.random.key(1))
+    changes = {}
+    for rule in ("uniform", "tow, beta 10, half the step", "uniform, 4 times the step"):
+        state = start(learner, jax.random.key(0), images_study.length_of(rule))
+        changes[rule], (_, length) = update(gradient, state.memory, state.params)
+        assert length == images_study.length_of(rule)
+    plain, half, longer = (jax.tree.leaves(change) for change in changes.values())
+    for one, small, large in zip(plain, half, longer, strict=True):
+        assert float(jnp.max(jnp.abs(one))) > 1e-4
+        np.testing.assert_array_equal(small, one / 2)
+        np.testing.assert_array_equal(large, 4 * one)
+
+
 def test_what_is_told_is_the_mean_and_the_paired_difference_over_seeds():
     rng = np.random.default_rng(0)
     reference, rule = (
@@ -106,7 +129,7 @@ def test_what_is_told_is_the_mean_and_the_paired_difference_over_seeds():
         }
         for _ in range(2)
     )
-    told = images_part.tell(rule, reference)
+    told = images_part.tell(rule, reference, rule)
     by_seed, other = (100 * rows["accuracy"][:, :, 1].mean(axis=1) for rows in (rule, reference))
     half = 2.7764451 * (by_seed - other).std(ddof=1) / np.sqrt(5)  # Student's t, four degrees of freedom
     ahead = told["ahead_of_uniform"]
@@ -119,7 +142,10 @@ def test_what_is_told_is_the_mean_and_the_paired_difference_over_seeds():
     np.testing.assert_allclose(told["half_width_over_tasks"], 1.96 * over_tasks.std(ddof=1) / np.sqrt(50))
     assert told["updates"] == 300
     assert told["seconds"] == np.median(rule["seconds"][:, -1])
-    assert abs(images_part.tell(reference, reference)["ahead_of_uniform"]["high"]) < 1e-12
+    assert abs(told["ahead_of_best_uniform"]["high"]) < 1e-12
+    assert abs(images_part.tell(reference, reference, rule)["ahead_of_uniform"]["high"]) < 1e-12
+    other = images_part.tell(reference, reference, rule)["ahead_of_best_uniform"]
+    np.testing.assert_allclose([other["mean"], other["low"]], [-ahead["mean"], -ahead["high"]], rtol=1e-12)
 
 
 def test_command_says_what_it_used_and_writes_all(tmp_path, without_training, capsys):

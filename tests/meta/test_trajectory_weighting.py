@@ -12,7 +12,17 @@ import jaxlqr
 from jaxlqr.meta import riccati_weighting
 from jaxlqr.meta.gram_weighting import gram_gradient
 from jaxlqr.meta.trajectory_weighting import TowStatus, tow
-from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, train
+from jaxlqr.meta.weight_trajectory import (
+    State,
+    Training,
+    final_batch,
+    gradient,
+    losses,
+    objective,
+    stage_cost,
+    step,
+    train,
+)
 
 T, M, BETA = 4, 3, jnp.array(0.7)
 
@@ -151,6 +161,51 @@ def test_infinite_losses_are_a_status():
         result.check()
 
 
+def test_memory_held_constant_halves_the_effect_of_the_weights_and_turns_it():
+    """N5: the gradient of J with m and v of Adam taken as constants of the nominal trajectory."""
+    training, fresh, batches = setting(ADAM)
+
+    def memoryless(actions, state):
+        now, total = state, jnp.zeros(())
+        for t in range(T):
+            batch = jax.tree.map(lambda leaf: leaf[t], batches)  # noqa: B023
+            total = total + stage_cost(training, now.params, actions[t], batch, BETA)
+            after = step(training, now, actions[t], batch)
+            now = State(after.params, jax.lax.stop_gradient(after.memory))
+        return total + jnp.sum(losses(training, now.params, final_batch(batches)))
+
+    exact = jax.jit(lambda state: gradient(training, state, NOMINAL, batches, BETA))
+    held = jax.jit(jax.grad(memoryless))
+    found = []
+    for state in (fresh, train(training, fresh, NOMINAL, batches)[1]):
+        one, other = exact(state), held(NOMINAL, state)
+        sizes = jnp.linalg.norm(one), jnp.linalg.norm(other)
+        found.append([float(jnp.vdot(one, other) / sizes[0] / sizes[1]), float(sizes[1] / sizes[0])])
+    np.testing.assert_allclose(found, [[0.659, 0.495], [0.946, 0.666]], rtol=0, atol=1e-3)  # as docs/errata.md says
+
+
+@pytest.mark.parametrize(("num_trials", "length"), [(1, 0.0), (2, 0.5)])
+def test_where_no_trial_is_accepted_training_goes_on_under_uniform_weights(num_trials, length):
+    def quadratic(x, task):
+        return task[1] * (x - task[0]) ** 2
+
+    tasks = jnp.broadcast_to(jnp.array([[1.0, 4.0], [-1.0, 0.5]]), (5, 2, 2))
+    optimizer = optax.sgd(0.45)
+    result = tow(quadratic, jnp.array(0.0), tasks, optimizer=optimizer, beta=1e-3, num_trials=num_trials)
+    assert float(result.step_lengths[0]) == length
+    training = Training(quadratic, optimizer, False, False)
+    nominal = train(training, State(jnp.array(0.0), optimizer.init(jnp.array(0.0))), jnp.full((5, 2), 0.5), tasks)[1]
+    if length == 0:
+        assert int(result.status) == TowStatus.NOT_IMPROVED
+        np.testing.assert_array_equal(result.weights, 0.5)
+        np.testing.assert_allclose(result.params, nominal.params, rtol=1e-12)
+        assert float(result.cost) == float(result.nominal_cost)
+    else:
+        assert int(result.status) == TowStatus.IMPROVED
+        assert float(result.cost) < float(result.nominal_cost)
+        assert abs(float(result.params - nominal.params)) > 1e-3
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -159,6 +214,7 @@ def test_infinite_losses_are_a_status():
         ({"method": "magic"}, "method must be one of"),
         ({"weights": "sorted"}, "weights must be"),
         ({"num_iterations": 0}, "num_iterations must be an integer"),
+        ({"num_trials": 0}, "num_trials must be an integer"),
         ({"tasks": jnp.zeros((0, 3, 2))}, "T >= 1 mini-batches"),
         ({"tasks": jnp.zeros(3)}, "T >= 1 mini-batches"),
     ],

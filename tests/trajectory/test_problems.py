@@ -44,6 +44,19 @@ def test_runge_kutta_is_of_fourth_order():
     assert 15 < error(0.1) / error(0.05) < 18
 
 
+def test_a_rolled_step_is_the_same_step_with_the_same_derivatives():
+    def rate(x, u, p):
+        return p * jnp.sin(x[::-1]) + u
+
+    plain, rolled = (runge_kutta(rate, 0.1, rolled=rolled) for rolled in (False, True))
+    x, u, t = jnp.array([0.3, -1.2]), jnp.array([0.4]), jnp.array(0)
+    calls = [lambda p, step=step: step(x, u, t, p) for step in (plain, rolled)]
+    for derive in (lambda f: f, jax.jacfwd, jax.jacrev, jax.hessian):
+        one, other = (jax.jit(derive(call))(1.7) for call in calls)
+        assert float(jnp.max(jnp.abs(one))) > 1e-6
+        np.testing.assert_allclose(other, one, rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_first_guess_is_feasible_and_shaped(name):
     problem = PROBLEMS[name]()

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from jaxlqr.experiments.nguyen2023 import ablation, images_part, lqr_part, trajectories
+from jaxlqr.experiments.nguyen2023 import ablation, images_ablation, images_part, lqr_part, trajectories
 from jaxlqr.experiments.nguyen2023.parts import Part, Request
 from jaxlqr.experiments.units import Units
 from jaxlqr.output import OutputFolder
@@ -18,6 +18,7 @@ PARTS: dict[str, Part] = {
     "lqr": Part(lqr_part.prepare),
     "ablation": Part(ablation.prepare, in_quick=False),
     "images": Part(images_part.prepare, reads_data=True),
+    "images-ablation": Part(images_ablation.prepare, reads_data=True, in_quick=False),
 }
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FLOOR = 1e-12  # of relative gaps that are drawn: below, it is rounding
+_SHOWN = 1e-7  # least gap on the axis against time
 
 
 def draw(found: Ablation) -> "Figure":
@@ -55,6 +56,7 @@ def _against_time(ax: "Axes", found: Ablation, colors: dict[str, str]) -> None:
     for name, gaps in found.gaps.items():
         curve(gaps, found.seconds[name], name, colors[name])
     ax.set(xscale="log", yscale="log", xlabel="milliseconds of a run, in a batch", ylabel="gap over the first")
+    ax.set_ylim(_SHOWN, 2)  # Newton's method goes on down to rounding
     ax.set_title("the same against time", loc="left")
     ax.legend(fontsize=6)
 

@@ -23,28 +23,36 @@ _CURVES = {
 _SMOOTH = 25  # updates
 
 
-def draw(found: dict[str, dict[str, dict[str, np.ndarray]]], told: dict[str, dict[str, dict[str, Any]]]) -> "Figure":
-    """The figure, from the results of the study and what is told of them."""
+def draw(
+    found: dict[str, dict[str, dict[str, np.ndarray]]],
+    told: dict[str, dict[str, dict[str, Any]]],
+    best: dict[str, str],
+) -> "Figure":
+    """The figure, from the results of the study, what is told of them, and the best uniform rule of each setting."""
     figure, axes = new_figure(2, 3, panel_size=(3.9, 3.1))
     first = [next(name for name in found if name.startswith(kind)) for kind in ("maml", "proto")]
     with style():
         for ax, name in zip(axes[0], first, strict=False):
-            _curves(ax, name, found[name])
+            _curves(ax, name, found[name], best[name])
         _differences(axes[0, 2], told)
         _weights(axes[1, 0], first[0], found[first[0]])
         _sums(axes[1, 1], first[0], found[first[0]])
         _inner_steps(axes[1, 2], told)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=6)
+        entries: dict[str, Any] = {}
+        for ax in axes[0, :2]:
+            for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+                entries.setdefault(label, handle)
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=7)
     return figure
 
 
-def _curves(ax: "Axes", name: str, rules: dict[str, dict[str, np.ndarray]]) -> None:
-    for rule, (color, dashes) in _CURVES.items():
+def _curves(ax: "Axes", name: str, rules: dict[str, dict[str, np.ndarray]], best: str) -> None:
+    drawn = {rule: (rule, *of) for rule, of in _CURVES.items()}
+    for rule, (label, color, dashes) in {best: ("uniform, best step", "black", "-"), **drawn}.items():
         if rule in rules:
             rows = 100 * rules[rule]["curve"]
             seconds = np.median(rules[rule]["seconds"], axis=0)
-            ax.plot(seconds, rows.mean(axis=0), color=color, linestyle=dashes, label=rule)
+            ax.plot(seconds, rows.mean(axis=0), color=color, linestyle=dashes, label=label)
             ax.fill_between(seconds, rows.min(axis=0), rows.max(axis=0), color=color, alpha=0.1, linewidth=0)
     ax.set(
         xlabel="seconds of training", ylabel="accuracy on test alphabets, %", title=f"{name}: mean and range of seeds"
@@ -60,14 +68,15 @@ def _differences(ax: "Axes", told: dict[str, dict[str, dict[str, Any]]]) -> None
     ]
     rows = [row for row in rows if row[1] not in ("uniform", "uniform, twice the updates")]
     places = -np.arange(len(rows))
-    for place, (_, rule, ahead) in zip(places, rows, strict=True):
-        color = _CURVES[rule][0]
-        ax.plot([ahead["low"], ahead["high"]], [place, place], color=color)
-        ax.plot(ahead["mean"], place, "o", color=color, markersize=3.5)
+    for place, (name, rule, ahead) in zip(places, rows, strict=True):
+        color, further = _CURVES[rule][0], told[name][rule]["ahead_of_best_uniform"]
+        for at, one, face in ((place + 0.15, ahead, color), (place - 0.15, further, "white")):
+            ax.plot([one["low"], one["high"]], [at, at], color=color, linewidth=1)
+            ax.plot(one["mean"], at, "o", color=color, markerfacecolor=face, markersize=3.5)
     ax.axvline(0, color="black", linewidth=0.8)
     firsts = [i for i, row in enumerate(rows) if i == 0 or rows[i - 1][0] != row[0]]
     ax.set_yticks([places[i] for i in firsts], [rows[i][0] for i in firsts])
-    ax.set(xlabel="points ahead of uniform", title="paired differences, 95 % over seeds")
+    ax.set(xlabel="points ahead of uniform (hollow: at its best step)", title="paired differences, 95 % over seeds")
 
 
 def _weights(ax: "Axes", name: str, rules: dict[str, dict[str, np.ndarray]]) -> None:

@@ -109,17 +109,22 @@ def optimise(tasks: Adapted) -> Optimum:
     def objective(flat: Array) -> Array:
         return mean_cost(flat.reshape(start.shape), tasks)
 
-    def step(flat: Array, _):
+    def slope(flat: Array):
         value, gradient = jax.value_and_grad(objective)(flat)
-        eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(objective)(flat))
+        return gradient, (value, gradient)
+
+    def step(flat: Array, _):
+        # One program for value, gradient and Hessian: to compile is what takes the time here.
+        hessian, (value, gradient) = jax.jacfwd(slope, has_aux=True)(flat)
+        eigenvalues, vectors = jnp.linalg.eigh(hessian)
         direction = -vectors @ ((vectors.T @ gradient) / jnp.abs(eigenvalues))
         points = flat[None] + 0.5 ** jnp.arange(_HALVINGS)[:, None] * direction[None]
         trials = jax.vmap(objective)(points)
         first = jnp.argmax(trials < value)
-        return jnp.where(jnp.any(trials < value), points[first], flat), value
+        return jnp.where(jnp.any(trials < value), points[first], flat), (flat, value)
 
-    flat, path = lax.scan(step, start.ravel(), None, length=_NEWTON_ITERATIONS)
-    return Optimum(flat.reshape(start.shape), objective(flat), path)
+    _, (points, path) = lax.scan(step, start.ravel(), None, length=_NEWTON_ITERATIONS + 1)
+    return Optimum(points[-1].reshape(start.shape), path[-1], path[:-1])
 
 
 def _apply(rule: Array, weights: Array, key: Array) -> Array:
