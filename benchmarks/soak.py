@@ -85,11 +85,11 @@ def soak(minutes: float, progress: bool = True) -> Soaked:
     """Rounds until the time is over."""
     made = [0]
 
-    def count(name: str, _seconds: float, **_: Any) -> None:
+    def count(name: str, duration: float, **_: Any) -> None:
         if name == "/jax/core/compile/backend_compile_duration":  # also for programs found in a persistent cache
             made[0] += 1
 
-    jax.monitoring.register_event_duration_secs_listener(count)
+    jax.monitoring.register_event_duration_secs_listener(count)  # type: ignore[arg-type]  # older JAX calls it without metadata
     rows = []
     began = time.perf_counter()
     with tqdm(total=round(60 * minutes), unit="s", disable=not progress) as bar:

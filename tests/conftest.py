@@ -1,7 +1,17 @@
 """Settings of the test session: float64, strict promotion; both are undone by nothing, so tests stay comparable."""
 
 import jax
+import jaxtyping
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 # An accidental [n] + [n, 1] or float32 + float64 is a bug in library code.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def unchecked():
+    """Annotations are not executed: for what a function itself says to arguments that its annotation rules out."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -35,7 +35,8 @@ def load_tasks(path: str | Path, *, dt: float | None = None) -> LoadedTasks:
     all; the identity unless given) and K0 [m, n]. It is read without pickle. A TOML file names a nominal system and
     how the tasks differ from it, see :func:`parse_tasks`. A ``.mat`` of MATLAB, version 5 to 7, holds one system as
     those of COMPleib do: A [n, n], the inputs B, or B2 where there is no B (B1 is the disturbances'), and optionally
-    Q, R, Sigma0 and K0; other variables, such as C, are passed over.
+    Q, R, Sigma0 and K0; other variables, such as C, are passed over. Its time is continuous unless it holds a sampling
+    time Ts other than 0.
 
     Arguments:
         path: the file.
@@ -56,7 +57,7 @@ def load_tasks(path: str | Path, *, dt: float | None = None) -> LoadedTasks:
     path = _existing(path, "tasks file")
     readers = {
         ".npz": lambda: _tasks_from_arrays(_read_npz(path), dt),
-        ".mat": lambda: _tasks_from_arrays(_read_system(path), dt),
+        ".mat": lambda: _tasks_from_arrays(_read_system(path, dt), dt),
         ".toml": lambda: parse_tasks(_parsed(path)),
     }
     if path.suffix not in readers:
@@ -180,9 +181,17 @@ def parse_masks(task: LQRTask, table: Any) -> list[Array]:
     return [jnp.asarray(_numbers(table.get(name, 0 * getattr(task, name)), name, where)) for name in _PERTURBED]
 
 
-def _read_system(path: Path) -> dict[str, np.ndarray]:
+def _read_system(path: Path, dt: float | None) -> dict[str, np.ndarray]:
     """The one system of a ``.mat`` file, as stacks of length one."""
-    found = read_mat(path, ("A", "B", "B1", "B2", "Q", "R", "Sigma0", "K0"))
+    found = read_mat(path, ("A", "B", "B1", "B2", "Q", "R", "Sigma0", "K0", "Ts"))
+    discrete = bool(np.any(found.pop("Ts", np.zeros((1, 1))) != 0))
+    if discrete == (dt is not None):
+        raise ValueError(
+            "the file has a sampling time Ts, so its system is in discrete time; leave dt out."
+            if discrete
+            else "the system is in continuous time, as those of COMPleib are; give the sampling time of a zero-order "
+            "hold, dt=0.1, or, if it is in discrete time, save its sampling time as Ts in the file."
+        )
     disturbances, controls = found.pop("B1", None), found.pop("B2", None)
     if "B" not in found and controls is not None:
         found["B"] = controls

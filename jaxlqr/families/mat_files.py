@@ -130,4 +130,4 @@ def _full(
 
 def _numbers(element: tuple[int, bytes], order: str) -> np.ndarray:
     kind, data = element
-    return np.frombuffer(data, np.dtype(_TYPES[kind]).newbyteorder(order))
+    return np.frombuffer(data, np.dtype(f"{order}{_TYPES[kind]}"))

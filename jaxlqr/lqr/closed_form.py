@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
 from jaxlqr.lqr.cost import closed_loop, infinite_unless, value_matrix
 from jaxlqr.lqr.task import LQRTask
@@ -16,26 +17,26 @@ from jaxlqr.matrix_equations.products import matmul
 
 
 class _Terms(NamedTuple):
-    A_K: Array
-    P: Array
-    Sigma: Array
-    E: Array
+    A_K: Float[Array, "n n"]
+    P: Float[Array, "n n"]
+    Sigma: Float[Array, "n n"]
+    E: Float[Array, "m n"]
 
 
-def _terms(K: Array, task: LQRTask) -> _Terms:
+def _terms(K: Float[Array, "m n"], task: LQRTask) -> _Terms:
     A_K = closed_loop(K, task)
     P, _ = value_matrix(K, task)
     Sigma, _ = stable_discrete_lyapunov(A_K, task.Sigma0)
     return _Terms(A_K, P, Sigma, matmul(task.R, K) - matmul(task.B.mT, P, A_K))
 
 
-def _value_derivative(X: Array, terms: _Terms) -> Array:
+def _value_derivative(X: Float[Array, "m n"], terms: _Terms) -> Float[Array, "n n"]:
     # P'[X] = A_K' P'[X] A_K + X'E + E'X: the derivative of P_K along X.
     change = matmul(X.mT, terms.E)
     return stable_discrete_lyapunov(terms.A_K.mT, change + change.mT)[0]
 
 
-def scalar_cost(K: Array, task: LQRTask) -> Array:
+def scalar_cost(K: Float[Array, "1 1"], task: LQRTask) -> Float[Array, ""]:
     r"""Cost of a gain [1, 1] for a task with one state and one input; as :func:`jaxlqr.cost`, without its equation.
 
     :math:`J(k) = \sigma_0 (q + r k^2) / (1 - (a - bk)^2)` where :math:`|a - bk| < 1`, else +inf with derivatives NaN.
@@ -53,7 +54,7 @@ def scalar_cost(K: Array, task: LQRTask) -> Array:
     return infinite_unless(margin > 0, value)
 
 
-def gradient(K: Array, task: LQRTask) -> Array:
+def gradient(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "m n"]:
     """Gradient 2 E_K Sigma_K of the cost, shape [m, n].
 
     Source: Fazel et al., ICML 2018, Lemma 1; toso2024, section 2.1.
@@ -62,7 +63,7 @@ def gradient(K: Array, task: LQRTask) -> Array:
     return 2 * matmul(terms.E, terms.Sigma)
 
 
-def hessian_quadratic_form(K: Array, X: Array, task: LQRTask) -> Array:
+def hessian_quadratic_form(K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     """The second derivative of the cost along ``X``, <X, H[X]>, a scalar.
 
     Source: Bu, Mesbahi, Fazel, Mesbahi, arXiv:1907.08921, Lemma 7.9; toso2024, section 2.1. The matrix printed there
@@ -71,7 +72,9 @@ def hessian_quadratic_form(K: Array, X: Array, task: LQRTask) -> Array:
     return jnp.sum(X * printed_hessian_vector_product(K, X, task))
 
 
-def printed_hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:
+def printed_hessian_vector_product(
+    K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask
+) -> Float[Array, "m n"]:
     """H[X] as printed in toso2024, section 2.1, shape [m, n]: right inside <X, H[X]>, wrong as an operator (T2)."""
     terms = _terms(K, task)
     metric = task.R + matmul(task.B.mT, terms.P, task.B)
@@ -79,7 +82,7 @@ def printed_hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:
     return 2 * matmul(matmul(metric, X) - 2 * change, terms.Sigma)
 
 
-def hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:
+def hessian_vector_product(K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask) -> Float[Array, "m n"]:
     """The Hessian of the cost applied to ``X``, shape [m, n].
 
     Differentiating 2 E_K Sigma_K along X: E'[X] = (R + B'PB) X - B' P'[X] A_K and
@@ -94,7 +97,7 @@ def hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:
     return 2 * (matmul(slope, terms.Sigma) + matmul(terms.E, sigma_derivative))
 
 
-def cost_change(K: Array, moved: Array, task: LQRTask) -> Array:
+def cost_change(K: Float[Array, "m n"], moved: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     r"""J(K') - J(K) for gains ``K`` and ``moved`` [m, n], accurate when they are close; NaN unless both stabilise.
 
     With :math:`\Delta = K' - K` it is :math:`\mathrm{tr}[(\Delta^\top E + E^\top\Delta + \Delta^\top (R + B^\top P_K

@@ -1,31 +1,26 @@
 """The cost of a linear feedback as a differentiable function of its gain."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Bool, Float
 
+from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import gramian_trace, is_schur_stable, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.products import matmul
 
-if TYPE_CHECKING:
-    from jaxlqr.lqr.task import LQRTask
 
-
-def closed_loop(K: Array, task: LQRTask) -> Array:
+def closed_loop(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "n n"]:
     """A - B K, shape [n, n]."""
     return task.A - matmul(task.B, K)
 
 
-def _stage_cost(K: Array, task: LQRTask) -> Array:
+def _stage_cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "n n"]:
     """Q + K' R K, shape [n, n]."""
     return task.Q + matmul(K.mT, task.R, K)
 
 
-def value_matrix(K: Array, task: LQRTask) -> tuple[Array, Array]:
+def value_matrix(K: Float[Array, "m n"], task: LQRTask) -> tuple[Float[Array, "n n"], Bool[Array, ""]]:
     """Cost-to-go matrix P_K with x' P_K x the cost from x, shape [n, n], and whether ``K`` stabilises.
 
     P_K = Q + K' R K + (A - B K)' P_K (A - B K); NaN where ``K`` does not stabilise.
@@ -47,7 +42,7 @@ def _(primals, tangents):
     return infinite_unless(stable, value), tangents[1] * jnp.where(stable, 1.0, jnp.nan).astype(value.dtype)
 
 
-def cost(K: Array, task: LQRTask) -> Array:
+def cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     r"""Cost :math:`J(K) = \mathrm{tr}(P_K \Sigma_0)` of the feedback u = -K x; +inf when ``K`` does not stabilise.
 
     Arguments:
@@ -71,12 +66,12 @@ def cost(K: Array, task: LQRTask) -> Array:
     return infinite_unless(~jnp.isnan(value), value)
 
 
-def hessian_vector_product(K: Array, X: Array, task: LQRTask) -> Array:
+def hessian_vector_product(K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask) -> Float[Array, "m n"]:
     """Second derivative of :func:`cost` at ``K`` applied to ``X``, both [m, n], by forward-over-reverse autodiff."""
     return jax.jvp(jax.grad(lambda gain: cost(gain, task)), (K,), (X,))[1]
 
 
-def spectral_radius(K: Array, task: LQRTask) -> Array:
+def spectral_radius(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     """Largest modulus of the eigenvalues of A - B K, a scalar; below one when ``K`` stabilises.
 
     >>> import jax.numpy as jnp, jaxlqr
@@ -86,7 +81,7 @@ def spectral_radius(K: Array, task: LQRTask) -> Array:
     return jnp.max(jnp.abs(jnp.linalg.eigvals(closed_loop(K, task))))
 
 
-def is_stabilizing(K: Array, task: LQRTask) -> Array:
+def is_stabilizing(K: Float[Array, "m n"], task: LQRTask) -> Bool[Array, ""]:
     """Whether the spectral radius of A - B K is below one, exactly where :func:`cost` is finite.
 
     Decided by the powers of A - B K, as in the cost itself, so the two never disagree; runs on any device.

@@ -1,19 +1,16 @@
 """The optimal feedback of one task."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float
 
+from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import discrete_lqr, solve_discrete_are
 
-if TYPE_CHECKING:
-    from jaxlqr.lqr.task import LQRTask
 
-
-def optimal_gain(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto") -> Array:
+def optimal_gain(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto") -> Float[Array, "m n"]:
     """Gain K* [m, n] that minimises the cost for every initial state: (R + B'PB)^-1 B'PA, with P from the Riccati
     equation. Differentiable in the task; NaN where no stabilising solution exists. ``method`` as in
     :func:`jaxlqr.solve_discrete_are`.
@@ -25,7 +22,7 @@ def optimal_gain(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto")
     return discrete_lqr(task.A, task.B, task.Q, task.R, method=method).gain
 
 
-def optimal_cost(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto") -> Array:
+def optimal_cost(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto") -> Float[Array, ""]:
     """Least cost tr(P Sigma0) over all gains, a scalar; ``method`` as in :func:`jaxlqr.solve_discrete_are`."""
     P = solve_discrete_are(task.A, task.B, task.Q, task.R, method=method)
     return jnp.sum(P * task.Sigma0.mT)

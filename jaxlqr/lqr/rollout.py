@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jaxtyping import Float, Key
 
 from jaxlqr.lqr.cost import closed_loop
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations.products import matmul
 
 
-def gaussian_initial_state(key: Array, task: LQRTask) -> Array:
+def gaussian_initial_state(key: Key[Array, ""], task: LQRTask) -> Float[Array, " n"]:
     """Initial state [n] drawn from N(0, Sigma0)."""
     # An eigenvalue root, unlike Cholesky, exists for the semidefinite Sigma0 that a task may have.
     values, vectors = jnp.linalg.eigh(task.Sigma0)
@@ -21,7 +22,9 @@ def gaussian_initial_state(key: Array, task: LQRTask) -> Array:
     return jnp.matmul(root, noise, precision=lax.Precision.HIGHEST)
 
 
-def rollout(K: Array, task: LQRTask, x0: Array, noise: Array) -> tuple[Array, Array, Array]:
+def rollout(
+    K: Float[Array, "m n"], task: LQRTask, x0: Float[Array, " n"], noise: Float[Array, "horizon n"]
+) -> tuple[Float[Array, "horizon n"], Float[Array, "horizon m"], Float[Array, " horizon"]]:
     """Simulate x_{t+1} = A x_t + B u_t + w_t with u_t = -K x_t.
 
     Arguments: ``K`` [m, n]; ``x0`` [n]; ``noise`` w [horizon, n].
@@ -80,19 +83,19 @@ class RolloutCost:
         if not self.state_limit > 0:
             raise ValueError(f"state_limit must be positive, got {self.state_limit}.")
 
-    def __call__(self, params: Array, task: LQRTask) -> Array:
+    def __call__(self, params: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
         return self.with_key(jax.random.key(0))(params, task)
 
     def with_key(self, key: Array) -> Callable[[Array, LQRTask], Array]:
         """The loss as a deterministic function of (params, task) whose random numbers come from ``key``."""
 
-        def sampled(params: Array, task: LQRTask) -> Array:
+        def sampled(params: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
             keys = jax.random.split(key, self.num_rollouts)
             return jnp.mean(jax.vmap(lambda k: self._one(k, params, task))(keys))
 
         return sampled
 
-    def _one(self, key: Array, K: Array, task: LQRTask) -> Array:
+    def _one(self, key: Key[Array, ""], K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
         start_key, noise_key = jax.random.split(key)
         noise = jnp.zeros((self.horizon, task.A.shape[0]), task.A.dtype)
         if self.process_noise:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from jaxlqr.lqr.cost import spectral_radius
 from jaxlqr.lqr.optimal import optimal_gain
@@ -16,7 +17,7 @@ def average_task(tasks: LQRTask) -> LQRTask:
 
 
 @jax.jit
-def average_task_gain(tasks: LQRTask) -> Array:
+def average_task_gain(tasks: LQRTask) -> Float[Array, "m n"]:
     """Optimal gain [m, n] of the average task: where training starts when no initial gain is known."""
     return optimal_gain(average_task(tasks))
 

@@ -1,5 +1,6 @@
 """Systems of other packages as matrices, by what they have and not by their class, and the hold that samples them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -8,8 +9,11 @@ import numpy as np
 import scipy.linalg
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
+
+MatrixLike = ArrayLike | Sequence[Sequence[float]]
 
 
 class StateSpace(NamedTuple):
@@ -24,7 +28,7 @@ class StateSpace(NamedTuple):
     dt: float
 
 
-def zero_order_hold(A: ArrayLike, B: ArrayLike, dt: ArrayLike) -> tuple[Array, Array]:
+def zero_order_hold(A: MatrixLike, B: MatrixLike, dt: ArrayLike) -> tuple[Float[Array, "n n"], Float[Array, "n m"]]:
     r"""Discrete matrices of :math:`\dot x = A x + B u` when the input is held between samples.
 
     .. math:: \begin{bmatrix} A_d & B_d \\ 0 & I \end{bmatrix} =

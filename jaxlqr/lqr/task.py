@@ -9,11 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.core import Tracer
-from jax.typing import ArrayLike
+from jaxtyping import Float
 
-from jaxlqr.lqr.cost import cost, spectral_radius
-from jaxlqr.lqr.optimal import optimal_cost
-from jaxlqr.lqr.state_space import check_dt, is_system, plain, read_system, sampled
+from jaxlqr.lqr.state_space import MatrixLike, check_dt, is_system, plain, read_system, sampled
 from jaxlqr.optional import optional
 
 
@@ -35,11 +33,11 @@ class LQRTask:
     A stack of tasks (:func:`stack_tasks`) is the same class with one leading axis on every array.
     """
 
-    A: Array
-    B: Array
-    Q: Array
-    R: Array
-    Sigma0: Array
+    A: Float[Array, "*tasks n n"]
+    B: Float[Array, "*tasks n m"]
+    Q: Float[Array, "*tasks n n"]
+    R: Float[Array, "*tasks m m"]
+    Sigma0: Float[Array, "*tasks n n"]
 
     def metrics(self, params: Any, loss: Any, value: Array) -> dict[str, Array]:
         """Scalars recorded at each training step, where the loss has this value: cost and spectral radius of A - B K.
@@ -49,6 +47,8 @@ class LQRTask:
         """
         if getattr(params, "shape", None) != self.B.shape[::-1]:
             return {}
+        from jaxlqr.lqr.cost import cost, spectral_radius  # which is about tasks and so imports this module
+
         return {
             "cost": value if loss is cost else cost(params, self),
             "spectral_radius": spectral_radius(params, self),
@@ -56,6 +56,8 @@ class LQRTask:
 
     def reference(self) -> dict[str, Array]:
         """What :meth:`compare` needs; the training computes it once, while the loop is compiled and runs."""
+        from jaxlqr.lqr.optimal import optimal_cost  # as above
+
         # One attempt: R is positive definite here, and the second would double the time to compile.
         return {"optimal_cost": optimal_cost(self, method="doubling")}
 
@@ -109,15 +111,15 @@ class LinearSystem(Protocol):
     def dt(self) -> Any: ...
 
 
-MatrixLike = ArrayLike | Sequence[Sequence[float]] | Tensor
+TaskMatrix = MatrixLike | Tensor
 
 
 def make_task(
-    A: MatrixLike | LinearSystem,
-    B: MatrixLike | None = None,
-    Q: MatrixLike | None = None,
-    R: MatrixLike | None = None,
-    Sigma0: MatrixLike | None = None,
+    A: TaskMatrix | LinearSystem,
+    B: TaskMatrix | None = None,
+    Q: TaskMatrix | None = None,
+    R: TaskMatrix | None = None,
+    Sigma0: TaskMatrix | None = None,
     *,
     dt: float | None = None,
 ) -> LQRTask:

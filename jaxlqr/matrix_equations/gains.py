@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import Inexact
 
 from jaxlqr.matrix_equations.checks import as_matrices
 from jaxlqr.matrix_equations.products import hermitian
@@ -15,8 +16,8 @@ from jaxlqr.matrix_equations.riccati_solvers import continuous_gain, discrete_ga
 class Regulator(NamedTuple):
     """Optimal gain [m, n] and the solution [n, n] of the Riccati equation, the cost to go."""
 
-    gain: Array
-    solution: Array
+    gain: Inexact[Array, "m n"]
+    solution: Inexact[Array, "n n"]
 
 
 def discrete_lqr(

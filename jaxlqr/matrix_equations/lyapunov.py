@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
+from jaxtyping import Bool, Inexact
 
 from jaxlqr.matrix_equations.batching import Solved, Solver, with_fallback
 from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
@@ -76,7 +77,7 @@ def _continuous_solver(method: Method, n: int) -> Solver:
 
 # Compiled as a whole also when called outside jit: op by op, a first call would take seconds.
 @partial(jax.jit, static_argnames="method")
-def _solve_discrete(a: Array, q: Array, method: Method) -> Array:
+def _solve_discrete(a: Inexact[Array, "n n"], q: Inexact[Array, "n n"], method: Method) -> Inexact[Array, "n n"]:
     solver = _discrete_solver(method, len(a))
 
     # L(x) = x - a x a^H is linear in x, so differentiating L(x) = q gives L(dx) = dq + (da x a^H + a x da^H): the same
@@ -91,7 +92,7 @@ def _solve_discrete(a: Array, q: Array, method: Method) -> Array:
 
 
 @partial(jax.jit, static_argnames="method")
-def _solve_continuous(a: Array, q: Array, method: Method) -> Array:
+def _solve_continuous(a: Inexact[Array, "n n"], q: Inexact[Array, "n n"], method: Method) -> Inexact[Array, "n n"]:
     solver = _continuous_solver(method, len(a))
 
     # As above with L(x) = a x + x a^H, whose transpose is a^T y + y conj(a), the same map for a^T.
@@ -126,7 +127,9 @@ def _(primals, tangents):
     return jax.jvp(solve, primals, tangents)
 
 
-def stable_discrete_lyapunov(a: Array, q: Array) -> tuple[Array, Array]:
+def stable_discrete_lyapunov(
+    a: Inexact[Array, "n n"], q: Inexact[Array, "n n"]
+) -> tuple[Inexact[Array, "n n"], Bool[Array, ""]]:
     """Sum over k of a^k q (a^H)^k, and whether it exists, that is, whether the spectral radius of a is below one.
 
     Unlike :func:`solve_discrete_lyapunov` this is NaN, with a false flag, where ``a`` is not stable, even though the
@@ -146,12 +149,12 @@ def stable_discrete_lyapunov(a: Array, q: Array) -> tuple[Array, Array]:
     return x, ~jnp.isnan(x[0, 0])
 
 
-def stable_continuous_lyapunov(a: Array, q: Array) -> Array:
+def stable_continuous_lyapunov(a: Inexact[Array, "n n"], q: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     """Solution of a x + x a^H = q [n, n] when all eigenvalues of ``a`` have negative real parts, else NaN."""
     return _solve_continuous(a, q, "doubling")
 
 
-def is_schur_stable(a: Array) -> Array:
+def is_schur_stable(a: Inexact[Array, "n n"]) -> Bool[Array, ""]:
     """Whether the spectral radius of ``a`` [n, n] is below one, by the powers of ``a``: no eigenvalues, any device."""
     return doubling_sum(lax.stop_gradient(a), jnp.zeros_like(a)).converged
 
@@ -164,7 +167,7 @@ def _checked(a: ArrayLike, q: ArrayLike, method: Method, function: str) -> tuple
     return a, q
 
 
-def solve_discrete_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Array:
+def solve_discrete_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Inexact[Array, "n n"]:
     r"""Solve the discrete Lyapunov equation :math:`a x a^H - x + q = 0`, with SciPy's sign and order of arguments.
 
     A unique solution exists when no two eigenvalues of ``a`` satisfy :math:`\lambda_i \bar\lambda_j = 1`; ``a`` need
@@ -195,7 +198,7 @@ def solve_discrete_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "aut
     return _solve_discrete(a, q, method) if a.size else q
 
 
-def solve_continuous_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Array:
+def solve_continuous_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Inexact[Array, "n n"]:
     r"""Solve the continuous Lyapunov equation :math:`a x + x a^H = q`, with SciPy's sign and order of arguments.
 
     A unique solution exists when no two eigenvalues of ``a`` satisfy :math:`\lambda_i + \bar\lambda_j = 0`; ``a`` need

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
+from jaxtyping import Inexact
 
 from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
 from jaxlqr.matrix_equations.doubling import doubling_sum
@@ -110,7 +111,7 @@ def solve_discrete_are(
     s: ArrayLike | None = None,
     *,
     method: Literal["auto", "doubling"] = "auto",
-) -> Array:
+) -> Inexact[Array, "n n"]:
     r"""Stabilising solution of the discrete Riccati equation, with SciPy's order of arguments:
 
     .. math:: a^H x a - e^H x e - (a^H x b + s)(r + b^H x b)^{-1} (b^H x a + s^H) + q = 0.
@@ -143,7 +144,7 @@ def solve_discrete_are(
 
 def solve_continuous_are(
     a: ArrayLike, b: ArrayLike, q: ArrayLike, r: ArrayLike, e: ArrayLike | None = None, s: ArrayLike | None = None
-) -> Array:
+) -> Inexact[Array, "n n"]:
     r"""Stabilising solution of the continuous Riccati equation, with SciPy's order of arguments:
 
     .. math:: a^H x e + e^H x a - (e^H x b + s) r^{-1} (b^H x e + s^H) + q = 0.

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
+from jaxtyping import Inexact
 
 from jaxlqr.matrix_equations.batching import Solver
 from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
@@ -38,7 +39,7 @@ def _checked(a: ArrayLike, b: ArrayLike, q: ArrayLike, method: Method, function:
     return [a, b, q]
 
 
-def solve_sylvester(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Array:
+def solve_sylvester(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Inexact[Array, "n m"]:
     r"""Solve the Sylvester equation :math:`a x + x b = q`, with SciPy's order of arguments.
 
     A unique solution exists when no eigenvalue of ``a`` is the negative of an eigenvalue of ``b``.
@@ -66,7 +67,9 @@ def solve_sylvester(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method 
 
 
 @partial(jax.jit, static_argnames="method")
-def _solve(a: Array, b: Array, q: Array, method: Method) -> Array:
+def _solve(
+    a: Inexact[Array, "n n"], b: Inexact[Array, "m m"], q: Inexact[Array, "n m"], method: Method
+) -> Inexact[Array, "n m"]:
     solver = _solver(method, a, b)
     # L(x) = a x + x b is linear in x, so L(dx) = dq - (da x + x db); its transpose is a^T y + y b^T.
     return lax.custom_linear_solve(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jaxtyping import Float
 
 from jaxlqr.meta.layout import Layout, check_batch_size, over_tasks
 from jaxlqr.oracles.exact import ExactOracle
@@ -51,7 +52,7 @@ def maml_loss(
     inner_step_size: float | Array,
     num_inner_steps: int = 1,
     weights: Array | None = None,
-) -> Array:
+) -> Float[Array, ""]:
     r"""Meta-objective :math:`\sum_i w_i\, J_i(\bar\theta_i)` with :math:`\bar\theta_i` the adapted parameters.
 
     Arguments:
@@ -221,7 +222,7 @@ def _inner_step(expand, params: PyTree, step_size, gradient: PyTree, max_halving
     return lax.while_loop(unfinished, halve, (blank, jnp.asarray(0)))[0]
 
 
-def _weights(tasks: PyTree, weights: Array | None) -> Array:
+def _weights(tasks: PyTree, weights: Array | None) -> Float[Array, " tasks"]:
     count = num_tasks(tasks)
     if weights is None:
         return jnp.full(count, 1 / count)

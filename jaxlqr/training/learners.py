@@ -367,9 +367,7 @@ def _described(value: Any) -> Any:
     )
 
 
-def _step_rule(
-    optimizer: Any, inner: Any, outer: Any, step_rule: StepRule | None
-) -> "tuple[optax.GradientTransformation, Any, Any]":
+def _step_rule(optimizer: Any, inner: Any, outer: Any, step_rule: StepRule | None) -> tuple[Any, Any, Any]:
     """The optimiser, the factor on its updates and the inner step: traced numbers, so that others compile nothing."""
     if (step_rule is None) == (inner is None):
         raise ValueError("give exactly one of inner_step_size and step_rule.")

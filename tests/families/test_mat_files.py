@@ -48,11 +48,11 @@ def test_a_system_of_compleib(tmp_path, compressed):
 
 def test_names_of_inputs_costs_and_gain(tmp_path):
     costs = {"Q": np.diag([1.0, 2, 3, 4]), "R": [[2.0]], "K0": np.ones((1, 4))}
-    tasks, K0 = load_tasks(saved(tmp_path, {"A": 0.1 * np.eye(4), "B1": B1, "B2": B, "B": 2 * B, **costs}))
+    tasks, K0 = load_tasks(saved(tmp_path, {"A": 0.1 * np.eye(4), "B1": B1, "B2": B, "B": 2 * B, "Ts": 0.1, **costs}))
     np.testing.assert_array_equal(tasks.B[0], 2 * B)  # B before B2
     np.testing.assert_array_equal(tasks.Q[0], costs["Q"])
     assert K0.shape == (1, 4)
-    tasks, _ = load_tasks(saved(tmp_path, {"A": 0.1 * np.eye(4), "B1": B1, "B2": B}))
+    tasks, _ = load_tasks(saved(tmp_path, {"A": 0.1 * np.eye(4), "B1": B1, "B2": B, "Ts": -1.0}))
     np.testing.assert_array_equal(tasks.B[0], B)
 
 
@@ -86,6 +86,7 @@ REFUSED = {
     "cell": ({"A": np.array([[A]], object), "B": B}, "A must be a real matrix"),
     "three axes": ({"A": np.ones((2, 2, 2)), "B": B}, "A must be a real matrix"),
     "complex": ({"A": 1j * A, "B": B}, "A must be a real matrix"),
+    "discrete and dt": ({"A": A, "B": B, "Ts": 0.1}, "has a sampling time Ts, .*leave dt out"),
     "NaN": ({"A": np.nan * A, "B": B}, "task 0: A must be finite"),
     "shape": ({"A": A, "B": np.ones((3, 1))}, r"task 0: B must have shape \[4, m\]"),
     "no samples": ({"A": A, "B": B}, "task 0: .*dt must be a positive"),
@@ -101,6 +102,12 @@ def test_bad_systems_are_refused_with_one_sentence(tmp_path, case):
         load_tasks(path, dt=-1.0 if case == "no samples" else DT)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_continuous_time_is_not_taken_for_discrete(tmp_path):
+    for variables in (PLANT, PLANT | {"Ts": 0.0}):
+        with pytest.raises(ValueError, match=r"in continuous time, .*dt=0\.1, or, .*save its sampling time as Ts"):
+            load_tasks(saved(tmp_path, variables))
 
 
 @pytest.mark.parametrize(
@@ -150,7 +157,13 @@ def test_continuous_time_in_other_files(tmp_path):
 
 def fuzz(folder, count):
     read, messages = 0, []
-    variables = {"A": 0.5 * np.eye(3), "B": scipy.sparse.csc_array(np.ones((3, 1))), "Q": np.eye(3), "C": {"x": [1.0]}}
+    variables = {
+        "A": 0.5 * np.eye(3),
+        "B": scipy.sparse.csc_array(np.ones((3, 1))),
+        "Q": np.eye(3),
+        "Ts": 1.0,
+        "C": {"x": [1.0]},
+    }
     for compressed in (False, True):
         path = saved(folder, variables, do_compression=compressed)
         for data in mutants(path.read_bytes(), count // 2, seed=compressed):

@@ -5,6 +5,7 @@ import pytest
 
 import jaxlqr
 
+pytestmark = pytest.mark.usefixtures("unchecked")
 I2, I3 = jnp.eye(2), jnp.eye(3)
 LYAPUNOV = [
     jaxlqr.solve_discrete_lyapunov,

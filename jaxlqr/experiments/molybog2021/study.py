@@ -30,7 +30,8 @@ def study(example: Example, grid: np.ndarray = GRID, keep: Callable[..., Any] | 
     ``keep`` is a unit, see :class:`jaxlqr.experiments.units.Units`.
     """
     work = partial(_look, example, grid)
-    return Study(example, grid.ravel(), *(work() if keep is None else keep(work, StationaryPoints)))
+    found: tuple[np.ndarray, StationaryPoints, np.ndarray] = work() if keep is None else keep(work, StationaryPoints)
+    return Study(example, grid.ravel(), *found)
 
 
 def _look(example: Example, grid: np.ndarray) -> tuple[np.ndarray, StationaryPoints, np.ndarray]:

@@ -88,7 +88,7 @@ def optimizer() -> Any:
 
     adam = optax.adam(STEP_SIZE, eps_root=1e-16)
 
-    def update(gradient: PyTree, state: tuple[PyTree, Array], params: PyTree = None):
+    def update(gradient: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
         memory, length = state
         change, memory = adam.update(gradient, memory, params)
         return jax.tree.map(lambda leaf: length * leaf, change), (memory, length)

@@ -1,5 +1,6 @@
 """Figure of how TOW's weights are found on images, and of the weights of tasks that stay the same."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def draw(found: Ablation, summary: dict[str, Any]) -> "Figure":
     return figure
 
 
-def _curves(ax: "Axes", found: Ablation, places: dict[str, np.ndarray]) -> None:
+def _curves(ax: "Axes", found: Ablation, places: Mapping[str, Any]) -> None:
     for number, (name, curve) in enumerate(found.curves.items()):
         rows, color = 100 * curve, COLORS[number]
         ax.plot(places[name], rows.mean(axis=0), color=color, linestyle=_DASHES[number], label=name)
