@@ -58,7 +58,7 @@ def _against_time(ax: "Axes", found: Ablation, colors: dict[str, str]) -> None:
     ax.set(xscale="log", yscale="log", xlabel="milliseconds of a run, in a batch", ylabel="gap over the first")
     ax.set_ylim(_SHOWN, 2)  # Newton's method goes on down to rounding
     ax.set_title("the same against time", loc="left")
-    ax.legend(fontsize=6)
+    ax.legend(fontsize=6, loc="lower right")
 
 
 def _shares(ax: "Axes", found: Ablation) -> None:

@@ -88,9 +88,9 @@ def optimizer() -> Any:
 
     adam = optax.adam(STEP_SIZE, eps_root=1e-16)
 
-    def update(gradient: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         memory, length = state
-        change, memory = adam.update(gradient, memory, params)
+        change, memory = adam.update(updates, memory, params)
         return jax.tree.map(lambda leaf: length * leaf, change), (memory, length)
 
     return optax.GradientTransformation(lambda params: (adam.init(params), jnp.ones(())), update)

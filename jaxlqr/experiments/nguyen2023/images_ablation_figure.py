@@ -22,7 +22,7 @@ def draw(found: Ablation, summary: dict[str, Any]) -> "Figure":
     seeds = f"mean and range of {summary['num_seeds']} seeds"
     with style():
         updates = LOOK * STRETCH * np.arange(found.curves["uniform"].shape[1])
-        _curves(axes[0, 0], found, dict.fromkeys(found.curves, updates))
+        _curves(axes[0, 0], found, {name: updates for name in found.curves})  # noqa: C420, for its type
         axes[0, 0].set(xlabel="update", title=f"number of directions: {seeds}")
         axes[0, 0].legend(fontsize=7, loc="lower right")
         _curves(axes[0, 1], found, found.seconds)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxlqr.experiments.nguyen2023.images import MOST_INNER_STEPS
+from jaxlqr.experiments.nguyen2023.images_study import best_length
 from jaxlqr.plots import COLORS, new_figure, style
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ def draw(
     best: dict[str, str],
 ) -> "Figure":
     """The figure, from the results of the study, what is told of them, and the best uniform rule of each setting."""
-    figure, axes = new_figure(2, 3, panel_size=(3.9, 3.1))
-    first = [next(name for name in found if name.startswith(kind)) for kind in ("maml", "proto")]
+    figure, axes = new_figure(2, 3, panel_size=(3.9, 3.2))
+    kinds = {name.split(",")[0]: name for name in reversed(found)}  # the first setting of each kind
+    first = [kinds[kind] for kind in ("maml", "proto") if kind in kinds]
     with style():
         for ax, name in zip(axes[0], first, strict=False):
             _curves(ax, name, found[name], best[name])
@@ -38,17 +40,24 @@ def draw(
         _weights(axes[1, 0], first[0], found[first[0]])
         _sums(axes[1, 1], first[0], found[first[0]])
         _inner_steps(axes[1, 2], told)
+        for ax in axes.flat:
+            if not ax.lines:  # a quick run has one kind of learner
+                ax.set_axis_off()
+                ax.set_title("")
         entries: dict[str, Any] = {}
         for ax in axes[0, :2]:
             for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
                 entries.setdefault(label, handle)
-        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=7)
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4)
     return figure
 
 
 def _curves(ax: "Axes", name: str, rules: dict[str, dict[str, np.ndarray]], best: str) -> None:
     drawn = {rule: (rule, *of) for rule, of in _CURVES.items()}
-    for rule, (label, color, dashes) in {best: ("uniform, best step", "black", "-"), **drawn}.items():
+    at_best = {best: ("uniform, best step", "black", "-")}
+    if "tow, beta 10" in rules:
+        at_best[best_length(rules, "tow, beta 10")] = ("tow, beta 10, best step", "black", "--")
+    for rule, (label, color, dashes) in {**at_best, **drawn}.items():
         if rule in rules:
             rows = 100 * rules[rule]["curve"]
             seconds = np.median(rules[rule]["seconds"], axis=0)
@@ -73,10 +82,11 @@ def _differences(ax: "Axes", told: dict[str, dict[str, dict[str, Any]]]) -> None
         for at, one, face in ((place + 0.15, ahead, color), (place - 0.15, further, "white")):
             ax.plot([one["low"], one["high"]], [at, at], color=color, linewidth=1)
             ax.plot(one["mean"], at, "o", color=color, markerfacecolor=face, markersize=3.5)
+    ax.locator_params(axis="x", nbins=6)
     ax.axvline(0, color="black", linewidth=0.8)
     firsts = [i for i, row in enumerate(rows) if i == 0 or rows[i - 1][0] != row[0]]
     ax.set_yticks([places[i] for i in firsts], [rows[i][0] for i in firsts])
-    ax.set(xlabel="points ahead of uniform (hollow: at its best step)", title="paired differences, 95 % over seeds")
+    ax.set(xlabel="points ahead of uniform (hollow: best step)", title="paired differences, 95 % over seeds")
 
 
 def _weights(ax: "Axes", name: str, rules: dict[str, dict[str, np.ndarray]]) -> None:
