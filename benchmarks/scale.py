@@ -3,7 +3,8 @@
     python benchmarks/scale.py [--largest 10000000] [--write]
 
 Each row runs in a process of its own, pinned to one core, so that its peak memory is its own. Weak scaling: two
-processes over ``jax.distributed``, each on a core of its own with as many tasks as the one alone. ``--write`` puts the
+processes over ``jax.distributed``, each on a core of its own with as many tasks as the one alone. Strong
+scaling: a sweep, by one process and by two. ``--write`` puts the
 tables into docs/benchmarks.md and the plot into docs/figures/scale.png.
 """
 
@@ -14,7 +15,9 @@ import resource
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -100,9 +103,11 @@ def weak(count: int, coordinator: str, processes: int, number: int) -> dict[str,
     return {"seconds": float(np.median(times))}
 
 
-def start(core: int, *arguments: object) -> subprocess.Popen[str]:
+def start(core: int, *arguments: object, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     command = ["taskset", "-c", str(core), sys.executable, __file__, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {})
+    )
 
 
 def result_of(process: subprocess.Popen[str]) -> dict[str, float]:
@@ -112,15 +117,69 @@ def result_of(process: subprocess.Popen[str]) -> dict[str, float]:
     return json.loads(told.splitlines()[-1])
 
 
-def weak_rows(count: int) -> list[list[str]]:
-    alone = result_of(start(0, "--weak", count, "none", 1, 0))["seconds"]
+def free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def weak_rows(count: int) -> list[list[str]]:
+    alone = result_of(start(0, "--weak", count, "none", 1, 0))["seconds"]
+    address = free_address()
     workers = [start(core, "--weak", count, address, 2, core) for core in range(2)]
     together = max(result_of(worker)["seconds"] for worker in workers)
     return [["1", str(count), f"{1e3 * alone:.1f}", "1"],
             ["2", str(2 * count), f"{1e3 * together:.1f}", f"{alone / together:.2f}"]]  # fmt: skip
+
+
+SWEEP = """
+batch = 16
+[nominal]
+A = [[1.05, 0.2], [0.0, 0.9]]
+B = [[0.3], [1.0]]
+[perturbation]
+num_tasks = 10
+[initial]
+K0 = [[0.5, 0.5]]
+[settings]
+steps = {steps}
+oracle = "zeroth-order"
+inner_step = 1e-4
+outer_step = 1e-3
+[grid]
+level = [0.001, 0.003, 0.01, 0.03]
+seed = {seeds}
+"""
+
+
+def strong(spec: str, out: str, coordinator: str, processes: int, number: int) -> dict[str, float]:
+    """Seconds of a sweep, shared by ``processes``; joining them counts, compilations are found in a cache."""
+    from jaxlqr.experiments.sweep import sweep
+
+    job = {"coordinator": coordinator, "num_processes": processes, "process_id": number} if processes > 1 else {}
+    return {"seconds": sweep(spec, out, progress=False, **job)["seconds"]}
+
+
+def strong_rows(num_seeds: int, steps: int) -> list[list[str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        spec = Path(folder) / "sweep.toml"
+        spec.write_text(SWEEP.format(steps=steps, seeds=list(range(num_seeds))))
+        cache = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        cache["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "0"
+
+        def run(out: str, processes: int) -> float:
+            address = free_address()
+            workers = [
+                start(core, "--strong", spec, Path(folder) / out, address, processes, core, environment=cache)
+                for core in range(processes)
+            ]
+            return max(result_of(worker)["seconds"] for worker in workers)
+
+        run("warm", 1)
+        run("warm 2", 2)
+        alone, together = run("alone", 1), run("together", 2)
+    runs = str(4 * num_seeds)
+    return [["1", runs, f"{alone:.1f}", "1"], ["2", runs, f"{together:.1f}", f"{alone / together / 2:.2f}"]]
 
 
 def draw(found: list[tuple[str, int, dict[str, float]]]) -> None:
@@ -151,6 +210,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--weak", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--strong", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="Few tasks and runs, to see that the script works.")
     given = parser.parse_args()
     if given.row:
         print(json.dumps(row(given.row[0], int(given.row[1]), int(given.row[2]))))
@@ -159,6 +220,12 @@ def main() -> None:
         count, address, processes, number = given.weak
         print(json.dumps(weak(int(count), address, int(processes), int(number))))
         return
+    if given.strong:
+        spec, out, address, processes, number = given.strong
+        print(json.dumps(strong(spec, out, address, int(processes), int(number))))
+        return
+    if given.quick:
+        given.largest = 1000
     found, lines = [], []
     for oracle in ("exact", "sampled"):
         count = 100
@@ -169,13 +236,16 @@ def main() -> None:
                           f"{told['peak'] / 2**30:.2f}", f"{told['data'] / 2**30:.2f}"])  # fmt: skip
             print(lines[-1], flush=True)
             count *= 10
-    sizes = [[f"{batch:,}", f"{1e6 * result_of(start(0, '--row', 'exact', 10**5, batch))['seconds'] / 1e5:.2f}"]
+    in_weak, in_strong = (1000, (8, 20)) if given.quick else (50_000, (256, 400))
+    most = min(10**5, given.largest)
+    sizes = [[f"{batch:,}", f"{1e6 * result_of(start(0, '--row', 'exact', most, batch))['seconds'] / most:.2f}"]
              for batch in BATCHES]  # fmt: skip
     header = ["oracle", "tasks", "s", "microseconds a task", "peak memory, GiB", "the tasks alone, GiB"]
     text = "\n\n".join([
         markdown(header, lines),
         markdown(["tasks at once (of 100,000, exact)", "microseconds a task"], sizes),
-        markdown(["processes, one core each", "tasks", "ms a step of meta_train", "efficiency"], weak_rows(50_000)),
+        markdown(["processes, one core each", "tasks", "ms a step of meta_train", "efficiency"], weak_rows(in_weak)),
+        markdown(["processes, one core each", "runs of a sweep", "s", "efficiency"], strong_rows(*in_strong)),
     ])  # fmt: skip
     print(text)
     if given.write:

@@ -3,8 +3,8 @@
     python benchmarks/soak.py [--minutes 20] [--write]
 
 Each round draws other tasks, trains on them with checkpoints, sweeps and maps a landscape, all into a folder that is
-then removed. After the warm-up, the first fifth of the time, resident memory may grow by 2 % and no program may be
-compiled; otherwise the exit code is 1. ``--write`` puts the numbers into docs/benchmarks.md and the plot into
+then removed. After the warm-up, the first fifth of the time and ten rounds, memory may grow by 2 % and no program may
+be compiled; otherwise the exit code is 1. ``--write`` puts the numbers into docs/benchmarks.md and the plot into
 docs/figures/soak.png. Linux only: resident memory is read from /proc, after the C library was asked to return what is
 free: fragments between live blocks are not memory that the program holds on to.
 """
@@ -35,7 +35,7 @@ DRAW = "[perturbation]\nnum_tasks = 3\nlevel = 0.01\nseed = {seed}\n"
 SWEEP = "batch = 4\n" + SYSTEM + "[perturbation]\nnum_tasks = 3\n[initial]\nK0 = [[0.5, 0.5]]\n"
 SWEEP += "[settings]\nsteps = 20\noracle = 'zeroth-order'\noptimizer = 'adam'\nsamples = 4\ninner_step = 1e-4\n"
 SWEEP += "[grid]\nlevel = [0.001, 0.01]\nouter_step = [1e-3, {step}]\nseed = [{seed}, {other}]\n"
-WARM, ALLOWED = 0.2, 0.02
+WARM, FEWEST, ALLOWED = 0.2, 10, 0.02  # of the time and rounds, at least, before memory is compared; of memory
 
 
 class Soaked(NamedTuple):
@@ -47,7 +47,9 @@ class Soaked(NamedTuple):
 
     def told(self) -> dict[str, Any]:
         """Growth after the warm-up: of memory from the median of its first tenth to that of its last, of programs."""
-        steady = self.seconds >= WARM * self.seconds[-1]
+        steady = (self.seconds >= WARM * self.seconds[-1]) & (np.arange(len(self.seconds)) >= FEWEST)
+        if not steady.any():
+            raise ValueError(f"{len(self.seconds)} rounds do not outlast the warm-up; soak for longer.")
         memory, programs = self.resident[steady], self.programs[steady]
         tenth = max(1, len(memory) // 10)
         first, last = np.median(memory[:tenth]), np.median(memory[-tenth:])

@@ -137,6 +137,22 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, capsys):
     assert main([*command, "--steps", str(int(step) + 100), "--out", str(tmp_path / "out")]) == 0
 
 
+def test_a_read_only_folder_is_refused_before_any_work(tmp_path, capsys):
+    (tmp_path / "tasks.toml").write_text(TASKS)
+    (tmp_path / "sweep.toml").write_text(SPEC)
+    train = ["train", "--tasks", str(tmp_path / "tasks.toml"), "--quiet"]
+    sweep = ["sweep", str(tmp_path / "sweep.toml"), "--quiet"]
+    with small_disk(tmp_path / "disk"):  # to root, who may mount, the permissions of a folder say nothing
+        (tmp_path / "disk" / "kept").write_text("kept")
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "disk")], check=True)
+        for command in (train, [*train, "--checkpoint-every", "10"], sweep, ["reproduce", "molybog2021", "--resume"]):
+            assert main([*command, "--out", str(tmp_path / "disk" / "out")]) == 2
+            told = capsys.readouterr().err
+            assert "cannot be written" in told
+            assert "Read-only" in told
+        assert [path.name for path in (tmp_path / "disk").iterdir()] == ["kept"]
+
+
 @pytest.mark.slow
 def test_two_processes_share_a_sweep_and_a_lost_one_is_made_up_for(environment, tmp_path):
     (tmp_path / "sweep.toml").write_text(SPEC)

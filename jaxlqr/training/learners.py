@@ -19,7 +19,7 @@ from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
 from jaxlqr.training.checkpoint import Checkpoints, Keeper, digest
 from jaxlqr.training.loop import Check, Direction, Settings, TrainingResult, hashable, run
-from jaxlqr.training.sharding import mesh_of, place, to_host
+from jaxlqr.training.sharding import mesh_of, place, to_host, with_task_axis
 from jaxlqr.training.steps import CheckedStepRule, StepRule
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def policy_gradient(
 
     Arguments:
         loss, params: as in :func:`meta_train`.
-        task: one task, without a task axis.
+        task: one task, without a task axis; with ``batched``, a stack of them, which may lie on a mesh.
         num_steps: number of steps.
         step_size, optimizer: as ``outer_step_size`` and ``optimizer`` of :func:`meta_train`.
         batched: ``params``, ``task`` and ``key`` carry a leading axis of independent runs.
@@ -310,7 +310,7 @@ def policy_gradient(
     result = meta_train(
         loss,
         params,
-        jax.tree.map(lambda leaf: np.expand_dims(leaf, axis), task),
+        with_task_axis(task, batched=batched),
         num_steps=num_steps,
         inner_step_size=0.0,
         num_inner_steps=0,

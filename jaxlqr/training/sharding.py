@@ -85,6 +85,15 @@ def place(tree: PyTree, mesh: Mesh | None, lead: tuple[str, ...]) -> PyTree:
     return jax.tree.map(lambda leaf: _place(leaf, NamedSharding(mesh, PartitionSpec(*lead))), tree)
 
 
+def with_task_axis(tasks: PyTree, *, batched: bool) -> PyTree:
+    """A task, or with ``batched`` one for each run, with a task axis of length one; runs keep all devices of a mesh."""
+    axis, mesh = (1 if batched else 0), mesh_of(tasks)
+    if mesh is None or not batched:
+        return jax.tree.map(lambda leaf: np.expand_dims(leaf, axis), tasks)
+    by_run = Mesh(mesh.devices.reshape(-1, 1), (RUN_AXIS, TASK_AXIS))
+    return place(jax.tree.map(lambda leaf: jnp.expand_dims(leaf, axis), tasks), by_run, (RUN_AXIS, TASK_AXIS))
+
+
 def to_host(array: Any) -> np.ndarray:
     """An array of any sharding on the host of every process."""
     if not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated:

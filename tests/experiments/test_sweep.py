@@ -12,8 +12,9 @@ from filelock import FileLock
 import jaxlqr
 from jaxlqr.cli import main
 from jaxlqr.experiments import sweep as experiment
-from jaxlqr.experiments.sweep import parse_spec
+from jaxlqr.experiments.sweep import parse_spec, train
 from jaxlqr.experiments.sweep.store import COLUMNS
+from jaxlqr.training import loop
 
 SPEC = """
 batch = 4
@@ -53,6 +54,18 @@ def whole(spec_file):
     out = spec_file.parent / "whole"
     assert main(["sweep", str(spec_file), "--out", str(out), "--quiet"]) == 0
     return out
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_all_batches_and_later_sweeps_share_one_program(tmp_path, optimizer):
+    first = SPEC.replace("steps = 3", f'steps = 3\noptimizer = "{optimizer}"')
+    (tmp_path / "first.toml").write_text(first.replace("[0, 7]", "[1]"))
+    (tmp_path / "second.toml").write_text(first.replace("2e-3", "3e-3").replace("0.001", "0.002"))
+    assert main(["sweep", str(tmp_path / "first.toml"), "--out", str(tmp_path / "first"), "--quiet"]) == 0
+    programs = (loop._chunk, loop._initial_state, train._draw, train._feasible)
+    before = [program._cache_size() for program in programs]
+    assert main(["sweep", str(tmp_path / "second.toml"), "--out", str(tmp_path / "second"), "--quiet"]) == 0
+    assert [program._cache_size() for program in programs] == before
 
 
 def columns_of(folder, *, but=("seconds",)):

@@ -19,6 +19,11 @@ def beyond_training(tasks) -> dict[str, np.ndarray]:
     grid = jnp.stack([START * scale for scale in (0.9, 1.0, 1.1)])
     found = {"landscape": evaluate(jaxlqr.cost, tasks, grid, inner_step_size=1e-4)}
     known = toso2024.constants(START, tasks)
+    starts = np.broadcast_to(START, (16, *START.shape))
+    descents = jaxlqr.policy_gradient(
+        jaxlqr.cost, starts, tasks, num_steps=6, step_size=STEP, batched=True, progress=False
+    )
+    found |= {"descents": to_host(descents.params), "descents cost": to_host(descents.history["cost"])}
     return found | {f"constants {name}": value for name, value in known._asdict().items()}
 
 

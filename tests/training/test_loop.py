@@ -8,6 +8,7 @@ import pytest
 
 import jaxlqr
 from jaxlqr import Status, ZerothOrderOracle, maml_gradient, policy_gradient
+from jaxlqr.training import loop
 from tests.references import relative_error
 from tests.training.setting import ORIGIN, POINTS, START, STEP, TASKS, quartic, train, train_quartic
 
@@ -142,6 +143,21 @@ def test_no_retrace_in_the_loop_or_on_a_second_call_with_other_numbers():
     options = {"outer_step_size": 1e-3, "inner_step_size": 3e-4, "key": jax.random.key(3), "oracle": oracle}
     train(**arguments, num_steps=30, **options)
     assert loss.traces == first
+
+
+def test_policy_gradient_is_compiled_once_and_only_metrics_leave_the_device(monkeypatch):
+    loss, fetched = Counted(), []
+    original = loop.to_host
+    monkeypatch.setattr(loop, "to_host", lambda array: fetched.append(array.shape) or original(array))
+    arguments = {"loss": loss, "params": jnp.zeros(2), "task": jnp.ones(2), "chunk_size": 4, "progress": False}
+    policy_gradient(**arguments, num_steps=3, step_size=1e-2)
+    traces, before = loss.traces, loop._chunk._cache_size()
+    fetched.clear()
+    result = policy_gradient(**arguments, num_steps=15, step_size=2e-3)
+    assert loss.traces == traces
+    assert loop._chunk._cache_size() == before
+    assert len(fetched) == 4 * len(result.history)  # four chunks of a row for each name
+    assert {shape[0] for shape in fetched} == {4}
 
 
 def test_pytree_parameters_and_a_task_without_metrics():
