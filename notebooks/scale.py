@@ -18,6 +18,7 @@ import jaxlqr
 from jaxlqr.plots import new_figure
 from jaxlqr.training.sharding import make_mesh, shard_tasks
 
+# %matplotlib inline
 jax.config.update("jax_enable_x64", True)
 print(jax.devices())
 

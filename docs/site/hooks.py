@@ -17,6 +17,8 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parent.parent.parent
 FROM_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_INLINE_CODE = re.compile(r"(?<!</span>)<code>([^<]*)</code>")
+_JOINT = re.compile(r"(::|[._/](?=\w))")
 _COLORS_OF_TERMINALS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -33,7 +35,8 @@ def on_files(files, config):
 
 
 def on_post_page(output, page, config):
-    """Formulas, left in TeX by arithmatex, become MathML."""
+    """Formulas, left in TeX by arithmatex, become MathML; long names may break where they have a joint."""
+    output = _INLINE_CODE.sub(lambda match: "<code>" + _JOINT.sub(r"\1<wbr>", match[1]) + "</code>", output)
     return _FORMULA.sub(_mathml, output)
 
 
