@@ -1,7 +1,7 @@
 """Hooks of mkdocs: notebooks become tutorials, files of the root become pages, formulas become MathML.
 
-MathML is drawn by the browser itself, so pages need no script from elsewhere. With JAXLQR_EXECUTE_NOTEBOOKS=1
-notebooks are executed and their outputs shown, which takes a few minutes.
+MathML is drawn by the browser itself, so pages need no script from elsewhere. With
+JAXLQR_EXECUTE_NOTEBOOKS=all, or the names of some, notebooks are executed and their outputs shown: minutes.
 """
 
 import base64
@@ -49,7 +49,7 @@ def _mathml(match):
 def _tutorial(path):
     """Markdown of one notebook, and its images by name."""
     notebook = jupytext.read(path)
-    if os.environ.get("JAXLQR_EXECUTE_NOTEBOOKS") == "1":
+    if {"all", path.stem} & set(os.environ.get("JAXLQR_EXECUTE_NOTEBOOKS", "").split(",")):
         import nbclient
 
         nbclient.NotebookClient(notebook, timeout=600).execute()
