@@ -60,7 +60,8 @@ def _tutorial(path):
             if len(parts) == 1:
                 parts.append(f"*A notebook: `jupytext --sync notebooks/{path.name}`, then open it in Jupyter.*")
             continue
-        parts.append(f"```python\n{cell.source}\n```")
+        plain = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
+        parts.append(f"```python\n{plain}\n```")
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             text = output.get("text") or ("" if "image/png" in data else data.get("text/plain", ""))
@@ -68,8 +69,8 @@ def _tutorial(path):
                 name = f"{path.stem}_{len(images)}.png"
                 images[name] = base64.b64decode(data["image/png"])
                 parts.append(f"![Figure of the cell above]({name})")
-            elif "application/vnd.jupyter.widget-view+json" in data:
-                parts.append("*Here are sliders, in Jupyter.*")
+            elif "application/vnd.jupyter.widget-view+json" in data:  # sliders, or a progress bar
+                parts.extend(["*Here are sliders, in Jupyter.*"] if "interact(" in plain else [])
             elif text.strip():
                 parts.append(f"```text\n{_COLORS_OF_TERMINALS.sub('', text).strip()}\n```")
     return "\n\n".join(parts) + "\n", images
