@@ -13,6 +13,7 @@ import scipy.signal
 import jaxlqr
 from jaxlqr.plots import new_figure
 
+# %matplotlib inline
 jax.config.update("jax_enable_x64", True)
 
 # %% [markdown]

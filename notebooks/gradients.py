@@ -14,6 +14,7 @@ import numpy as np
 import jaxlqr
 from jaxlqr.plots import new_figure
 
+# %matplotlib inline
 jax.config.update("jax_enable_x64", True)
 task, K = jaxlqr.families.boeing(), jaxlqr.families.boeing_initial_gain()
 

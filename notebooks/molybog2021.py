@@ -22,6 +22,7 @@ from jaxlqr.lqr.closed_form import scalar_cost  # the same as jaxlqr.cost for on
 from jaxlqr.meta import landscape
 from jaxlqr.plots import new_figure
 
+# %matplotlib inline
 jax.config.update("jax_enable_x64", True)
 grid = np.linspace(-0.1, 2.1, 1101).reshape(-1, 1, 1)
 

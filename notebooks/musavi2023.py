@@ -24,6 +24,7 @@ from jaxlqr.plots import new_figure
 from jaxlqr.theory.musavi2023 import CertifiedSteps, delta, smoothness
 from jaxlqr.training import BacktrackingSteps
 
+# %matplotlib inline
 jax.config.update("jax_enable_x64", True)
 tasks, start = draw(jax.random.key(0)), jnp.array([[1.0, -2.4]])
 

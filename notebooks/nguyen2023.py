@@ -23,6 +23,7 @@ from jaxlqr.lqr.closed_form import scalar_cost
 from jaxlqr.meta.trajectory_weighting import TowStatus, tow
 from jaxlqr.plots import new_figure
 
+# %matplotlib inline
 jax.config.update("jax_enable_x64", True)
 STRETCH, NUM_STRETCHES, K0 = 5, 20, jnp.array([[0.35]])
 sgd = optax.inject_hyperparams(optax.sgd)(learning_rate=1.0)  # the step size is data: sliders compile nothing

@@ -11,6 +11,7 @@ import numpy as np
 import jaxlqr
 from jaxlqr.plots import new_figure
 
+# %matplotlib inline
 jax.config.update("jax_enable_x64", True)
 
 # %% [markdown]

@@ -21,6 +21,7 @@ import jaxlqr
 from jaxlqr.lqr.stabilize import average_task_gain
 from jaxlqr.plots import new_figure
 
+# %matplotlib inline
 jax.config.update("jax_enable_x64", True)
 nominal, K0 = jaxlqr.families.boeing(), jaxlqr.families.boeing_initial_gain()
 

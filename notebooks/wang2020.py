@@ -23,6 +23,7 @@ from jaxlqr import families, mdp
 from jaxlqr.plots import new_figure
 from jaxlqr.theory.wang2020 import theorem_3_5
 
+# %matplotlib inline
 jax.config.update("jax_enable_x64", True)
 SIZE = 7
 

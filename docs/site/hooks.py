@@ -1,7 +1,7 @@
 """Hooks of mkdocs: notebooks become tutorials, files of the root become pages, formulas become MathML.
 
-MathML is drawn by the browser itself, so pages need no script from elsewhere. With JAXLQR_EXECUTE_NOTEBOOKS=1
-notebooks are executed and their outputs shown, which takes a few minutes.
+MathML is drawn by the browser itself, so pages need no script from elsewhere. With
+JAXLQR_EXECUTE_NOTEBOOKS=all, or the names of some, notebooks are executed and their outputs shown: minutes.
 """
 
 import base64
@@ -17,6 +17,8 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parent.parent.parent
 FROM_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_INLINE_CODE = re.compile(r"(?<!</span>)<code>([^<]*)</code>")
+_JOINT = re.compile(r"(::|[._/](?=\w))")
 _COLORS_OF_TERMINALS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -33,7 +35,8 @@ def on_files(files, config):
 
 
 def on_post_page(output, page, config):
-    """Formulas, left in TeX by arithmatex, become MathML."""
+    """Formulas, left in TeX by arithmatex, become MathML; long names may break where they have a joint."""
+    output = _INLINE_CODE.sub(lambda match: "<code>" + _JOINT.sub(r"\1<wbr>", match[1]) + "</code>", output)
     return _FORMULA.sub(_mathml, output)
 
 
@@ -46,7 +49,7 @@ def _mathml(match):
 def _tutorial(path):
     """Markdown of one notebook, and its images by name."""
     notebook = jupytext.read(path)
-    if os.environ.get("JAXLQR_EXECUTE_NOTEBOOKS") == "1":
+    if {"all", path.stem} & set(os.environ.get("JAXLQR_EXECUTE_NOTEBOOKS", "").split(",")):
         import nbclient
 
         nbclient.NotebookClient(notebook, timeout=600).execute()
@@ -57,7 +60,8 @@ def _tutorial(path):
             if len(parts) == 1:
                 parts.append(f"*A notebook: `jupytext --sync notebooks/{path.name}`, then open it in Jupyter.*")
             continue
-        parts.append(f"```python\n{cell.source}\n```")
+        plain = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
+        parts.append(f"```python\n{plain}\n```")
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             text = output.get("text") or ("" if "image/png" in data else data.get("text/plain", ""))
@@ -65,8 +69,8 @@ def _tutorial(path):
                 name = f"{path.stem}_{len(images)}.png"
                 images[name] = base64.b64decode(data["image/png"])
                 parts.append(f"![Figure of the cell above]({name})")
-            elif "application/vnd.jupyter.widget-view+json" in data:
-                parts.append("*Here are sliders, in Jupyter.*")
+            elif "application/vnd.jupyter.widget-view+json" in data:  # sliders, or a progress bar
+                parts.extend(["*Here are sliders, in Jupyter.*"] if "interact(" in plain else [])
             elif text.strip():
                 parts.append(f"```text\n{_COLORS_OF_TERMINALS.sub('', text).strip()}\n```")
     return "\n\n".join(parts) + "\n", images
