@@ -44,7 +44,7 @@ def plot_weights(
     count = rows.shape[1]
     rank = np.arange(count) if order is None else np.argsort(np.argsort(np.asarray(order)))
     if rank.shape != (count,):
-        raise ValueError(f"order must have one number for each of {count} tasks, got shape {np.shape(order)}.")
+        raise ValueError(f"order must have one number for each of {count} tasks, got shape {rank.shape}.")
     axes = axes_or_new(ax)
     x = np.arange(len(rows)) if steps is None else np.asarray(steps)
     with style():

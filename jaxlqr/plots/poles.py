@@ -1,6 +1,6 @@
 """Where the closed loop has its poles."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -61,7 +61,7 @@ def plot_poles(
     >>> ax.get_xlabel(), [line.get_label() for line in ax.lines if line.get_label()[0] != "_"]
     ('real part', ['unit circle', 'first gain', 'last gain'])
     """
-    poles = closed_loop_poles(gains, tasks, each_task=each_task)
+    poles: Any = closed_loop_poles(gains, tasks, each_task=each_task)
     if labels is not None and len(labels) != poles.shape[1]:
         raise ValueError(f"labels must have one entry for each of {poles.shape[1]} tasks, got {len(labels)}.")
     axes = axes_or_new(ax)
