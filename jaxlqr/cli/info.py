@@ -30,6 +30,7 @@ def gather() -> dict[str, Any]:
 
     import jaxlqr
 
+    config: Any = jax.config  # whose attributes no type checker sees
     return {
         "jaxlqr": jaxlqr.__version__,
         "python": platform.python_version(),
@@ -37,9 +38,9 @@ def gather() -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "devices": [{"platform": one.platform, "kind": one.device_kind, "id": one.id} for one in jax.devices()],
         "precision": {
-            "python": "float64" if jax.config.jax_enable_x64 else "float32",
+            "python": "float64" if config.jax_enable_x64 else "float32",
             "commands": "float64",
-            "matmul": jax.config.jax_default_matmul_precision or "default",
+            "matmul": config.jax_default_matmul_precision or "default",
         },
         "extras": _extras(),
     }

@@ -76,7 +76,7 @@ def plot_landscape(
             axes.plot(*place, color=COLORS[(number + 1) % len(COLORS)], linewidth=1.5, label=name)
         axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
         if legend and (paths or radius is not None):
-            axes.legend(loc="best")
+            axes.legend(loc="best", frameon=True, framealpha=0.9)  # on any ground
     return axes
 
 

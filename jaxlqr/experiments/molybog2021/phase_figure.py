@@ -45,4 +45,5 @@ def _map(ax: "Axes", fraction: np.ndarray, levels: Any, steps: Any, epsilon: flo
 
 
 def _curve(ax: "Axes", x: Any, curve: Any, label: str, number: int) -> None:
-    band(ax, x, *curve, label, COLORS[number], alpha=0.25, marker="o", markersize=3.5, linewidth=1.2)
+    middle, low, high = curve
+    band(ax, x, middle, low, high, label, COLORS[number], alpha=0.25, marker="o", markersize=3.5, linewidth=1.2)
