@@ -81,5 +81,5 @@ def plot_poles(
         axes.set_aspect("equal")
         reach = 1.08 * max(1.0, float(np.max(np.abs([poles.real, poles.imag]))))
         axes.set(xlabel="real part", ylabel="imaginary part", xlim=(-reach, reach), ylim=(-reach, reach))
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=6.5)  # beside the circle, which fills the axes
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=6.5)  # the circle fills the axes
     return axes
