@@ -161,7 +161,7 @@ def adapting(frames=36):
             left, middle, right = axes[0]
             plot_poles(gains[shown[: number + 1]], tasks, left)
             left.get_legend().remove()
-            left.set(title="poles of $A_i - B_i K$", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+            left.set(title="poles of $A_i - B_i K$")
             middle.plot(states[number].T, linewidth=1)
             middle.set(title="first state of each task", xlabel="time step", ylim=(states.min(), states.max()))
             right.plot(gap, linewidth=0.8, alpha=0.35)

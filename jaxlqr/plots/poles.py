@@ -78,8 +78,7 @@ def plot_poles(
                 axes.plot(of[0].real, of[0].imag, "o", color=color, markersize=5, markerfacecolor="none")
             label = None if labels is None else labels[number]
             axes.plot(of[-1].real, of[-1].imag, "x", color=color, markersize=5, label=label)
-        axes.set_aspect("equal")
-        reach = 1.08 * max(1.0, float(np.max(np.abs([poles.real, poles.imag]))))
-        axes.set(xlabel="real part", ylabel="imaginary part", xlim=(-reach, reach), ylim=(-reach, reach))
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=6.5)  # the circle fills the axes
+        axes.set_aspect("equal", adjustable="datalim")  # a wide panel has room beside the circle
+        axes.set(xlabel="real part", ylabel="imaginary part")
+        axes.legend(loc="upper right", fontsize=6.5)
     return axes
