@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jaxlqr.cli.common import Stopped, examples, say
+from jaxlqr.cli.info import info
 from jaxlqr.cli.landscape import landscape
 from jaxlqr.cli.reproduce import PAPERS, reproduce
 from jaxlqr.cli.sweep import sweep
@@ -28,6 +29,7 @@ app: typer.Typer = typer.Typer(
         "jaxlqr train --tasks plants.npz --out run  # one gain for your own systems",
         "jaxlqr landscape --tasks plants.npz --out map",
         "jaxlqr train --help                        # a command in full",
+        "jaxlqr --install-completion                # then Tab completes commands, options and papers",
     ),
 )
 
@@ -97,6 +99,10 @@ app.command(
         "jaxlqr reproduce nguyen2023 --part images --data omniglot",
     ),
 )(reproduce)
+app.command(
+    short_help="Versions, devices, precision, extras.",
+    epilog=examples("jaxlqr info", "jaxlqr info --json | jq .devices"),
+)(info)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -116,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(problem).__name__ == "NoArgsIsHelpError":
             print(problem.format_message(), file=sys.stderr)
             return 2
-        return _fail(problem.format_message())
+        return _fail(_with_next_step(problem))
     except OSError as error:
         return _fail(f"{error.strerror}: {error.filename}." if error.filename and error.strerror else str(error))
     except (ValueError, MemoryError) as error:
@@ -127,6 +133,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _fail(str(error))
     return _interrupted(words) if code == 130 else code if isinstance(code, int) else 0
+
+
+def _with_next_step(problem: Any) -> str:
+    """The message of a usage error, with what to type next where it does not say so itself."""
+    message, context = problem.format_message(), getattr(problem, "ctx", None)
+    if context is None or "did you mean" in message.lower() or "possible options" in message.lower():
+        return message
+    return f"{message.strip().rstrip('.')}; see: {context.command_path} --help"
 
 
 def _fail(message: str) -> int:
@@ -141,5 +155,8 @@ def _interrupted(words: list[str], kept: str = "") -> int:
         line += [] if "--resume" in words else ["--resume"]
         say("interrupted", f"{kept} Go on with: {shlex.join(line)}")
     else:
-        say("interrupted", f"nothing half-written is left. Begin again with: {shlex.join(line)}")
+        hint = ""
+        if words[:1] in (["train"], ["sweep"]) and "--checkpoint-every" not in words:
+            hint = " (--checkpoint-every N lets a run be resumed)"
+        say("interrupted", f"nothing half-written is left. Begin again with: {shlex.join(line)}{hint}")
     return 130

@@ -66,6 +66,15 @@ def use_float64() -> None:
     jax.config.update("jax_enable_x64", True)
 
 
+def one_of(*words: str) -> Callable[[str], list[str]]:
+    """What the shell completes an argument to."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
 def examples(*lines: str) -> str:
     """The end of a help text: commands to copy, which the help does not wrap."""
     return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in lines)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jaxlqr.cli.common import Json, Quiet, TasksFile, answering, progress_of, use_float64
+from jaxlqr.cli.common import Json, Quiet, TasksFile, answering, one_of, progress_of, use_float64
 
 
 def landscape(
@@ -23,6 +23,7 @@ def landscape(
             help="Through the best minimum, along the meta-Hessian's leading eigenvectors (default) or towards two "
             "tasks' optimal gains.",
             metavar="curvature|optima",
+            autocompletion=one_of("curvature", "optima"),
         ),
     ] = None,
     resolution: Annotated[int, typer.Option(help="Points along each side of the map.")] = 160,

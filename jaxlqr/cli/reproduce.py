@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from jaxlqr.cli.common import Json, Quiet, answering, progress_of, use_float64
+from jaxlqr.cli.common import Json, Quiet, answering, one_of, progress_of, use_float64
 
 PAPERS = {
     "toso2024": "jaxlqr.experiments.toso2024",
@@ -19,7 +19,9 @@ WITHOUT_TRAINING = ("molybog2021", "nguyen2023")  # by the learners, which keep 
 
 
 def reproduce(
-    paper: Annotated[str, typer.Argument(help=f"Which paper: {', '.join(PAPERS)}.", metavar="PAPER")],
+    paper: Annotated[
+        str, typer.Argument(help=f"Which paper: {', '.join(PAPERS)}.", metavar="PAPER", autocompletion=one_of(*PAPERS))
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and steps: 0.5 to 2 minutes.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Output folder. Default: the name of the paper.", metavar="DIR")

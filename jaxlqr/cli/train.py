@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlqr.cli.common import Json, Quiet, TasksFile, answering, progress_of, say, use_float64
+from jaxlqr.cli.common import Json, Quiet, TasksFile, answering, one_of, progress_of, say, use_float64
 
 
 def train(
@@ -23,15 +23,27 @@ def train(
             "adam 1e-3."
         ),
     ] = None,
-    oracle: Annotated[str, typer.Option(help="Source of derivatives.", metavar="exact|zeroth-order")] = "exact",
+    oracle: Annotated[
+        str,
+        typer.Option(
+            help="Source of derivatives.", metavar="exact|zeroth-order", autocompletion=one_of("exact", "zeroth-order")
+        ),
+    ] = "exact",
     samples: Annotated[int, typer.Option(help="Zeroth-order: directions per gradient.")] = 20,
     radius: Annotated[float, typer.Option(help="Zeroth-order: smoothing radius, in units of K.")] = 1e-2,
     hessian: Annotated[
-        str, typer.Option(help="Zeroth-order: Hessian estimate; printed is that of the paper.", metavar="stein|printed")
+        str,
+        typer.Option(
+            help="Zeroth-order: Hessian estimate; printed is that of the paper.",
+            metavar="stein|printed",
+            autocompletion=one_of("stein", "printed"),
+        ),
     ] = "stein",
     inner_steps: Annotated[int, typer.Option(help="Adaptation steps; 0 is plain multi-task descent.")] = 1,
     first_order: Annotated[bool, typer.Option("--first-order", help="Leave out the Hessian.")] = False,
-    optimizer: Annotated[str, typer.Option(help="Outer update.", metavar="sgd|adam")] = "sgd",
+    optimizer: Annotated[
+        str, typer.Option(help="Outer update.", metavar="sgd|adam", autocompletion=one_of("sgd", "adam"))
+    ] = "sgd",
     k0: Annotated[
         Path | None,
         typer.Option(

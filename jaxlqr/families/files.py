@@ -263,12 +263,21 @@ def _numbers(value: Any, name: str, where: str) -> np.ndarray:
     return array.astype(float)
 
 
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []
+
+
 def _existing(path: str | Path, what: str) -> Path:
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"the {what} {path} is a folder.")
     if not path.exists():
-        raise FileNotFoundError(f"the {what} {path} does not exist.")
+        near = get_close_matches(path.name, _names(path.parent), n=1, cutoff=0.75)
+        hint = f"; did you mean {path.with_name(near[0])}?" if near else "."
+        raise FileNotFoundError(f"the {what} {path} does not exist{hint}")
     return path
 
 

@@ -1,13 +1,13 @@
 """The map of a plane with what was found on it, and its change with the inner step as an animation."""
 
-import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxlqr.experiments.landscape.study import PlaneStudy
 from jaxlqr.meta.landscape import Kind
-from jaxlqr.plots import COLORS, new_figure, style
+from jaxlqr.plots import COLORS, animation, contour_levels, new_figure, plot_landscape, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,11 +24,7 @@ def draw_plane(study: PlaneStudy) -> "Figure":
     figure, axes = new_figure(1, 1, panel_size=(7.0, 5.2))
     ax = axes[0, 0]
     with style():
-        ax.grid(False)
-        filled = _fill(ax, study, study.x, study.y, study.values, _levels(study.values))
-        bar = figure.colorbar(filled, ax=ax, label="meta-objective")
-        bar.ax.tick_params(labelsize=8)
-        _boundary(ax, study)
+        _map(ax, study, study.x, study.y, study.values)
         places = {name: study.plane.coordinates(path.gains).T for name, path in study.paths.items()}
         # A white line below, for a colour of its own on any ground; thinner ones on top, where paths agree.
         for place, width in zip(places.values(), _WIDTHS, strict=True):
@@ -49,57 +45,26 @@ def draw_plane(study: PlaneStudy) -> "Figure":
 
 def animate(study: PlaneStudy, inner_steps: np.ndarray, rows: list[np.ndarray]) -> bytes:
     """The map for each inner step as a GIF, in the colours of one scale."""
-    from PIL import Image  # pillow comes with matplotlib
-
     x = np.linspace(study.x[0], study.x[-1], rows[0].shape[1])
     y = np.linspace(study.y[0], study.y[-1], rows[0].shape[0])
-    levels = _levels(np.concatenate([values.ravel() for values in rows]))
-    pictures = []
-    for step, values in zip(inner_steps, rows, strict=True):
-        figure, axes = new_figure(1, 1, panel_size=(4.6, 3.6))
-        with style():
-            axes[0, 0].grid(False)
-            filled = _fill(axes[0, 0], study, x, y, values, levels)
-            figure.colorbar(filled, ax=axes[0, 0], label="meta-objective").ax.tick_params(labelsize=8)
-            _boundary(axes[0, 0], study)
-            axes[0, 0].set_title(f"inner step {step:.2e}")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=90)
-        pictures.append(Image.open(buffer).convert("RGB").quantize(64))
-    buffer = io.BytesIO()
-    # There and back, so that the loop has no jump.
-    pictures[0].save(
-        buffer, format="GIF", save_all=True, append_images=[*pictures[1:], *pictures[-2:0:-1]], loop=0,
-        duration=_MILLISECONDS,
-    )  # fmt: skip
-    return buffer.getvalue()
+    levels = contour_levels(np.concatenate([values.ravel() for values in rows]))
+
+    def frames() -> "Iterator[Figure]":
+        for step, values in zip(inner_steps, rows, strict=True):
+            figure, axes = new_figure(1, 1, panel_size=(4.6, 3.6))
+            _map(axes[0, 0], study, x, y, values, levels)
+            with style():
+                axes[0, 0].set_title(f"inner step {step:.2e}")
+            yield figure
+
+    return animation(frames(), milliseconds=_MILLISECONDS, back=True)
 
 
-def _levels(values: np.ndarray) -> np.ndarray:
-    """Levels that are geometric in the excess over the least value, up to a few times it."""
-    finite = values[np.isfinite(values)]
-    least, high = float(np.min(finite)), float(np.quantile(finite, 0.9))
-    high = min(max(high, least * 1.01), least * 20)
-    return least + (high - least) * np.linspace(0, 1, 25) ** 2
-
-
-def _fill(ax: "Axes", study: PlaneStudy, x: np.ndarray, y: np.ndarray, values: np.ndarray, levels: np.ndarray) -> Any:
-    from matplotlib.colors import BoundaryNorm
-
-    shown = np.ma.masked_invalid(np.where(np.isfinite(values), values, np.nan))
-    ax.set(xlim=(study.x[0], study.x[-1]), ylim=(study.y[0], study.y[-1]))
-    ax.set_xlabel("along the first direction")
-    ax.set_ylabel("along the second direction")
-    norm = BoundaryNorm(levels, 256, extend="max")
-    return ax.contourf(x, y, shown, levels=levels, norm=norm, cmap="viridis", extend="max")
-
-
-def _boundary(ax: "Axes", study: PlaneStudy) -> None:
-    rows, columns = study.radius.shape
-    x, y = np.linspace(study.x[0], study.x[-1], columns), np.linspace(study.y[0], study.y[-1], rows)
-    if study.radius.min() < 1 < study.radius.max():
-        ax.contour(x, y, study.radius, levels=[1.0], colors="black", linewidths=1.2)
-    ax.plot([], [], color="black", linewidth=1.2, label="boundary of stability")
+def _map(
+    ax: "Axes", study: PlaneStudy, x: np.ndarray, y: np.ndarray, values: np.ndarray, levels: np.ndarray | None = None
+) -> None:
+    plot_landscape(x, y, values, ax, radius=study.radius, levels=levels, legend=False)
+    ax.set(xlabel="along the first direction", ylabel="along the second direction")
 
 
 def _points(ax: "Axes", study: PlaneStudy) -> None:

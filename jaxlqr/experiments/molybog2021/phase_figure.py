@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxlqr.plots import COLORS, new_figure, style
+from jaxlqr.plots import COLORS, band, new_figure, plot_heat_map, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,20 +37,13 @@ def draw(found: dict[str, Any]) -> "Figure":
 
 
 def _map(ax: "Axes", fraction: np.ndarray, levels: Any, steps: Any, epsilon: float) -> None:
-    ax.grid(False)
-    ax.imshow(fraction, origin="lower", vmin=0, vmax=1, cmap="viridis", aspect="auto")
-    for (row, column), value in np.ndenumerate(fraction):
-        ax.text(
-            column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8,
-            color="black" if value > 0.6 else "white",
-        )  # fmt: skip
-    ax.set_xticks(range(len(steps)), [f"{step:g}" for step in steps])
-    ax.set_yticks(range(len(levels)), [f"{level:g}" for level in levels])
-    ax.set(xlabel="inner step $\\eta$", ylabel="heterogeneity (level)")
+    plot_heat_map(
+        100 * fraction, ax, rows=levels, columns=steps, row_label="heterogeneity (level)",
+        column_label="inner step $\\eta$", limits=(0, 100), form="{:.0f}",
+    )  # fmt: skip
     ax.set_title(f"% of families with all minima within\n{100 * epsilon:g} % of the least value", fontsize=10)
 
 
 def _curve(ax: "Axes", x: Any, curve: Any, label: str, number: int) -> None:
-    fraction, low, high = curve
-    ax.plot(x, fraction, "o-", color=COLORS[number], markersize=3.5, linewidth=1.2, label=label)
-    ax.fill_between(x, low, high, color=COLORS[number], alpha=0.25, linewidth=0)
+    middle, low, high = curve
+    band(ax, x, middle, low, high, label, COLORS[number], alpha=0.25, marker="o", markersize=3.5, linewidth=1.2)

@@ -8,7 +8,7 @@ from jaxlqr.experiments.musavi2023.setting import INNER_STEPS, STARTS, A, B
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.landscape import evaluate
-from jaxlqr.plots import COLORS, median_band, new_figure, style
+from jaxlqr.plots import COLORS, median_band, new_figure, plot_landscape, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,12 +23,12 @@ def draw(tasks: LQRTask, histories: list[dict[str, np.ndarray]]) -> "Figure":
     first, second = np.linspace(0, 3.6, _SIDE), np.linspace(-5.2, -0.4, _SIDE)
     gains = np.stack(np.meshgrid(first, second), axis=-1)
     values = np.asarray(evaluate(cost, tasks, gains.reshape(-1, 1, 2), INNER_STEPS[-1])).reshape(_SIDE, _SIDE)
-    shown = np.where(np.isfinite(values), values, np.nan)
     radius = np.abs(np.linalg.eigvals(np.asarray(A) - np.asarray(B) @ gains[:, :, None])).max(axis=2)
     with style():
-        levels = np.geomspace(np.nanmin(shown), 5 * np.nanmin(shown), 25)
-        plane.contourf(first, second, np.log10(shown), levels=np.log10(levels), cmap="Greys", extend="max")
-        plane.contour(first, second, radius, levels=[1.0], colors="black", linewidths=1)
+        levels = np.nanmin(values) * np.geomspace(1, 5, 25)
+        plot_landscape(
+            first, second, values, plane, radius=radius, levels=levels, cmap="Greys", colorbar=None, legend=False
+        )
         for number, (history, start) in enumerate(zip(histories, STARTS, strict=True)):
             color = COLORS[number]
             w1, w2 = (history[name][0, :, 0] for name in ("w1", "w2"))

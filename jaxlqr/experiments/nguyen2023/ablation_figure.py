@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxlqr.experiments.nguyen2023.ablation import LONGER, Ablation
 from jaxlqr.experiments.nguyen2023.lqr import STRETCH
-from jaxlqr.plots import COLORS, median_band, new_figure, style
+from jaxlqr.plots import COLORS, median_band, new_figure, plot_weights, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,15 +62,10 @@ def _against_time(ax: "Axes", found: Ablation, colors: dict[str, str]) -> None:
 
 
 def _shares(ax: "Axes", found: Ablation) -> None:
-    from matplotlib import colormaps
-
     first = found.weights[::STRETCH]  # the last weights of a stretch never matter
     shares = first / np.sum(first, axis=1, keepdims=True)
-    colors = colormaps["viridis"](np.argsort(np.argsort(found.scales)) / max(len(found.scales) - 1, 1) * 0.9)
-    for rows, color in zip(shares.T, colors, strict=True):
-        ax.plot(STRETCH * np.arange(len(rows)), rows, color=color, linewidth=1)
-    ax.axhline(1 / len(found.scales), color="black", linewidth=0.8, linestyle="--")
-    ax.set(xlabel="step", ylabel="share of a task (dark: cheap tasks)")
+    plot_weights(shares, ax, steps=STRETCH * np.arange(len(shares)), order=found.scales)
+    ax.set_ylabel("share of a task (dark: cheap tasks)")
     total = ax.twinx()
     total.plot(STRETCH * np.arange(len(first)), np.sum(first, axis=1), color=COLORS[1], linestyle=":")
     total.set_ylabel("sum of the weights (dotted)", color=COLORS[1])

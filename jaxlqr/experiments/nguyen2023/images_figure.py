@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxlqr.experiments.nguyen2023.images import MOST_INNER_STEPS
 from jaxlqr.experiments.nguyen2023.images_study import best_length
-from jaxlqr.plots import COLORS, new_figure, style
+from jaxlqr.plots import COLORS, band, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,8 +61,8 @@ def _curves(ax: "Axes", name: str, rules: dict[str, dict[str, np.ndarray]], best
         if rule in rules:
             rows = 100 * rules[rule]["curve"]
             seconds = np.median(rules[rule]["seconds"], axis=0)
-            ax.plot(seconds, rows.mean(axis=0), color=color, linestyle=dashes, label=label)
-            ax.fill_between(seconds, rows.min(axis=0), rows.max(axis=0), color=color, alpha=0.1, linewidth=0)
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            band(ax, seconds, rows.mean(axis=0), low, high, label, color, alpha=0.1, linestyle=dashes)
     ax.set(
         xlabel="seconds of training", ylabel="accuracy on test alphabets, %", title=f"{name}: mean and range of seeds"
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxlqr.experiments.nguyen2023.lqr import STRETCH
 from jaxlqr.experiments.nguyen2023.lqr_study import SHOWN_BETA, Study, betas, ratio
-from jaxlqr.plots import COLORS, median_band, new_figure, style
+from jaxlqr.plots import COLORS, median_band, new_figure, plot_weights, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,14 +78,6 @@ def _ratios(ax: "Axes", one: Study, precisions: tuple[float, ...]) -> None:
 
 
 def _weights(ax: "Axes", one: Study) -> None:
-    from matplotlib import colormaps
-
-    scales = np.trace(one.tasks.task.Q, axis1=1, axis2=2)
-    colors = colormaps["viridis"](np.argsort(np.argsort(scales)) / max(len(scales) - 1, 1) * 0.9)
-    for rows, color in zip(one.weights.T, colors, strict=True):
-        ax.plot(rows, color=color, linewidth=1)
-    ax.axhline(1 / len(scales), color="black", linewidth=0.8, linestyle="--")
+    plot_weights(one.weights, ax, order=np.trace(one.tasks.task.Q, axis1=1, axis2=2), order_label="cheap tasks")
     ax.set_yscale("symlog", linthresh=0.1)
     ax.set_ylim(bottom=0)
-    ax.set_xlabel("step")
-    ax.set_ylabel("weights (dark: cheap tasks)")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxlqr.plots import COLORS, new_figure, style
+from jaxlqr.plots import COLORS, band, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +43,7 @@ def _panel(ax: "Axes", name: str, values: Sequence[Any], gap: np.ndarray, good: 
     if points:
         places = [place for place, _ in points]
         low, middle, high = np.array([quartiles for _, quartiles in points]).T
-        ax.fill_between(places, low, high, color=COLORS[0], alpha=0.2, linewidth=0)
-        ax.plot(places, middle, marker="o", markersize=3, color=COLORS[0])
+        band(ax, places, middle, low, high, color=COLORS[0], marker="o", markersize=3)
         if np.all(low > 0) and np.max(high) > 10 * np.min(low):
             ax.set_yscale("log")
         if numeric and min(places) > 0 and max(places) > 20 * min(places):

@@ -15,7 +15,7 @@ from jaxlqr.experiments.toso2024.theory_samples import (
     TOLERANCE,
     Samples,
 )
-from jaxlqr.plots import COLORS, new_figure, style
+from jaxlqr.plots import COLORS, band, new_figure, plot_sample_complexity, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,13 +38,14 @@ def draw_heterogeneity(gaps: dict[str, Heterogeneity]) -> "Figure":
                 values = getattr(found, field)
                 if values is None:
                     continue
-                size = 7 if field == "trained" else 4
-                ax.plot(
-                    LEVELS, np.median(values, axis=1), color=color, marker=marker, linestyle=line, label=label,
-                    markersize=size, zorder=3 if field == "trained" else 2,
+                middle = np.median(values, axis=1)
+                if field == "trained":
+                    ax.plot(LEVELS, middle, "x", color=color, label=label, markersize=7, zorder=3)
+                    continue
+                band(
+                    ax, LEVELS, middle, values.min(axis=1), values.max(axis=1), label, color, marker=marker,
+                    linestyle=line, markersize=4,
                 )  # fmt: skip
-                if field != "trained":
-                    ax.fill_between(LEVELS, values.min(axis=1), values.max(axis=1), color=color, alpha=0.2, linewidth=0)
             slope = found.summary()["optimum"]["slope"]
             ax.set_title(f"{name}: slope {slope['mean']:.3f}")
             ax.set_xscale("log")
@@ -61,7 +62,7 @@ def draw_samples(samples: Samples) -> "Figure":
     with style():
         for i, name in enumerate(ESTIMATES):
             _draw_counts(axes[0, i], samples, i)
-            axes[0, i].set_title(name)
+            axes[0, i].set_title({"gradient": "gradient", "hessian": "Hessian"}[name])
             _draw_radii(axes[1, i], samples, i)
         for row in axes:
             row[0].set_ylabel("relative error")
@@ -70,17 +71,13 @@ def draw_samples(samples: Samples) -> "Figure":
 
 def _draw_counts(ax: "Axes", samples: Samples, i: int) -> None:
     errors = samples.by_count[i]
-    quantiles = [np.quantile(errors, q, axis=0) for q in (0.05, 0.5, 1 - DELTA)]
-    ax.plot(samples.counts, quantiles[1], color=COLORS[0], marker="o", markersize=3, label="measured, median")
-    ax.fill_between(
-        samples.counts, quantiles[0], quantiles[2], color=COLORS[0], alpha=0.2, linewidth=0, label="5 to 95 %"
-    )
+    label = "measured, median, 5 to 95 %"
+    plot_sample_complexity(samples.counts, errors, ax, label=label, color=COLORS[0], quantiles=(0.05, 1 - DELTA))
     for form, color in zip(FORMS, (COLORS[1], COLORS[2]), strict=True):
         levels, counts = samples.predicted[form]
         ax.plot(counts[i], levels, color=color, linestyle="--", label=f"{'(13)' if i == 0 else '(15)'} {form}")
     ax.axhline(TOLERANCE, color="black", linewidth=0.8, linestyle=":")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    ax.set_ylabel("")
     ax.set_xlabel("samples m, at the radius of the theory")
     ax.legend(loc="best")
 
@@ -88,11 +85,8 @@ def _draw_counts(ax: "Axes", samples: Samples, i: int) -> None:
 def _draw_radii(ax: "Axes", samples: Samples, i: int) -> None:
     for o, (oracle, color) in enumerate(zip(ORACLES, (COLORS[0], COLORS[3]), strict=True)):
         errors = samples.by_radius[o, i]  # [radii, repeats]
-        low, middle, high = (np.quantile(errors, q, axis=1) for q in (0.05, 0.5, 0.95))
-        ax.plot(RADII, middle, color=color, marker="o", markersize=3, label=f"{oracle}, {RADIUS_SAMPLES} samples")
-        ax.fill_between(RADII, low, high, color=color, alpha=0.2, linewidth=0)
+        plot_sample_complexity(RADII, errors.T, ax, label=f"{oracle}, {RADIUS_SAMPLES} samples", color=color)
     ax.axvline(samples.radius[i], color="black", linewidth=0.8, linestyle=":", label="radius of the theory")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
+    ax.set_ylabel("")
     ax.set_xlabel("smoothing radius r")
     ax.legend(loc="best")

@@ -7,7 +7,7 @@ import numpy as np
 from jaxlqr.experiments.wang2020.learn import LABELS, MAX_STEPS
 from jaxlqr.experiments.wang2020.settings import SIZE
 from jaxlqr.families.gridworld import MOVES
-from jaxlqr.plots import COLORS, new_figure, style
+from jaxlqr.plots import COLORS, band, new_figure, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +45,7 @@ def draw_policies(maps: dict[str, tuple[np.ndarray, np.ndarray]], goal: int) -> 
 def _draw_curves(ax: "Axes", title: str, curves: dict[str, np.ndarray], optimal: float) -> None:
     steps = np.arange(MAX_STEPS + 1)
     for (name, (mean, low, high)), dashes, color in zip(curves.items(), _DASHES, COLORS, strict=False):
-        ax.plot(steps, mean, label=LABELS[name], linestyle=dashes, color=color)
-        ax.fill_between(steps, low, high, color=color, alpha=0.12, linewidth=0)
+        band(ax, steps, mean, low, high, LABELS[name], color, alpha=0.12, linestyle=dashes)
     ax.axhline(optimal, color="black", linewidth=0.8)
     ax.annotate(
         "optimum of each task",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxlqr.experiments.wang2020 import samples, widths
-from jaxlqr.plots import COLORS, median_band, new_figure, style
+from jaxlqr.plots import COLORS, median_band, new_figure, plot_sample_complexity, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,10 +58,11 @@ def _draw_bounds(ax: "Axes", gaps: np.ndarray, bounds: dict[str, np.ndarray]) ->
 
 def _draw_samples(ax: "Axes", errors: dict[str, dict[str, np.ndarray]]) -> None:
     for (name, told), color, dashes in zip(errors.items(), COLORS, ("-", "--", "-.", ":"), strict=False):
-        line = median_band(ax, told["transitions"], told["errors"].T, samples.LABELS[name], color, linestyle=dashes)
-        line.set_marker(".")
-    ax.set(xscale="log", yscale="log", xlabel="simulated transitions a task", title="sampled meta-gradients")
-    ax.set_ylabel("relative error")
+        plot_sample_complexity(
+            told["transitions"], told["errors"].T, ax, label=samples.LABELS[name], color=color, quantiles=(0.25, 0.75),
+            linestyle=dashes,
+        )  # fmt: skip
+    ax.set(xlabel="simulated transitions a task", title="sampled meta-gradients")
     ax.legend(loc="lower left", fontsize=6.5)
 
 

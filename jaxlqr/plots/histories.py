@@ -1,44 +1,19 @@
-"""Figures in one style: readable in print, safe for colour-blind readers, and without side effects on import.
+"""Histories of training: gap, cost and whatever else was recorded, against the step."""
 
-Every function takes the axes to draw on and returns what it drew; none opens a window. Figures are plain
-``matplotlib.figure.Figure`` objects, made without pyplot, so they need no display and leave no global state.
-"""
-
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxlqr.plots.bands import median_band
+from jaxlqr.plots.style import COLORS, axes_or_new, new_figure, style
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
     from jaxlqr.training import TrainingResult
-
-#: Okabe and Ito's palette, darkest first, without yellow, which vanishes on white paper.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-
-STYLE: dict[str, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "lines.linewidth": 1.5,
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "grid.color": "#DDDDDD",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-}
 
 _LABELS = {
     "loss": "loss",
@@ -49,102 +24,6 @@ _LABELS = {
     "accepted_step": "accepted fraction of the step",
     "failed_queries": "failed cost queries",
 }
-
-
-@contextmanager
-def style() -> Iterator[None]:
-    """Within this block matplotlib makes figures, titles and legends in the style of the library.
-
-    >>> with style():
-    ...     figure, axes = new_figure()
-    ...     legend = axes[0, 0].legend(*[[axes[0, 0].plot([0, 1])[0]], ["line"]])
-    >>> legend.get_frame_on()
-    False
-    """
-    import matplotlib
-    from cycler import cycler
-
-    settings: dict[Any, Any] = {**STYLE, "axes.prop_cycle": cycler(color=COLORS)}
-    with matplotlib.rc_context(settings):
-        yield
-
-
-def new_figure(
-    num_rows: int = 1, num_columns: int = 1, *, panel_size: tuple[float, float] = (3.4, 2.6)
-) -> "tuple[Figure, np.ndarray]":
-    """A figure in the style of the library and its axes, an array [num_rows, num_columns]; sizes in inches.
-
-    >>> figure, axes = new_figure(1, 3)
-    >>> axes.shape
-    (1, 3)
-    """
-    from matplotlib.figure import Figure
-
-    width, height = panel_size
-    with style():
-        figure = Figure(figsize=(width * num_columns, height * num_rows), layout="constrained")
-        axes = figure.subplots(num_rows, num_columns, squeeze=False)
-        for ax in axes.flat:
-            # Tick labels are otherwise made when the figure is drawn, in whatever style rules by then.
-            ax.tick_params(labelsize=STYLE["xtick.labelsize"])
-    return figure, axes
-
-
-def median_band(
-    ax: "Axes",
-    x: ArrayLike,
-    rows: ArrayLike,
-    label: str | None = None,
-    color: str | None = None,
-    quantiles: tuple[float, float] = (0.25, 0.75),
-    *,
-    diverged: ArrayLike | None = None,
-    linestyle: str = "-",
-) -> "Line2D":
-    """Draw the median of ``rows`` over its first axis, with a band between two quantiles.
-
-    Arguments:
-        ax: axes to draw on.
-        x: abscissa [steps].
-        rows: one row for each seed [seeds, steps]; diverged runs hold NaN or infinities.
-        label: for the legend; the number of diverged runs is appended.
-        color: of line and band; the next of the axes' own unless given.
-        quantiles: of the band.
-        diverged: which rows diverged [seeds], booleans; those that are not finite throughout unless given.
-        linestyle: of the median.
-
-    Returns:
-        The line of the median. A diverged run is left out at all steps, not only from where it diverged, so that the
-        population is the same along the curve; with none left the line is empty and the legend says so.
-
-    >>> _, axes = new_figure()
-    >>> line = median_band(axes[0, 0], [0, 1], [[3.0, 1.0], [5.0, 2.0], [4.0, float("nan")]], "demo")
-    >>> line.get_ydata().tolist(), line.get_label()
-    ([4.0, 1.5], 'demo (1 of 3 diverged)')
-    """
-    x, rows = np.asarray(x), np.asarray(rows, dtype=float)
-    if rows.ndim != 2 or x.shape != rows.shape[1:]:
-        raise ValueError(f"rows must have shape [seeds, steps] with steps = {x.shape}, got {rows.shape}.")
-    low, high = quantiles
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"quantiles must be two increasing numbers in [0, 1], got {quantiles}.")
-    lost = ~np.all(np.isfinite(rows), axis=1)
-    if diverged is not None:
-        given = np.asarray(diverged, dtype=bool)
-        if given.shape != lost.shape:
-            raise ValueError(f"diverged must have one entry for each of {len(rows)} rows, got shape {given.shape}.")
-        lost |= given
-    if label is not None and lost.any():
-        label = f"{label} ({int(lost.sum())} of {len(rows)} diverged)"
-    kept = rows[~lost]
-    if len(kept) == 0:
-        (line,) = ax.plot([], [], label=label, color=color, linestyle=linestyle)
-        return line
-    bottom, middle, top = np.quantile(kept, [low, 0.5, high], axis=0)
-    (line,) = ax.plot(x, middle, label=label, color=color, linestyle=linestyle)
-    if len(kept) > 1:
-        ax.fill_between(x, bottom, top, color=line.get_color(), alpha=0.2, linewidth=0)
-    return line
 
 
 def plot_history(
@@ -178,7 +57,7 @@ def plot_history(
     ('log', 'step')
     """
     rows = _rows(history, key, over)
-    axes: Axes = new_figure()[1][0, 0] if ax is None else ax
+    axes = axes_or_new(ax)
     steps = np.arange(rows.shape[1])
     # Row 0 has no accepted step: NaN there marks no divergence.
     defined = ~np.all(np.isnan(rows), axis=0)

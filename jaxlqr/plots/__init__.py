@@ -1,0 +1,25 @@
+"""Figures in one style: readable in print, safe for colour-blind readers, and without side effects on import.
+
+Every ``plot_...`` function takes the axes to draw on as ``ax=``, makes a figure where it is left out, and returns the
+axes; :func:`plot_training` returns a figure of several. :func:`band` and :func:`median_band` draw one curve on given
+axes and return its line. None opens a window: save what you see with ``ax.figure.savefig(...)``.
+"""
+
+from jaxlqr.plots.animation import animation as animation
+from jaxlqr.plots.bands import band as band
+from jaxlqr.plots.bands import median_band as median_band
+from jaxlqr.plots.curves import plot_sample_complexity as plot_sample_complexity
+from jaxlqr.plots.curves import plot_weights as plot_weights
+from jaxlqr.plots.histories import finish_axes as finish_axes
+from jaxlqr.plots.histories import plot_history as plot_history
+from jaxlqr.plots.histories import plot_training as plot_training
+from jaxlqr.plots.maps import contour_levels as contour_levels
+from jaxlqr.plots.maps import plot_heat_map as plot_heat_map
+from jaxlqr.plots.maps import plot_landscape as plot_landscape
+from jaxlqr.plots.poles import closed_loop_poles as closed_loop_poles
+from jaxlqr.plots.poles import plot_poles as plot_poles
+from jaxlqr.plots.style import COLORS as COLORS
+from jaxlqr.plots.style import STYLE as STYLE
+from jaxlqr.plots.style import new_figure as new_figure
+from jaxlqr.plots.style import style as style
+from jaxlqr.plots.trajectories import plot_trajectories as plot_trajectories
