@@ -71,6 +71,25 @@ def in_blocks(function: Callable[..., Any], size: int, *arrays: Array) -> Any:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_tasks], result)
 
 
+def lapack_with_batch_rule(function: Callable[..., Any], flops: Callable[..., int]) -> Callable[..., Any]:
+    """``function``, a call of LAPACK that costs ``flops(*shapes)``, such that on a CPU no batch of it can block another.
+
+    jaxlib spreads a larger batch over the threads on which programs run, and the thread that asked waits. Two such calls
+    that do not depend on each other wait for one another forever on a machine of two cores (docs/numerics.md). Batches
+    of up to 200,000 operations it calculates on the thread that asked, so larger ones are handed to it in blocks.
+    """
+
+    def batched(*args: Array) -> Any:
+        size = max(1, _INLINE_FLOPS // flops(*(arg.shape[1:] for arg in args)))
+        many = jax.vmap(function)
+        return lax.platform_dependent(*args, cpu=lambda *args: in_blocks(many, size, *args), default=many)
+
+    return with_batch_rule(function, batched)
+
+
+_INLINE_FLOPS = 200_000  # kMinWorkPerTask in jaxlib's lapack_kernels.cc, the same from 0.7 to 0.10
+
+
 def with_fallback(first: Solver, second: Solver) -> Solver:
     """``first``, and where it does not converge ``second``; lanes that did converge keep their bits.
 

@@ -1,11 +1,13 @@
 """Exact values and visitation measures of a policy, each one linear solve with one factorisation."""
 
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.lax.linalg import lu, triangular_solve
 
+from jaxlqr.matrix_equations.batching import lapack_with_batch_rule
 from jaxlqr.mdp.model import MDP
 
 _FULL = lax.Precision.HIGHEST
@@ -41,8 +43,7 @@ class Resolvent:
     def __init__(self, mdp: MDP, policy: Array) -> None:
         induced = jnp.einsum("sa,sat->st", policy, mdp.P, precision=_FULL)
         self.matrix = jnp.eye(mdp.P.shape[0], dtype=induced.dtype) - mdp.gamma * induced
-        self._factors, pivots, _ = lu(lax.stop_gradient(self.matrix).T)
-        self._sound = jnp.all(pivots == jnp.arange(len(pivots)))
+        self._factors, self._sound = _factor(lax.stop_gradient(self.matrix).T)
 
     def solve(self, right: Array) -> Array:
         """x with (I - gamma P) x = right, [S]."""
@@ -62,13 +63,32 @@ class Resolvent:
 
     def _substitute(self, right: Array, transposed: bool) -> Array:
         # (I - gamma P)' = L U.
-        def through(x: Array, lower: bool) -> Array:
-            return triangular_solve(
-                self._factors, x, left_side=True, lower=lower, unit_diagonal=lower, transpose_a=not transposed
-            )
+        x = (_substitute_transposed if transposed else _substitute)(self._factors, right)
+        return jnp.where(self._sound, x, jnp.nan)
 
-        x = through(through(right[:, None], lower=transposed), lower=not transposed)
-        return jnp.where(self._sound, x[:, 0], jnp.nan)
+
+def _factored(matrix: Array) -> tuple[Array, Array]:
+    """L and U in one matrix, and whether no rows were exchanged."""
+    factors, pivots, _ = lu(matrix)
+    return factors, jnp.all(pivots == jnp.arange(len(pivots)))
+
+
+def _substituted(factors: Array, right: Array, *, transposed: bool) -> Array:
+    """x with L U x = right, or with the transpose of L U."""
+
+    def through(x: Array, lower: bool) -> Array:
+        return triangular_solve(
+            factors, x, left_side=True, lower=lower, unit_diagonal=lower, transpose_a=not transposed
+        )
+
+    return through(through(right[:, None], lower=transposed), lower=not transposed)[:, 0]
+
+
+_factor = lapack_with_batch_rule(_factored, lambda matrix: matrix[0] ** 3)
+_substitute = lapack_with_batch_rule(partial(_substituted, transposed=False), lambda matrix, _: matrix[0] ** 2)
+_substitute_transposed = lapack_with_batch_rule(
+    partial(_substituted, transposed=True), lambda matrix, _: matrix[0] ** 2
+)
 
 
 def expected(P: Array, values: Array) -> Array:

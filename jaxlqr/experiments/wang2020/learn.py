@@ -10,6 +10,7 @@ from jax import Array
 
 from jaxlqr.experiments.wang2020.settings import NUM_TASKS, Setting
 from jaxlqr.mdp import MDPTask, ProximalLoss, evaluate, mdp_loss, optimal_policy, proximal_step
+from jaxlqr.mdp.policy import tilt
 from jaxlqr.training import meta_train, no_metrics
 
 MAX_STEPS = 10
@@ -114,7 +115,8 @@ def _adaptation(params: Array, tasks: MDPTask, eta: Array) -> Array:
 
     def one(theta: Array, task: MDPTask) -> Array:
         def step(policy: Array, _: None) -> tuple[Array, Array]:
-            return proximal_step(task.mdp, policy, eta), evaluate(task.mdp, policy).J
+            values = evaluate(task.mdp, policy)
+            return tilt(policy, eta * values.Q), values.J
 
         return jax.lax.scan(step, task.policy(theta), length=MAX_STEPS + 1)[1]
 
