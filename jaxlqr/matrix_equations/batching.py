@@ -72,11 +72,11 @@ def in_blocks(function: Callable[..., Any], size: int, *arrays: Array) -> Any:
 
 
 def lapack_with_batch_rule(function: Callable[..., Any], flops: Callable[..., int]) -> Callable[..., Any]:
-    """``function``, a call of LAPACK that costs ``flops(*shapes)``, such that on a CPU no batch of it can block another.
+    """``function``, a call of LAPACK that costs ``flops(*shapes)``, so that on a CPU no batch of it can block another.
 
-    jaxlib spreads a larger batch over the threads on which programs run, and the thread that asked waits. Two such calls
-    that do not depend on each other wait for one another forever on a machine of two cores (docs/numerics.md). Batches
-    of up to 200,000 operations it calculates on the thread that asked, so larger ones are handed to it in blocks.
+    jaxlib spreads a larger batch over the threads on which programs run, and the thread that asked waits. Two such
+    calls that do not depend on each other wait for one another forever on two cores (docs/numerics.md). Batches of up
+    to 200,000 operations it calculates on the thread that asked, so larger ones are handed to it in blocks.
     """
 
     def batched(*args: Array) -> Any:
