@@ -110,9 +110,9 @@ def profile(label: str, tasks: MDPTask, calls: int = 10) -> list[str]:
         (file,) = Path(folder).rglob("*.xplane.pb")
         for plane in jax.profiler.ProfileData.from_file(str(file)).planes:
             for event in (event for line in plane.lines if line.name.startswith("tf_XLA") for event in line.events):
-                # Operations are named after what they came from, and a number; executors contain them.
-                if "::" not in event.name:
-                    spent[event.name.split(".")[0]] += event.duration_ns / 1e6 / calls
+                # Operations are named after what they came from, and a number; executors and loops contain them.
+                if "::" not in event.name and (kind := event.name.split(".")[0]) not in ("while", "call"):
+                    spent[kind] += event.duration_ns / 1e6 / calls
     named = [spent.pop(kind) for kind in KINDS]
     return [label, *(f"{value:.3g}" for value in (*named, spent.total()))]
 

@@ -1,8 +1,24 @@
 """Files that are complete, old or new, whatever happens: written aside, brought to the disk, then renamed."""
 
+import io
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def npz_bytes(arrays: Mapping[str, Any]) -> bytes:
+    """Arrays by name as the content of a compressed ``.npz`` file.
+
+    >>> npz_bytes({"a": np.zeros(3)})[:2]
+    b'PK'
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
 
 
 def write_aside(path: Path, content: bytes) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxlqr.disk import write_aside
+from jaxlqr.disk import npz_bytes, write_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,13 +95,11 @@ class OutputFolder:
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Add arrays as a compressed ``.npz``, to be read with ``numpy.load(..., allow_pickle=False)``."""
-        converted: dict[str, Any] = {key: np.asarray(value) for key, value in arrays.items()}
+        converted = {key: np.asarray(value) for key, value in arrays.items()}
         for key, array in converted.items():
             if array.dtype.hasobject:
                 raise OutputError(f"array {key!r} of {name} must be numeric, got dtype {array.dtype}.")
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **converted)
-        self.write_bytes(name, buffer.getvalue())
+        self.write_bytes(name, npz_bytes(converted))
 
     def write_figure(self, name: str, figure: "Figure", *, dpi: float = 150) -> None:
         """Add a matplotlib figure in the format that the suffix of ``name`` says."""

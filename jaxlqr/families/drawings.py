@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlqr.disk import write_whole
+from jaxlqr.disk import npz_bytes, write_whole
 from jaxlqr.families.numpy_files import is_of_the_disk
 
 _MOST_BYTES = 1 << 20  # of one compressed drawing; those of Omniglot have less than a thousandth of it
@@ -157,11 +157,9 @@ def load_cached(path: Path) -> dict[str, np.ndarray] | None:
 
 def store_cached(path: Path, arrays: dict[str, np.ndarray]) -> bool:
     """Write arrays, whole or not at all; False when the folder cannot be written."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # pyright: ignore[reportArgumentType] -- its stub takes allow_pickle for one
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, buffer.getvalue())
+        write_whole(path, npz_bytes(arrays))
     except OSError:
         return False
     return True

@@ -87,7 +87,7 @@ def lapack_with_batch_rule(function: Callable[..., Any], flops: Callable[..., in
     return with_batch_rule(function, batched)
 
 
-_INLINE_FLOPS = 200_000  # kMinWorkPerTask in jaxlib's lapack_kernels.cc, the same from 0.7 to 0.10
+_INLINE_FLOPS = 200_000  # kMinWorkPerTask in jaxlib's lapack_kernels.cc; seen to hold for 0.10.2
 
 
 def with_fallback(first: Solver, second: Solver) -> Solver:

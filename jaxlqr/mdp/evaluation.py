@@ -63,7 +63,7 @@ class Resolvent:
 
     def _substitute(self, right: Array, transposed: bool) -> Array:
         # (I - gamma P)' = L U.
-        x = (_substitute_transposed if transposed else _substitute)(self._factors, right)
+        x = _SUBSTITUTE[transposed](self._factors, right)
         return jnp.where(self._sound, x, jnp.nan)
 
 
@@ -85,10 +85,10 @@ def _substituted(factors: Array, right: Array, *, transposed: bool) -> Array:
 
 
 _factor = lapack_with_batch_rule(_factored, lambda matrix: matrix[0] ** 3)
-_substitute = lapack_with_batch_rule(partial(_substituted, transposed=False), lambda matrix, _: matrix[0] ** 2)
-_substitute_transposed = lapack_with_batch_rule(
-    partial(_substituted, transposed=True), lambda matrix, _: matrix[0] ** 2
-)
+_SUBSTITUTE = {
+    transposed: lapack_with_batch_rule(partial(_substituted, transposed=transposed), lambda matrix, _: matrix[0] ** 2)
+    for transposed in (False, True)
+}
 
 
 def expected(P: Array, values: Array) -> Array:
