@@ -14,6 +14,7 @@ import pytest
 import jaxlqr
 from jaxlqr.cli import main
 from jaxlqr.experiments import train as experiment
+from jaxlqr.experiments.units import Units
 
 FILES = ["gain.npz", "history.npz", "summary.json", "training.png"]
 NOMINAL = "[nominal]\nA = [[1.1, 0.2], [0.0, 0.9]]\nB = [[0.0], [1.0]]\nR = [[0.5]]\n"
@@ -145,11 +146,10 @@ def test_adam_first_order_from_a_csv_gain(systems, tmp_path, monkeypatch):
     np.testing.assert_array_equal(passed["params"], [[2.0, 1.0]])
     assert passed["first_order"]
     assert passed["inner_step_size"] == 0.5
-    assert "outer_step_size" not in passed
     # The first step of Adam has the length of its step size, whatever the gradient.
     optimizer = passed["optimizer"]
     update, _ = optimizer.update(np.array([[1e4]]), optimizer.init(np.zeros((1, 1))))
-    np.testing.assert_allclose(update, -experiment.ADAM_STEP, rtol=1e-6)
+    np.testing.assert_allclose(passed["outer_step_size"] * update, -experiment.ADAM_STEP, rtol=1e-6)
 
 
 def test_divergence_is_a_result_with_a_warning_and_exit_code_1(systems, tmp_path, capsys):
@@ -199,6 +199,7 @@ def test_reproduce_calls_the_experiment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["reproduce", "toso2024", "--quick", "--out", str(tmp_path / "figures"), "--seeds", "2"]) == 0
     assert main(["reproduce", "toso2024"]) == 0
+    assert all(isinstance(options.pop("units"), Units) for _, options in calls)
     assert calls[0] == (tmp_path / "figures", {"quick": True, "num_seeds": 2, "progress": None})
     assert str(calls[1][0]) == "toso2024"
     assert calls[1][1] == {"quick": False, "num_seeds": None, "progress": None}

@@ -98,7 +98,7 @@ CASES = {
         prepare=one_array,
         message="not an .npz archive; write it with",
     ),
-    "kind of file": Case(file="tasks.mat", content="x", message=r"must end in .npz or .toml"),
+    "kind of file": Case(file="tasks.csv", content="x", message=r"must end in .npz, .mat or .toml"),
     "invalid TOML": Case(file="t.toml", content="[nominal\n", message=r"not valid TOML: .*line 1"),
     "not text": Case(file="t.toml", content=b"\xff\xfe\x00", message="not valid TOML"),
     "TOML key": Case(

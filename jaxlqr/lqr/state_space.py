@@ -1,6 +1,5 @@
 """Systems of other packages as matrices, by what they have and not by their class, and the hold that samples them."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -11,9 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
-
-MatrixLike = ArrayLike | Sequence[Sequence[float]]
+from jaxlqr.matrix_equations.checks import MatrixLike, as_matrices, check_shapes
 
 
 class StateSpace(NamedTuple):

@@ -11,7 +11,8 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Float
 
-from jaxlqr.lqr.state_space import MatrixLike, check_dt, is_system, plain, read_system, sampled
+from jaxlqr.lqr.state_space import check_dt, is_system, plain, read_system, sampled
+from jaxlqr.matrix_equations.checks import MatrixLike
 from jaxlqr.optional import optional
 
 

@@ -1,11 +1,15 @@
 """Static checks shared by the solvers: what is wrong, with what was expected, what was got and the remedy."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+MatrixLike = ArrayLike | Sequence[Sequence[float]]
 
-def as_floating(value: ArrayLike, name: str, function: str) -> Array:
+
+def as_floating(value: MatrixLike, name: str, function: str) -> Array:
     """The value as an array of floating dtype; lists of floats become arrays, integers are refused."""
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.inexact):
@@ -16,7 +20,7 @@ def as_floating(value: ArrayLike, name: str, function: str) -> Array:
     return array
 
 
-def as_matrices(function: str, **arguments: ArrayLike) -> list[Array]:
+def as_matrices(function: str, **arguments: MatrixLike) -> list[Array]:
     """The arguments as matrices of one precision and one dtype, complex when any of them is.
 
     Arrays of different precisions are refused, since rounding one of them silently would be as wrong as pretending that

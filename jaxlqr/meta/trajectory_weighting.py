@@ -150,11 +150,11 @@ def tow(
     _check_axes(tasks)
     state = State(params, optimizer.init(params) if opt_state is None else opt_state)
     training = Training(loss, optimizer, weights == "softmax", terminal, batch_size)
-    counts = Counts(int(num_iterations), int(num_trials))
+    counts = _Counts(int(num_iterations), int(num_trials))
     return _tow(training, state, tasks, beta, method=method, counts=counts)
 
 
-class Counts(NamedTuple):
+class _Counts(NamedTuple):
     """Directions to try, and step lengths along each."""
 
     iterations: int
@@ -162,7 +162,7 @@ class Counts(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=0, static_argnames=("method", "counts"))
-def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Method, counts: Counts) -> TowResult:
+def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Method, counts: _Counts) -> TowResult:
     dtype = jnp.result_type(*jax.tree.leaves(state.params))
     beta = jnp.asarray(beta, dtype)
     T, M = jax.tree.leaves(batches)[0].shape[:2]
@@ -181,7 +181,9 @@ def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Met
     )
 
 
-def _search(training: Training, state: State, nominal: Array, batches: PyTree, beta, counts: Counts, *, method: Method):
+def _search(
+    training: Training, state: State, nominal: Array, batches: PyTree, beta, counts: _Counts, *, method: Method
+):
     """Actions, their J, the last state, step lengths, and J of the nominal actions."""
     nominal_cost, end = objective(training, state, nominal, batches, beta)
 
@@ -195,7 +197,7 @@ def _search(training: Training, state: State, nominal: Array, batches: PyTree, b
     return actions, cost, last, lengths, nominal_cost
 
 
-def _search_gram(training: Training, state: State, nominal: Array, batches: PyTree, beta, counts: Counts):
+def _search_gram(training: Training, state: State, nominal: Array, batches: PyTree, beta, counts: _Counts):
     """The same, with every training run made once: what a run found is kept for the next direction."""
     first = gram_weighting.first_rows(training, state, batches)
     start = gram_weighting.run(training, state, first, nominal, batches, beta)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Okabe and Ito's palette, darkest first, without yellow, which vanishes on white paper.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, darkest first, without yellow, which vanishes on white paper."""
 
 STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -35,6 +35,7 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "figure.facecolor": "white",
 }
+"""Settings of matplotlib within :func:`style`."""
 
 
 @contextmanager
