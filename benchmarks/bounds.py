@@ -8,7 +8,7 @@ must agree.
 
     python benchmarks/bounds.py [--families 10000] [--repeats 5] [--write]
 
-``--write`` puts the table into docs/benchmarks.md.
+``--write`` puts the table into docs/benchmarks/lqr.md.
 """
 
 import argparse
@@ -132,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--families", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks/lqr.md")
     arguments = parser.parse_args()
 
     keys = jax.random.split(jax.random.key(0), arguments.families)
@@ -175,7 +175,7 @@ def main() -> None:
     )
     print(table)
     if arguments.write:
-        replace_between(DOCS / "benchmarks.md", "bounds", table)
+        replace_between(DOCS / "benchmarks" / "lqr.md", "bounds", table)
 
 
 if __name__ == "__main__":

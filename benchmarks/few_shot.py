@@ -5,7 +5,7 @@
 
 DIR holds the Omniglot files; without it handwritten digits are used. The second form times nothing: it makes the table
 of accuracies from what ``jaxlqr reproduce nguyen2023`` found.
-``--write`` puts the tables into docs/benchmarks.md.
+``--write`` puts the tables into docs/benchmarks/images.md.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the Omniglot files")
     parser.add_argument("--summary", type=Path, help="summary.json of the reproduction, for the table of accuracies")
     parser.add_argument("--quick", action="store_true", help="fewer repeats, MAML only")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/benchmarks/images.md")
     options = parser.parse_args()
     if options.summary is not None:
         name, text = "few-shot accuracy", accuracy_table(options.summary)
@@ -144,7 +144,7 @@ def main() -> None:
         name, text = "few-shot", f"Data: {data.source}.\n\n" + "\n\n".join(tables)
     print(text)
     if options.write:
-        replace_between(DOCS / "benchmarks.md", name, text)
+        replace_between(DOCS / "benchmarks" / "images.md", name, text)
 
 
 if __name__ == "__main__":

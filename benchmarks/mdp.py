@@ -3,7 +3,7 @@
     taskset -c 0 python benchmarks/mdp.py [--quick] [--write]
 
 Competitors are timed in turns; medians over the turns are reported. A profile of the closed form says which
-operations of the compiled program take the time. ``--write`` puts the tables into docs/benchmarks.md.
+operations of the compiled program take the time. ``--write`` puts the tables into docs/benchmarks/mdp.md.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def many(count: int, chunk: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer tasks and repeats")
-    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/benchmarks/mdp.md")
     options = parser.parse_args()
     repeats = 3 if options.quick else 7
     rng = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def main() -> None:
     text += f"\n\n{count} processes of 20 states in chunks of 500: {many(count, 500)} s, one meta-gradient."
     print(text)
     if options.write:
-        replace_between(DOCS / "benchmarks.md", "mdp", text)
+        replace_between(DOCS / "benchmarks" / "mdp.md", "mdp", text)
 
 
 if __name__ == "__main__":

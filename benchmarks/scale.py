@@ -5,7 +5,7 @@
 Each row runs in a process of its own, pinned to one core, so that its peak memory is its own. Weak scaling: two
 processes over ``jax.distributed``, each on a core of its own with as many tasks as the one alone. Strong
 scaling: a sweep, by one process and by two. ``--write`` puts the
-tables into docs/benchmarks.md and the plot into docs/figures/scale.png.
+tables into docs/benchmarks/scale.md and the plot into docs/figures/scale.png.
 """
 
 import argparse
@@ -249,7 +249,7 @@ def main() -> None:
     ])  # fmt: skip
     print(text)
     if given.write:
-        replace_between(DOCS / "benchmarks.md", "scale", text)
+        replace_between(DOCS / "benchmarks" / "scale.md", "scale", text)
         draw(found)
 
 

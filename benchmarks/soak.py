@@ -4,7 +4,7 @@
 
 Each round draws other tasks, trains on them with checkpoints, sweeps and maps a landscape, all into a folder that is
 then removed. After the warm-up, the first fifth of the time and ten rounds, memory may grow by 2 % and no program may
-be compiled; otherwise the exit code is 1. ``--write`` puts the numbers into docs/benchmarks.md and the plot into
+be compiled; otherwise the exit code is 1. ``--write`` puts the numbers into docs/benchmarks/scale.md and the plot into
 docs/figures/soak.png. Linux only: resident memory is read from /proc, after the C library was asked to return what is
 free: fragments between live blocks are not memory that the program holds on to.
 """
@@ -139,7 +139,7 @@ def main() -> None:
     )  # fmt: skip
     print(text)
     if given.write:
-        replace_between(DOCS / "benchmarks.md", "soak", text)
+        replace_between(DOCS / "benchmarks" / "scale.md", "soak", text)
         draw(found)
     if told["growth"] > ALLOWED or told["new_programs"]:
         sys.exit("memory or the number of compiled programs grew")

@@ -4,7 +4,7 @@
 
     taskset -c 0 python benchmarks/trajectory.py [--quick] [--write]
 
-``--write`` puts the tables into docs/benchmarks.md. Without diffilqrax its columns stay empty.
+``--write`` puts the tables into docs/benchmarks/trajectory.md. Without diffilqrax its columns stay empty.
 """
 
 import argparse
@@ -204,7 +204,7 @@ def tow_table(repeats: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repeats and starts")
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write the tables into docs/benchmarks/trajectory.md")
     options = parser.parse_args()
     repeats = 3 if options.quick else 9
     tables = {
@@ -216,7 +216,7 @@ def main() -> None:
     text = "\n\n".join(f"### {title}\n\n{table}" for title, table in tables.items())
     print(text)
     if options.write:
-        replace_between(DOCS / "benchmarks.md", "trajectory", text)
+        replace_between(DOCS / "benchmarks" / "trajectory.md", "trajectory", text)
 
 
 if __name__ == "__main__":

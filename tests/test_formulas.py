@@ -1,4 +1,4 @@
-"""docs/formulas.md: every numbered formula has one row, and every name in a row exists."""
+"""docs/formulas: every numbered formula has one row, and every name in a row exists."""
 
 import ast
 import importlib
@@ -42,13 +42,12 @@ NUMBERED = {
 
 def rows():
     """(paper, formula, code, test, verdict) of every row."""
-    paper, found = "", []
-    for line in (DOCS / "formulas.md").read_text(encoding="utf-8").splitlines():
-        if line.startswith("## "):
-            paper = line.removeprefix("## ")
-        cells = [cell.strip() for cell in line.split("|")[1:-1]]
-        if len(cells) == 5 and cells[0] != "formula" and not cells[0].startswith("---"):
-            found.append((paper, cells[0], cells[2], cells[3], cells[4]))
+    found = []
+    for page in (DOCS / "formulas").glob("*.md"):
+        for line in page.read_text(encoding="utf-8").splitlines():
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            if len(cells) == 5 and cells[0] != "formula" and not cells[0].startswith("---"):
+                found.append((page.stem, cells[0], cells[2], cells[3], cells[4]))
     return found
 
 

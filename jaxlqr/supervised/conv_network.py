@@ -23,7 +23,7 @@ class ConvNetwork:
     output for an image depends on those that come with it. All is as smooth as the activation.
 
     A convolution is written as a gather of patches and one matrix product. With second derivatives, and weights of
-    their own for each task, that is several times as fast on a CPU as XLA's convolutions (docs/benchmarks.md).
+    their own for each task, that is several times as fast on a CPU as XLA's convolutions (docs/benchmarks/images.md).
 
     Attributes:
         image_size: side of the square images.
