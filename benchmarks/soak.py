@@ -120,7 +120,7 @@ def draw(found: Soaked) -> None:
             ax.axvspan(0, WARM * found.seconds[-1] / 60, color="0.9", label="warm-up")
             ax.set_xlabel("minutes")
             ax.set_ylabel(label)
-            ax.set_ylim(0, None)
+            ax.set_ylim(0, 1.1 * rows.max())
             ax.legend(loc="lower right")
     figure.savefig(DOCS / "figures" / "soak.png", dpi=150)
 
