@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _FLOOR = 1e-12  # of relative gaps that are drawn: below, it is rounding
-_SHOWN = 1e-7  # least gap on the axis against time
+_SHOWN = 1e-10  # least gap on the axis against time
 
 
 def draw(found: Ablation) -> "Figure":

@@ -121,7 +121,7 @@ def _print_table(rows, summary: dict[str, Any], out: Path) -> None:
 
     from jaxlqr.console import open_console
 
-    table = Table(title="toso2024, Figure 1: gap, median [quartiles] over seeds")
+    table = Table(title="toso2024, Figure 1: gap, median \\[quartiles] over seeds")
     shown = ITERATIONS[1:]
     for column in ("panel", "version", "curve", *(f"n = {n}" for n in shown), "diverged"):
         table.add_column(column, justify="left" if column in ("panel", "version", "curve") else "right")
