@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.matrix_equations.symmetric import eigh
 from jaxlqr.trajectory.expansion import Problem, PyTree, Trajectory, expand, follow
 from jaxlqr.trajectory.linear_quadratic import Policy, Stage, Value, backward
 from jaxlqr.trajectory.result import IlqrStatus
@@ -150,9 +151,7 @@ def damped_solve(Q: Array, right: Array, damping: Array, numbers: Numbers) -> Ar
     """(max(|Q|, floor) + mu)^-1 right, eigenvalue by eigenvalue, floor and mu in units of the largest entry of Q."""
     largest = jnp.max(jnp.abs(Q))
     unit = jnp.where(largest > 0, largest, 1)
-    if Q.shape[0] == 1:
-        return right / (jnp.maximum(jnp.abs(Q), numbers.eigenvalue_floor * unit) + damping * unit)
-    values, vectors = jnp.linalg.eigh(Q)
+    values, vectors = eigh(Q)
     values = jnp.maximum(jnp.abs(values), numbers.eigenvalue_floor * unit) + damping * unit
     return matmul(vectors, matmul(vectors.mT, right) / values[:, None])
 
