@@ -8,6 +8,7 @@ import pytest
 
 from jaxlqr.experiments import wang2020
 from jaxlqr.experiments.statistics import student_interval
+from jaxlqr.experiments.units import Units
 from jaxlqr.experiments.wang2020 import bounds, figure, samples, theory_figure, widths
 from jaxlqr.experiments.wang2020.learn import LABELS, MAX_STEPS
 from jaxlqr.experiments.wang2020.settings import SETTINGS
@@ -86,7 +87,7 @@ def test_half_of_the_rivers_are_better_swum_and_held_out_goals_are_new():
 
 @pytest.mark.slow
 def test_wider_networks_drift_less_and_their_residual_nears_the_limit():
-    told = widths.sweep(jax.random.key(0), (16, 512), 3, progress=False)
+    told = widths.sweep(jax.random.key(0), (16, 512), 3, False, Units())
     for kind in ("policy", "regressor"):
         rows = told[kind]
         assert -0.4 < widths.slopes((16, 512), rows["drift"]).mean() < -0.1
