@@ -259,7 +259,7 @@ def test_rules_meet_the_same_episodes_and_weigh_them_as_they_say():
         order = np.corrcoef(losses, history.weights[0])[0, 1] if rule != "uniform" else 0
         assert {"uniform": order == 0, "exploration": order > 0.9, "exploitation": order < -0.9}[rule]
     # TOW begins from the same state with the same episodes, and its controls change the weights it would use.
-    beta = jnp.asarray(1.0)
+    beta = jnp.asarray(10.0)
     _, plain = images.train_tow(learner, state, key, train, first, beta, count=1)
     assert float(jnp.std(plain.weights)) > 1e-3
     np.testing.assert_allclose(plain.weights[-1], 1, rtol=1e-12)  # the last weights never matter
