@@ -7,14 +7,12 @@ from jax import Array
 def eigh(a: Array) -> tuple[Array, Array]:
     """Eigenvalues [n], in no order, and orthonormal eigenvectors, the columns of [n, n], of a real symmetric matrix.
 
-    Up to n = 2 by one Jacobi rotation at most, in operations that fuse with what stands around them; else by LAPACK.
+    For n = 2 by one Jacobi rotation, in operations that fuse with what stands around them; else by LAPACK.
 
     >>> values, vectors = eigh(jnp.array([[2.0, 1.0], [1.0, 2.0]]))
     >>> sorted(values.tolist())
     [1.0, 3.0]
     """
-    if a.shape[0] == 1:
-        return a[0], jnp.ones_like(a)
     if a.shape[0] == 2:
         return _rotated(a)
     return jnp.linalg.eigh(a)

@@ -151,6 +151,8 @@ def damped_solve(Q: Array, right: Array, damping: Array, numbers: Numbers) -> Ar
     """(max(|Q|, floor) + mu)^-1 right, eigenvalue by eigenvalue, floor and mu in units of the largest entry of Q."""
     largest = jnp.max(jnp.abs(Q))
     unit = jnp.where(largest > 0, largest, 1)
+    if Q.shape[0] == 1:
+        return right / (jnp.maximum(jnp.abs(Q), numbers.eigenvalue_floor * unit) + damping * unit)
     values, vectors = eigh(Q)
     values = jnp.maximum(jnp.abs(values), numbers.eigenvalue_floor * unit) + damping * unit
     return matmul(vectors, matmul(vectors.mT, right) / values[:, None])
