@@ -1,10 +1,11 @@
 """How a solver behaves in a batch: one leading task axis however often it is vmapped, and second attempts.
 
-Both tools are for solvers that are never differentiated through: those inside ``lax.custom_linear_solve`` or inside the
-primal of a ``custom_jvp``.
+These tools are for solvers that are never differentiated through: those inside ``lax.custom_linear_solve`` or inside
+the primal of a ``custom_jvp``. Only :func:`over_stack` is differentiated like what it calls.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -56,6 +57,15 @@ def _with_axis(axis_size: int, in_batched: list[bool], args: tuple[Array, ...]) 
     ]
 
 
+def over_stack(function: Callable[..., Any], batch_size: int | None, *stacks: Any) -> Any:
+    """``function`` of each member of pytrees with a leading axis, ``batch_size`` of them side by side; None for all."""
+    count = len(jax.tree.leaves(stacks)[0])
+    if batch_size is None or batch_size >= count:
+        return jax.vmap(function)(*stacks)
+    # A batch of one is no batch: XLA would first copy whole stacks for the sake of where its axis of length one lies.
+    return lax.map(lambda one: function(*one), stacks, batch_size=None if batch_size == 1 else batch_size)
+
+
 def in_blocks(function: Callable[..., Any], size: int, *arrays: Array) -> Any:
     """``function`` of arrays with a leading task axis, called for ``size`` tasks at a time."""
     num_tasks = arrays[0].shape[0]
@@ -71,23 +81,33 @@ def in_blocks(function: Callable[..., Any], size: int, *arrays: Array) -> Any:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:num_tasks], result)
 
 
-def lapack_with_batch_rule(function: Callable[..., Any], flops: Callable[..., int]) -> Callable[..., Any]:
+def lapack_with_batch_rule(
+    function: Callable[..., Any], flops: Callable[..., int], numbers: Callable[..., int] = lambda *_: 1
+) -> Callable[..., Any]:
     """``function``, a call of LAPACK that costs ``flops(*shapes)``, so that on a CPU no batch of it can block another.
 
     jaxlib spreads a larger batch over the threads on which programs run, and the thread that asked waits. Two such
     calls that do not depend on each other wait for one another forever on two cores (docs/numerics.md). Batches of up
     to 200,000 operations it calculates on the thread that asked, so larger ones are handed to it in blocks.
+
+    Elsewhere blocks bound the memory, if the function works on many more ``numbers(*shapes)`` than it is given: XLA
+    reserves it for both branches of a condition, so that 1000 tasks might not fit that never need the second.
     """
 
     def batched(*args: Array) -> Any:
-        size = max(1, _INLINE_FLOPS // flops(*(arg.shape[1:] for arg in args)))
-        many = jax.vmap(function)
-        return lax.platform_dependent(*args, cpu=lambda *args: in_blocks(many, size, *args), default=many)
+        shapes = [arg.shape[1:] for arg in args]
+        in_line, in_memory = _INLINE_FLOPS // flops(*shapes), _NUMBERS // numbers(*shapes)
+
+        def blocks(size: int) -> Callable[..., Any]:
+            return partial(in_blocks, jax.vmap(function), max(1, size))
+
+        return lax.platform_dependent(*args, cpu=blocks(in_line), default=blocks(in_memory))
 
     return with_batch_rule(function, batched)
 
 
 _INLINE_FLOPS = 200_000  # kMinWorkPerTask in jaxlib's lapack_kernels.cc; seen to hold for 0.10.2
+_NUMBERS = 2**25  # a quarter of a GiB in float64
 
 
 def with_fallback(first: Solver, second: Solver) -> Solver:

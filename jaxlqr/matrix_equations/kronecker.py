@@ -4,10 +4,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import lu_factor, lu_solve
 
-from jaxlqr.matrix_equations.batching import Solved, finite_or_zero
+from jaxlqr.matrix_equations.batching import Solved, finite_or_zero, lapack_with_batch_rule
 
 
-def kronecker_stein(a: Array, q: Array) -> Solved:
+def _stein(a: Array, q: Array) -> Solved:
     """x = a x a^H + q as (I - a (x) conj(a)) vec(x) = vec(q), with rows stacked."""
     finite, (a, q) = finite_or_zero(a, q)
     matrix = jnp.eye(a.size, dtype=a.dtype) - jnp.kron(a, a.conj())
@@ -15,7 +15,7 @@ def kronecker_stein(a: Array, q: Array) -> Solved:
     return _dense(matrix, q, finite, scale)
 
 
-def kronecker_sylvester(a: Array, b: Array, q: Array) -> Solved:
+def _sylvester(a: Array, b: Array, q: Array) -> Solved:
     """a x + x b = q as (a (x) I + I (x) b^T) vec(x) = vec(q), with rows stacked."""
     finite, (a, b, q) = finite_or_zero(a, b, q)
     n, m = q.shape
@@ -31,3 +31,18 @@ def _dense(matrix: Array, q: Array, finite: Array, scale: Array) -> Solved:
     value = lu_solve((factors, pivots), q.ravel()).reshape(q.shape)
     converged = finite & separated & jnp.all(jnp.isfinite(value))
     return Solved(jnp.where(converged, value, jnp.nan), converged, jnp.asarray(0, jnp.int32))
+
+
+def _size(*shapes: tuple[int, ...]) -> int:
+    """Unknowns of an equation with a right-hand side of the last shape."""
+    return shapes[-1][0] * shapes[-1][1]
+
+
+kronecker_stein, kronecker_sylvester = (
+    lapack_with_batch_rule(
+        solver,
+        flops=lambda *shapes: _size(*shapes) ** 3,
+        numbers=lambda *shapes: _size(*shapes) ** 2,
+    )
+    for solver in (_stein, _sylvester)
+)

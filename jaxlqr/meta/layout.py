@@ -1,11 +1,13 @@
 """How the work on a stack of tasks is laid out: at once or in batches, on one device or over a mesh."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-from jax import lax
 from jax.sharding import Mesh, PartitionSpec
+
+from jaxlqr.matrix_equations.batching import over_stack
 
 TASK_AXIS = "tasks"
 RUN_AXIS = "runs"
@@ -42,12 +44,7 @@ def over_tasks(layout: Layout, function: Callable[..., Any], *stacks: Any) -> An
     [ 0  1  4  9 16]
     """
 
-    def local(*stacks: Any) -> Any:
-        count = len(jax.tree.leaves(stacks)[0])
-        if layout.batch_size is None or layout.batch_size >= count:
-            return jax.vmap(function)(*stacks)
-        return lax.map(lambda one: function(*one), stacks, batch_size=layout.batch_size)
-
+    local = partial(over_stack, function, layout.batch_size)
     if layout.mesh is None:
         return local(*stacks)
     rows = PartitionSpec(TASK_AXIS)

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.matrix_equations.batching import over_stack
+
 if TYPE_CHECKING:
     import optax
 
@@ -49,9 +51,7 @@ def losses(training: Training, params: PyTree, batch: PyTree) -> Array:
 
 def over_tasks(training: Training, function: Callable[[PyTree], PyTree], batch: PyTree) -> PyTree:
     """``function`` of each task of a mini-batch, ``batch_size`` of them at once."""
-    if training.batch_size is None:
-        return jax.vmap(function)(batch)
-    return lax.map(function, batch, batch_size=None if training.batch_size == 1 else training.batch_size)
+    return over_stack(function, training.batch_size, batch)
 
 
 def update(training: Training, state: State, gradient: PyTree) -> State:
