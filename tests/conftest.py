@@ -9,6 +9,12 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(autouse=True)
+def _only_on_a_cpu(request):
+    if request.node.get_closest_marker("cpu") and jax.default_backend() != "cpu":
+        pytest.skip("JAX does not compute on a CPU here")
+
+
 @pytest.fixture
 def unchecked():
     """Annotations are not executed: for what a function itself says to arguments that its annotation rules out."""

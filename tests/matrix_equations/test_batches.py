@@ -144,6 +144,7 @@ def test_condition_bounds_the_forward_error():
     assert 1e-11 < error < 2**-52 * float(result.condition) * 10
 
 
+@pytest.mark.cpu
 def test_non_normal_coefficients_take_the_schur_path():
     rotation = np.array([[0.8, -0.6], [0.6, 0.8]])
     a = jnp.asarray(rotation @ np.array([[0.9, 1e4], [0.0, -0.45]]) @ rotation.T)
@@ -155,6 +156,7 @@ def test_non_normal_coefficients_take_the_schur_path():
     assert result.residual < 1e-9
 
 
+@pytest.mark.cpu
 def test_a_batch_of_kronecker_systems_is_not_in_memory_at_once():
     """Each of the 40 systems has 576 x 576 numbers, 2.7 MB; all of them with their factors would be above 200 MB."""
     a = stable_batch(0, 40, 24)

@@ -115,6 +115,7 @@ def test_check_grads_both_modes(name):
     check_grads(solve, args, order=2, modes=["fwd", "rev"], rtol=1e-4)  # JAX's own differences have step 1e-5
 
 
+@pytest.mark.cpu
 def test_discrete_lyapunov_gradient_is_the_adjoint_equation():
     q, weights = normal(5, 3, 3), normal(6, 3, 3)
     a_bar, q_bar = jax.grad(lambda a, q: jnp.sum(weights * jaxlqr.solve_discrete_lyapunov(a, q)), (0, 1))(A, q)
@@ -125,6 +126,7 @@ def test_discrete_lyapunov_gradient_is_the_adjoint_equation():
     np.testing.assert_allclose(a_bar, y @ A @ x.T + y.T @ A @ x, rtol=1e-11)
 
 
+@pytest.mark.cpu
 def test_discrete_riccati_tangent_is_a_closed_loop_lyapunov_equation():
     a, dq = 2 * A, Q + 0.3
     x, dx = jax.jvp(lambda q: jaxlqr.solve_discrete_are(a, B, q, R), (Q,), (dq,))

@@ -18,6 +18,7 @@ def cases(n):
     )
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_against_lapack(n):
     matrices = cases(n)
