@@ -9,7 +9,6 @@ operations of the compiled program take the time. ``--write`` puts the tables in
 import argparse
 import os
 import tempfile
-import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
