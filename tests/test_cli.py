@@ -174,7 +174,7 @@ def test_interrupt_leaves_the_earlier_result_and_says_one_line(exact, systems, m
     for out in (exact, systems / "never"):
         assert main(["train", "--tasks", str(systems / "tasks.npz"), "--out", str(out)]) == 130
         line = shlex.join(["jaxlqr", "train", "--tasks", str(systems / "tasks.npz"), "--out", str(out)])
-        hint = "(--checkpoint-every N lets a run be resumed)"
+        hint = "(--checkpoint-every N keeps states on the way)"
         said = f"interrupted: nothing half-written is left. Begin again with: {line} {hint}\n"
         assert capsys.readouterr() == ("", said)
     assert {name: (exact / name).read_bytes() for name in FILES} == before

@@ -86,6 +86,21 @@ def test_a_sweep_killed_at_random_moments_ends_with_the_same_bits(environment, t
 
 
 @pytest.mark.slow
+def test_ctrl_c_leaves_a_state_without_being_asked_for_one(environment, tmp_path):
+    (tmp_path / "tasks.toml").write_text(TASKS)
+    command = ["train", "--tasks", tmp_path / "tasks.toml", "--steps", 100_000, "--out", tmp_path / "out"]
+    process = start(environment, *command)
+    time.sleep(6)  # imports take two or three
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 130, told
+    assert f"Go on with: jaxlqr {shlex.join(map(str, command))} --quiet --resume" in told
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoints"]
+    told = start(environment, *command).communicate(timeout=120)[1]
+    assert "holds checkpoints of a run that was stopped; resume it, or remove that folder" in told
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_what_resume_goes_on_from(environment, tmp_path, number):
     (tmp_path / "tasks.toml").write_text(TASKS)

@@ -157,6 +157,6 @@ def _interrupted(words: list[str], kept: str = "") -> int:
     else:
         hint = ""
         if words[:1] in (["train"], ["sweep"]) and "--checkpoint-every" not in words:
-            hint = " (--checkpoint-every N lets a run be resumed)"
+            hint = " (--checkpoint-every N keeps states on the way)"
         say("interrupted", f"nothing half-written is left. Begin again with: {shlex.join(line)}{hint}")
     return 130

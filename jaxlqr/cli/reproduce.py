@@ -35,7 +35,10 @@ def reproduce(
         typer.Option(help="Not of musavi2023 and wang2020: run one part alone, such as theory.", metavar="NAME"),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep finished units in DIR/unfinished, and go on from those there.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on from the finished units in DIR/unfinished, which are kept until the run is done."
+        ),
     ] = False,
     checkpoint_every: Annotated[
         int | None,

@@ -55,7 +55,10 @@ def train(
     safeguard: Annotated[bool, typer.Option(help="Shorten steps so that every iterate stabilises every task.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of the zeroth-order oracle.")] = 0,
     checkpoint_every: Annotated[
-        int | None, typer.Option(help="Steps between checkpoints, kept in DIR/checkpoints until the run is done.")
+        int | None,
+        typer.Option(
+            help="Steps between checkpoints, kept in DIR/checkpoints until the run is done. Default: one when stopped."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in DIR.")] = False,
     quiet: Quiet = False,
@@ -64,8 +67,8 @@ def train(
     """Meta-train one gain for your own systems; writes gain.npz, history.npz, training.png and summary.json.
 
     Exit code 0: done, with a warning if the last step was refused. 1: diverged, which only happens without the
-    safeguard; results are written. 2: bad input, nothing is written. 130: interrupted (SIGINT, or SIGTERM with
-    checkpoints), nothing is written but, with checkpoints, a last one, from which --resume goes on.
+    safeguard; results are written. 2: bad input, nothing is written. 130: interrupted (SIGINT, which is Ctrl-C, or
+    SIGTERM), nothing is written but a checkpoint, from which --resume goes on; by a second one at once, without it.
     """
     use_float64()
     from jaxlqr.experiments import train as experiment

@@ -22,6 +22,7 @@ from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
 from jaxlqr.output import OutputFolder
 from jaxlqr.training import Checkpoints, Status, TrainingResult, meta_train
+from jaxlqr.training.checkpoint import holds_checkpoints
 
 if TYPE_CHECKING:
     import optax
@@ -48,7 +49,8 @@ class TrainSettings:
         optimizer: ``"sgd"`` or ``"adam"``.
         safeguard: shorten steps that would leave the stabilising set.
         seed: of the zeroth-order oracle.
-        checkpoint_every: steps between two checkpoints, in the folder ``checkpoints`` of the results; None keeps none.
+        checkpoint_every: steps between two checkpoints, in the folder ``checkpoints`` of the results; None keeps one
+            only where Ctrl-C or SIGTERM stops the run.
         resume: go on from the newest checkpoint there. When the results are written, the checkpoints are removed.
 
     >>> TrainSettings(oracle="zeroth")
@@ -240,21 +242,19 @@ def train(
         folder.write_arrays("history.npz", result.history)
         folder.write_figure("training.png", plot_training(result))
         folder.write_json("summary.json", summary)
-    if checkpoints is not None:
+    if Path(checkpoints.folder).exists():
         shutil.rmtree(checkpoints.folder)  # only now: the results are on the disk
     return summary
 
 
-def _checkpoints(folder: Path, settings: TrainSettings) -> Checkpoints | None:
-    if settings.checkpoint_every is None and not settings.resume:
-        if folder.exists():
+def _checkpoints(folder: Path, settings: TrainSettings) -> Checkpoints:
+    if holds_checkpoints(folder):
+        if settings.checkpoint_every is None and not settings.resume:
             raise ValueError(f"{folder} holds checkpoints of a run that was stopped; resume it, or remove that folder.")
-        return None
-    if settings.checkpoint_every is None and not folder.exists():
-        raise ValueError(f"there is nothing to resume: {folder} does not exist; leave out resume to begin.")
-    # With both options and nothing there it begins: a job that the cluster may start again has one command line.
-    every = settings.steps if settings.checkpoint_every is None else settings.checkpoint_every
-    return Checkpoints(folder=folder, every=every, resume=settings.resume)
+    elif settings.resume and settings.checkpoint_every is None:
+        # With both options it begins: a job that the cluster may start again has one command line.
+        raise ValueError(f"there is nothing to resume in {folder}; leave out resume to begin.")
+    return Checkpoints(folder=folder, every=settings.checkpoint_every, resume=settings.resume)
 
 
 def make_oracle(settings: TrainSettings, *, radius: Any = None) -> "Oracle":

@@ -6,7 +6,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,7 +72,7 @@ class Units:
     def train(self, name: str, run: Callable[..., TrainingResult]) -> TrainingResult:
         """The result of ``run(checkpoints=...)``, a training, which also goes on from where it was stopped."""
         steps = None
-        if self._folder is not None and self._every is not None:
+        if self._folder is not None:
             steps = Checkpoints(folder=self._path(name, ".steps"), every=self._every, resume=True)
         return self(name, lambda: run(checkpoints=steps), TrainingResult)
 
@@ -85,22 +85,38 @@ class Units:
 
 @contextmanager
 def units_in(out: Path, resume: bool, checkpoint_every: int | None, settings: Mapping[str, Any]) -> Iterator[Units]:
-    """Units kept in the folder ``unfinished`` of ``out`` until the block ends without an error; only when asked for.
+    """Units kept in the folder ``unfinished`` of ``out`` until the block ends without an error.
 
     Raises:
         ValueError: when there are units and ``resume`` is off, or ``checkpoint_every`` is not positive.
+        KeyboardInterrupt: as the block does, with a message that says what is kept.
     """
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"the steps between two checkpoints must be at least 1, got {checkpoint_every}.")
-    if not resume and checkpoint_every is None:
-        yield Units()
-        return
     folder = Path(out).absolute() / FOLDER
-    if not resume and any(folder.glob("*-*")):
+    if not resume and _kept(folder):
         raise ValueError(f"{folder} holds an unfinished run; resume it, remove that, or choose another folder.")
-    with locked(folder):
-        yield Units(folder, settings, checkpoint_every)
-    shutil.rmtree(folder, ignore_errors=True)
+    made, done = not folder.parent.exists(), False
+    try:
+        with locked(folder):
+            yield Units(folder, settings, checkpoint_every)
+        done = True
+    except KeyboardInterrupt as stop:
+        if not stop.args and _kept(folder):
+            raise KeyboardInterrupt("stopped; what is finished is kept.") from stop
+        raise
+    finally:
+        # Of a run that failed before its first unit nothing is left either.
+        if done or not _kept(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            if made:
+                with suppress(OSError):
+                    folder.parent.rmdir()
+
+
+def _kept(folder: Path) -> bool:
+    """Whether something was finished there."""
+    return any(folder.glob("*-*"))
 
 
 def _checked(content: bytes) -> bytes:

@@ -12,9 +12,10 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +38,8 @@ class Checkpoints:
 
     Attributes:
         folder: a folder of this run's own.
-        every: steps between two checkpoints. The last step gets one, too.
+        every: steps between two checkpoints; the last step gets one, too. None for one only where a signal (SIGINT,
+            which is Ctrl-C, or SIGTERM) stops the run.
         resume: go on from the newest sound checkpoint, or begin if there is none. Without it a folder that holds
             checkpoints is refused, so that none is lost by mistake.
         keep: how many checkpoints are kept; an older one serves when a newer one is damaged.
@@ -50,14 +52,14 @@ class Checkpoints:
     """
 
     folder: str | Path
-    every: int
+    every: int | None = None
     resume: bool = False
     keep: int = 2
 
     def __post_init__(self) -> None:
         for name, what in (("every", "the steps between two checkpoints"), ("keep", "the checkpoints that are kept")):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not ((isinstance(value, int) and value >= 1) or (name == "every" and value is None)):
                 raise ValueError(f"{name} must be a positive integer, {what}, got {value!r}.")
 
     @contextmanager
@@ -69,18 +71,26 @@ class Checkpoints:
                 and there are some.
         """
         folder = Path(self.folder).absolute()
-        with locked(folder) if _is_first() else nullcontext():
-            keeper = Keeper(folder, self.keep)
-            try:
+        keeper = Keeper(folder, self.keep)
+        with ExitStack() as stack:
+
+            def take_over() -> None:
+                if _is_first():
+                    stack.enter_context(locked(folder))
+                stack.callback(keeper.close)
                 if keeper.steps and not self.resume:
                     raise CheckpointError(
                         f"{self.folder} holds checkpoints of a run, the last after step {keeper.steps[-1]}; resume it, "
                         "or choose another folder."
                     )
                 keeper.claim(fingerprint)
-                yield keeper
-            finally:
-                keeper.close()
+
+            # A folder that may never be needed is not made.
+            if self.every is None and not holds_checkpoints(folder):
+                keeper.before_saving = take_over
+            else:
+                take_over()
+            yield keeper
 
 
 class Saved(NamedTuple):
@@ -95,19 +105,28 @@ class Keeper:
     """Reads and writes the checkpoints of a locked folder; see :meth:`Checkpoints.open`."""
 
     def __init__(self, folder: Path, keep: int) -> None:
-        import orbax.checkpoint as ocp  # on first use: most runs keep no checkpoints
-
         self._folder, self._keep = folder, keep
-        self._orbax = ocp
-        options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False, create=True)
-        with _explained(folder, "opened"):
-            self._manager = ocp.CheckpointManager(
-                folder, item_handlers=ocp.StandardCheckpointHandler(), options=options
+        self.before_saving: Callable[[], None] | None = None  # called once
+
+    @cached_property
+    def _orbax(self) -> Any:
+        import orbax.checkpoint as ocp  # takes seconds: most runs neither write nor read a checkpoint
+
+        return ocp
+
+    @cached_property
+    def _manager(self) -> Any:
+        options = self._orbax.CheckpointManagerOptions(enable_async_checkpointing=False, create=True)
+        with _explained(self._folder, "opened"):
+            return self._orbax.CheckpointManager(
+                self._folder, item_handlers=self._orbax.StandardCheckpointHandler(), options=options
             )
 
     @property
     def steps(self) -> list[int]:
         """Steps of the finished checkpoints, ascending."""
+        if not holds_checkpoints(self._folder):
+            return []
         return sorted(step for step in self._manager.all_steps() if self._checksums(step).exists())
 
     def claim(self, fingerprint: Mapping[str, Any]) -> None:
@@ -146,6 +165,9 @@ class Keeper:
 
     def save(self, step: int, leaves: list[Any], history: Mapping[str, np.ndarray]) -> None:
         """Write the checkpoint after ``step``, and forget the oldest ones once it is sound."""
+        if self.before_saving is not None:
+            self.before_saving()
+            self.before_saving = None
         with _explained(self._folder, "written", self.steps):
             if step in self._manager.all_steps():  # damaged, or never finished
                 self._forget(step)
@@ -157,7 +179,8 @@ class Keeper:
                 self._forget(old)
 
     def close(self) -> None:
-        self._manager.close()
+        if "_manager" in vars(self):
+            self._manager.close()
 
     def _forget(self, step: int) -> None:
         if _is_first():
@@ -183,6 +206,11 @@ class Keeper:
             return str(error)
         wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
         return f"{wrong[0]} is not what was written" if wrong else None
+
+
+def holds_checkpoints(folder: Path) -> bool:
+    """Whether some checkpoint in the folder was finished."""
+    return any(folder.glob("checksums-*.json"))
 
 
 @contextmanager

@@ -231,7 +231,7 @@ def meta_train(
         step_rule=None if step_rule is None else hashable(step_rule, "step_rule"),
         layout=layout,
     )
-    if checkpoints is not None:
+    if checkpoints is not None and checkpoints.every is not None:
         chunk_size = min(chunk_size, checkpoints.every)
     with ThreadPoolExecutor(1) as pool, _kept(checkpoints, problem, rule, data, params, scale) as keeper:
         # What the history is compared with is solved meanwhile: compiling it takes as long as compiling the loop.
@@ -248,7 +248,7 @@ def meta_train(
             progress=progress,
             reject=partial(_reject, isinstance(source, ExactOracle)) if safeguard and strict else None,
             keeper=keeper,
-            every=1 if checkpoints is None else checkpoints.every,
+            every=None if checkpoints is None else checkpoints.every,
         )
     if reference is None:
         return result

@@ -304,7 +304,7 @@ def run(
     progress: bool | None,
     reject: Callable[[dict[str, np.ndarray]], None] | None = None,
     keeper: Keeper | None = None,
-    every: int = 1,
+    every: int | None = None,
 ) -> TrainingResult:
     """Take ``num_steps`` steps.
 
@@ -317,8 +317,9 @@ def run(
         chunk_size: steps between two updates of the progress bar.
         progress: show the bar; ``None`` shows it in a terminal or a notebook.
         reject: called with row 0 when the first step finds no acceptable iterate for some run, to raise an error.
-        keeper: checkpoints to go on from and to add to, at the first end of a chunk after each ``every`` steps, and
-            when a signal asks the process to stop: then ``KeyboardInterrupt`` follows.
+        keeper: checkpoints to go on from and to add to when a signal asks the process to stop: then
+            ``KeyboardInterrupt`` follows.
+        every: steps after which the next end of a chunk adds one, too; the last step as well.
     """
     state = _initial_state(settings.optimizer, batched, params)
     axis = 1 if batched else 0
@@ -343,7 +344,8 @@ def run(
             if keeper is None or stop_requested is None:
                 continue
             last, stopping = first + taken - 1, stop_requested()
-            if stopping or last == num_steps or (last + 1) // every > kept // every:
+            due = every is not None and (last == num_steps or (last + 1) // every > kept // every)
+            if due or (stopping and last < num_steps):
                 chunks, kept = [_joined(chunks, axis)], last + 1
                 keeper.save(last, jax.tree.leaves(state), chunks[0])
             if stopping and last < num_steps:

@@ -84,6 +84,25 @@ def test_nothing_is_left_of_a_finished_run_and_all_of_an_interrupted_one(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_keeps_units_without_being_asked_to(tmp_path):
+    def stopped(out, work):
+        with units_in(out, False, None, {}) as units:
+            units("first", work)
+            units("second", lambda: signal.raise_signal(signal.SIGINT))
+
+    with pytest.raises(KeyboardInterrupt, match="what is finished is kept"):
+        stopped(tmp_path / "out", counting())
+    assert len(list((tmp_path / "out" / FOLDER).glob("first-*.unit"))) == 1
+    with pytest.raises(ValueError, match="holds an unfinished run"), units_in(tmp_path / "out", False, None, {}):
+        pass
+
+
+def test_a_run_that_fails_before_its_first_unit_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="wrong"), units_in(tmp_path / "out", False, None, {}):
+        raise ValueError("wrong")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_training_goes_on_from_its_checkpoints(tmp_path):
     def stopped(**options):
         train_quartic(num_steps=8, chunk_size=4, **options)

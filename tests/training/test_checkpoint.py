@@ -17,8 +17,8 @@ from tests.training.setting import train_quartic
 EVERY = 4
 
 
-def run(folder=None, *, num_steps=12, resume=False, **changes):
-    checkpoints = None if folder is None else Checkpoints(folder=folder, every=EVERY, resume=resume)
+def run(folder=None, *, num_steps=12, every=EVERY, resume=False, **changes):
+    checkpoints = None if folder is None else Checkpoints(folder=folder, every=every, resume=resume)
     changes = {"optimizer": optax.adam(0.01), "chunk_size": EVERY} | changes
     return train_quartic(num_steps=num_steps, checkpoints=checkpoints, **changes)
 
@@ -190,6 +190,27 @@ def test_a_signal_stops_after_a_last_checkpoint(tmp_path, whole, monkeypatch, ca
     assert "stopping after this chunk" in capsys.readouterr().err
     assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert_same_bits(run(tmp_path / "stopped", resume=True), whole)
+
+
+def test_without_a_number_of_steps_only_a_signal_leaves_a_checkpoint(tmp_path, whole, monkeypatch):
+    assert_same_bits(run(tmp_path / "kept", every=None), whole)
+    assert not (tmp_path / "kept").exists()
+
+    original, calls = loop.to_host, []
+
+    def fetch(array):
+        calls.append(array)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return original(array)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "to_host", fetch)
+        with pytest.raises(KeyboardInterrupt, match="stopped after step 3 of 12"):
+            run(tmp_path / "kept", every=None)
+    with pytest.raises(CheckpointError, match="holds checkpoints of a run, the last after step 3"):
+        run(tmp_path / "kept", every=None)
+    assert_same_bits(run(tmp_path / "kept", every=None, resume=True), whole)
 
 
 def test_only_the_metrics_leave_the_device_between_checkpoints(monkeypatch):
