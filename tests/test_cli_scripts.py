@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import scipy.io
 import typer.main
 from rich.table import Table
 
@@ -231,3 +232,20 @@ def test_help_does_not_load_what_computes():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stderr.strip() == "[]"
     assert "Exit codes:" in run.stdout
+
+
+def test_a_system_in_continuous_time_is_held(tmp_path, capsys):
+    """A COMPleib-style file: without a sampling time the error says what to give, with --dt it is trained on."""
+    scipy.io.savemat(tmp_path / "plant.mat", {"A": [[0.0, 1.0], [0.0, 0.0]], "B2": [[0.0], [1.0]], "C": np.eye(2)})
+    words = ["train", "--tasks", str(tmp_path / "plant.mat"), "--out", str(tmp_path / "out"), "--steps", "3", "--json"]
+    assert main(words) == 2
+    assert "give the sampling time dt of a zero-order hold, such as 0.1" in capsys.readouterr().err
+    assert main([*words, "--dt", "-0.1"]) == 2
+    assert "dt must be" in capsys.readouterr().err
+    assert main([*words, "--dt", "0.1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["dt"], told["num_tasks"]) == (0.1, 1)
+    # The optimum of the held system, where training starts, is that of make_task with the same dt.
+    with np.load(tmp_path / "out" / "gain.npz") as gain:
+        held = jaxlqr.make_task([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]], dt=0.1)
+        np.testing.assert_allclose(gain["K0"], jaxlqr.optimal_gain(held), rtol=1e-12)

@@ -12,7 +12,17 @@ import typer
 
 TasksFile = Annotated[
     Path,
-    typer.Option("--tasks", help="Tasks: .npz with A, B (optionally Q, R, Sigma0, K0), or .toml.", metavar="FILE"),
+    typer.Option(
+        "--tasks",
+        help="Tasks: .npz with A, B (optionally Q, R, Sigma0, K0), .mat with one system, or .toml.",
+        metavar="FILE",
+    ),
+]
+SamplingTime = Annotated[
+    float | None,
+    typer.Option(
+        "--dt", help="Sampling time of a zero-order hold, if the .npz or .mat is in continuous time.", metavar="TIME"
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no table; errors and warnings stay.")]
 Json = Annotated[bool, typer.Option("--json", help="On stdout one JSON document, the result, and nothing else.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jaxlqr.cli.common import Json, Quiet, TasksFile, answering, one_of, progress_of, use_float64
+from jaxlqr.cli.common import Json, Quiet, SamplingTime, TasksFile, answering, one_of, progress_of, use_float64
 
 
 def landscape(
@@ -37,6 +37,7 @@ def landscape(
         typer.Option(help="First gain of search and paths: .npy, .npz (K or K0) or CSV.", metavar="FILE"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the starts.")] = 0,
+    dt: SamplingTime = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -51,6 +52,6 @@ def landscape(
         inner_step=inner_step, plane=plane, resolution=resolution, starts=starts, steps=steps, frames=frames, seed=seed
     )
     with answering(quiet, as_json) as answer:
-        summary = experiment.landscape(tasks, out, settings, gain_file=k0, progress=progress_of(quiet))
+        summary = experiment.landscape(tasks, out, settings, gain_file=k0, dt=dt, progress=progress_of(quiet))
         experiment.show(summary, out)
         answer(summary)

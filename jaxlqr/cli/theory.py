@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from jaxlqr.cli.common import Json, Quiet, answering, progress_of, use_float64
+from jaxlqr.cli.common import Json, Quiet, SamplingTime, answering, progress_of, use_float64
 
 
 def bounds(
@@ -17,6 +17,7 @@ def bounds(
     epsilon: Annotated[float, typer.Option(help="Tolerance, relative to the gap and to the norms estimated.")] = 0.1,
     delta: Annotated[float, typer.Option(help="Probability that an estimate misses its tolerance.")] = 0.05,
     seed: Annotated[int, typer.Option(help="Seed of the directions in which slopes are measured.")] = 0,
+    dt: SamplingTime = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -28,7 +29,7 @@ def bounds(
     from jaxlqr.experiments import bounds as experiment
 
     with answering(quiet, as_json) as answer:
-        answer(experiment.bounds(tasks, out, gain_file=k0, epsilon=epsilon, delta=delta, seed=seed))
+        answer(experiment.bounds(tasks, out, gain_file=k0, dt=dt, epsilon=epsilon, delta=delta, seed=seed))
 
 
 def certified(
@@ -40,6 +41,7 @@ def certified(
     max_steps: Annotated[int, typer.Option(help="Iterations of each run, at most.")] = 5000,
     max_queries: Annotated[float, typer.Option(help="Cost queries of the model-free run, at most.")] = 1e9,
     seed: Annotated[int, typer.Option(help="Seed of the sampled sub-level set and of the queries.")] = 0,
+    dt: SamplingTime = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -54,6 +56,6 @@ def certified(
         epsilon=epsilon, delta=delta, max_steps=max_steps, max_queries=max_queries, seed=seed
     )
     with answering(quiet, as_json) as answer:
-        content = experiment.certified(tasks, out, settings, gain_file=k0, progress=progress_of(quiet))
+        content = experiment.certified(tasks, out, settings, gain_file=k0, dt=dt, progress=progress_of(quiet))
         experiment.show(content, out)
         answer(content)

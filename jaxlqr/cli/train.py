@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlqr.cli.common import Json, Quiet, TasksFile, answering, one_of, progress_of, say, use_float64
+from jaxlqr.cli.common import Json, Quiet, SamplingTime, TasksFile, answering, one_of, progress_of, say, use_float64
 
 
 def train(
@@ -61,6 +61,7 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in DIR.")] = False,
+    dt: SamplingTime = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -90,7 +91,7 @@ def train(
         resume=resume,
     )
     with answering(quiet, as_json) as answer:
-        summary = experiment.train(tasks, out, settings, gain_file=k0, progress=progress_of(quiet))
+        summary = experiment.train(tasks, out, settings, gain_file=k0, dt=dt, progress=progress_of(quiet))
         _show(summary, f"wrote {', '.join(experiment.RESULT_FILES)} to {out}")
         answer(summary)
     if summary["advice"]:

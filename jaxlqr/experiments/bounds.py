@@ -30,6 +30,7 @@ def bounds(
     out: str | Path,
     *,
     gain_file: str | Path | None = None,
+    dt: float | None = None,
     epsilon: float = 0.1,
     delta: float = 0.05,
     seed: int = 0,
@@ -38,17 +39,19 @@ def bounds(
     """Write ``bounds.json`` to the folder ``out``, print it as a table when ``show``, and return its content.
 
     Arguments:
-        tasks_file, gain_file: as for training; with no gain, that of the tasks file or the optimum of the average task.
+        tasks_file, gain_file, dt: as for training; with no gain, that of the tasks file or the optimum of the average
+            task.
         out: output folder.
         epsilon, delta, seed: as in :func:`jaxlqr.theory.toso2024.report`.
     """
     began = time.perf_counter()
     folder = OutputFolder(out, RESULT_FILES)
-    tasks, K0, source = load_start(tasks_file, gain_file)
+    tasks, K0, source = load_start(tasks_file, gain_file, dt=dt)
     told = report(tasks, K0, epsilon=epsilon, delta=delta, key=jax.random.key(seed))
     content = {
         "command": "bounds",
         "tasks_file": str(tasks_file),
+        "dt": dt,
         "gain": source,
         "seed": seed,
         **told,

@@ -111,13 +111,13 @@ class Start(NamedTuple):
     source: str
 
 
-def load_start(tasks_file: str | Path, gain_file: str | Path | None = None) -> Start:
+def load_start(tasks_file: str | Path, gain_file: str | Path | None = None, *, dt: float | None = None) -> Start:
     """Tasks and an initial gain that stabilises them all: from ``gain_file``, else from the tasks file, else the
-    optimum of the average task.
+    optimum of the average task. ``dt`` is the sampling time of systems in continuous time, see :func:`load_tasks`.
 
     Raises ``ValueError`` listing the tasks, with their spectral radii, that the initial gain does not stabilise.
     """
-    tasks, K0 = load_tasks(tasks_file)
+    tasks, K0 = load_tasks(tasks_file, dt=dt)
     source = "tasks file"
     if gain_file is not None:
         K0, source = load_gain(gain_file), "gain file"
@@ -183,6 +183,7 @@ def train(
     settings: TrainSettings | None = None,
     *,
     gain_file: str | Path | None = None,
+    dt: float | None = None,
     progress: bool | None = None,
 ) -> dict[str, Any]:
     """Meta-train one gain for the tasks of a file and write it, the history, a figure and a summary to ``out``.
@@ -192,6 +193,7 @@ def train(
         out: output folder; files of earlier runs are replaced, and only by a run that succeeds.
         settings: see :class:`TrainSettings`.
         gain_file: initial gain; else that of the tasks file, else the optimum of the average task.
+        dt: sampling time, where the file holds systems in continuous time.
         progress: show a progress bar; None shows it in a terminal.
 
     Returns:
@@ -205,7 +207,7 @@ def train(
     if Path(tasks_file).resolve() in [(folder.path / name).resolve() for name in RESULT_FILES]:
         raise ValueError(f"the tasks file {tasks_file} would be replaced by a result; choose another output folder.")
     checkpoints = _checkpoints(folder.path / CHECKPOINTS, settings)
-    tasks, K0, gain_source = load_start(tasks_file, gain_file)
+    tasks, K0, gain_source = load_start(tasks_file, gain_file, dt=dt)
     inner, outer = default_steps(K0, tasks, settings)
     result = meta_train(
         cost,
@@ -226,6 +228,7 @@ def train(
     summary = {
         "command": "train",
         "tasks_file": str(tasks_file),
+        "dt": dt,
         "settings": {**asdict(settings), "inner_step": inner, "outer_step": outer},
         "steps_chosen_automatically": [
             name for name in ("inner_step", "outer_step") if getattr(settings, name) is None

@@ -189,8 +189,8 @@ def _read_system(path: Path, dt: float | None) -> dict[str, np.ndarray]:
         raise ValueError(
             "the file has a sampling time Ts, so its system is in discrete time; leave dt out."
             if discrete
-            else "the system is in continuous time, as those of COMPleib are; give the sampling time of a zero-order "
-            "hold, dt=0.1, or, if it is in discrete time, save its sampling time as Ts in the file."
+            else "the system is in continuous time, as those of COMPleib are; give the sampling time dt of a "
+            "zero-order hold, such as 0.1, or, if it is in discrete time, save its sampling time as Ts in the file."
         )
     disturbances, controls = found.pop("B1", None), found.pop("B2", None)
     if "B" not in found and controls is not None:

@@ -56,21 +56,22 @@ def certified(
     settings: CertifiedSettings,
     *,
     gain_file: str | Path | None = None,
+    dt: float | None = None,
     progress: bool | None = None,
 ) -> dict[str, Any]:
     """Write the figure, the curves and the numbers of :func:`study` to the folder ``out``; return the numbers.
 
     Arguments:
-        tasks_file, gain_file: as for training; with no gain, that of the tasks file or the optimum of the average task,
-            from where there is little to improve.
+        tasks_file, gain_file, dt: as for training; with no gain, that of the tasks file or the optimum of the average
+            task, from where there is little to improve.
         out: output folder.
         settings: of the runs.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
     """
     folder = OutputFolder(out, RESULT_FILES)
-    tasks, K0, source = load_start(tasks_file, gain_file)
+    tasks, K0, source = load_start(tasks_file, gain_file, dt=dt)
     runs, content = study(tasks, K0, settings, progress)
-    content = {"command": "certified", "tasks_file": str(tasks_file), "gain": source, **content}
+    content = {"command": "certified", "tasks_file": str(tasks_file), "dt": dt, "gain": source, **content}
     with folder:
         folder.write_figure("certified.png", draw(runs, content))
         folder.write_arrays(

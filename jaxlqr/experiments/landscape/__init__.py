@@ -24,6 +24,7 @@ def landscape(
     settings: LandscapeSettings | None = None,
     *,
     gain_file: str | Path | None = None,
+    dt: float | None = None,
     progress: bool | None = None,
 ) -> dict[str, Any]:
     """Map the meta-objective of the tasks of a file, find its stationary points, and write figures and numbers.
@@ -37,6 +38,7 @@ def landscape(
         out: output folder; files of earlier runs are replaced, and only by a run that succeeds.
         settings: see :class:`LandscapeSettings`.
         gain_file: gain where the search and the paths begin; else that of the tasks file, else chosen.
+        dt: sampling time, where the file holds systems in continuous time.
         progress: show progress bars; None shows them in a terminal.
 
     Returns:
@@ -47,7 +49,7 @@ def landscape(
     folder = OutputFolder(out, RESULT_FILES)
     if Path(tasks_file).resolve() in [(folder.path / name).resolve() for name in RESULT_FILES]:
         raise ValueError(f"the tasks file {tasks_file} would be replaced by a result; choose another output folder.")
-    start = load_start(tasks_file, gain_file)
+    start = load_start(tasks_file, gain_file, dt=dt)
     inner = default_steps(start.K0, start.tasks, TrainSettings(inner_step=settings.inner_step, outer_step=1.0))[0]
     scalar = start.K0.size == 1
     if scalar and (settings.frames or settings.plane is not None):
@@ -64,6 +66,7 @@ def landscape(
     summary = {
         "command": "landscape",
         "tasks_file": str(tasks_file),
+        "dt": dt,
         "settings": {**asdict(settings), "inner_step": inner},
         "inner_step_chosen_automatically": settings.inner_step is None,
         "num_tasks": int(np.shape(start.tasks.A)[0]),
