@@ -106,7 +106,10 @@ def test_bad_systems_are_refused_with_one_sentence(tmp_path, case):
 
 def test_continuous_time_is_not_taken_for_discrete(tmp_path):
     for variables in (PLANT, PLANT | {"Ts": 0.0}):
-        with pytest.raises(ValueError, match=r"in continuous time, .*dt of a zero-order hold, such as 0\.1, or, .*save its sampling time as Ts"):
+        with pytest.raises(
+            ValueError,
+            match=r"in continuous time, .*dt of a zero-order hold, such as 0\.1, or, .*save its sampling time as Ts",
+        ):
             load_tasks(saved(tmp_path, variables))
 
 
