@@ -108,7 +108,7 @@ def test_continuous_time_is_not_taken_for_discrete(tmp_path):
     for variables in (PLANT, PLANT | {"Ts": 0.0}):
         with pytest.raises(
             ValueError,
-            match=r"in continuous time, .*dt of a zero-order hold, such as 0\.1, or, .*save its sampling time as Ts",
+            match=r"in continuous time, .*dt of a zero-order hold, such as 0\.1, or, .*as Ts in",
         ):
             load_tasks(saved(tmp_path, variables))
 
