@@ -32,6 +32,15 @@ def open_console() -> "Console":
     return _plain()
 
 
+def counted(number: int, noun: str) -> str:
+    """The number and the noun, in the plural unless it is one.
+
+    >>> counted(1, "task"), counted(2, "task")
+    ('1 task', '2 tasks')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _plain() -> "Console":
     from rich import box
     from rich.console import Console

@@ -104,10 +104,11 @@ def _show(summary: dict[str, Any], written: str) -> None:
     """A short table of how the run began and ended."""
     from rich.table import Table
 
-    from jaxlqr.console import open_console
+    from jaxlqr.console import counted, open_console
 
     console = open_console()
-    title = f"{summary['num_tasks']} tasks, {summary['settings']['steps']} steps: {summary['status'].lower()}"
+    size = f"{counted(summary['num_tasks'], 'task')}, {counted(summary['settings']['steps'], 'step')}"
+    title = f"{size}: {summary['status'].lower()}"
     table = Table("", "first", "last", title=title, title_justify="left")
     for key, label in (
         ("cost_median", "cost, median over tasks"),

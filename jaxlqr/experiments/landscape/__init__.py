@@ -88,9 +88,10 @@ def show(summary: dict[str, Any], out: str | Path) -> None:
     """Print the stationary points of a summary as a table."""
     from rich.table import Table
 
-    from jaxlqr.console import open_console
+    from jaxlqr.console import counted, open_console
 
-    table = Table(title=f"{summary['num_tasks']} tasks, inner step {summary['settings']['inner_step']:.3g}")
+    tasks = counted(summary["num_tasks"], "task")
+    table = Table(title=f"{tasks}, inner step {summary['settings']['inner_step']:.3g}")
     for column in ("kind", "value", "gain"):
         table.add_column(column)
     rows = summary.get("stationary_points") or [

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxlqr.console import counted
 from jaxlqr.experiments.landscape.study import PlaneStudy
 from jaxlqr.meta.landscape import Kind
 from jaxlqr.plots import COLORS, animation, contour_levels, new_figure, plot_landscape, style
@@ -36,7 +37,7 @@ def draw_plane(study: PlaneStudy) -> "Figure":
         ax.plot(*begin, "D", color="black", markersize=5, label="start of the paths")
         _points(ax, study)
         ax.set_title(
-            f"{len(study.tasks.A)} tasks, inner step {study.inner_step:.3g}; paths with their last value\n"
+            f"{counted(len(study.tasks.A), 'task')}, inner step {study.inner_step:.3g}; paths with their last value\n"
             "(white within the boundary: some adapted gain does not stabilise)"
         )
         figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
