@@ -52,7 +52,7 @@ def _tutorial(path):
     if {"all", path.stem} & set(os.environ.get("JAXLQR_EXECUTE_NOTEBOOKS", "").split(",")):
         import nbclient
 
-        nbclient.NotebookClient(notebook, timeout=600).execute()
+        nbclient.NotebookClient(notebook, timeout=150).execute()  # seconds a cell: a kernel may lose a message
     parts, images = [], {}
     for cell in notebook.cells:
         if cell.cell_type == "markdown":

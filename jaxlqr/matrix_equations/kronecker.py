@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import lu_factor, lu_solve
 
-from jaxlqr.matrix_equations.batching import Solved, finite_or_zero, lapack_with_batch_rule
+from jaxlqr.matrix_equations.batching import Solved, Solver, finite_or_zero, lapack_with_batch_rule
 
 
 def _stein(a: Array, q: Array) -> Solved:
@@ -33,16 +33,12 @@ def _dense(matrix: Array, q: Array, finite: Array, scale: Array) -> Solved:
     return Solved(jnp.where(converged, value, jnp.nan), converged, jnp.asarray(0, jnp.int32))
 
 
-def _size(*shapes: tuple[int, ...]) -> int:
-    """Unknowns of an equation with a right-hand side of the last shape."""
-    return shapes[-1][0] * shapes[-1][1]
+def _in_blocks(solver: Solver) -> Solver:
+    def size(*shapes: tuple[int, ...]) -> int:  # of the linear system: the entries of the right-hand side
+        return shapes[-1][0] * shapes[-1][1]
+
+    return lapack_with_batch_rule(solver, lambda *shapes: size(*shapes) ** 3, lambda *shapes: size(*shapes) ** 2)
 
 
-kronecker_stein, kronecker_sylvester = (
-    lapack_with_batch_rule(
-        solver,
-        flops=lambda *shapes: _size(*shapes) ** 3,
-        numbers=lambda *shapes: _size(*shapes) ** 2,
-    )
-    for solver in (_stein, _sylvester)
-)
+kronecker_stein: Solver = _in_blocks(_stein)
+kronecker_sylvester: Solver = _in_blocks(_sylvester)

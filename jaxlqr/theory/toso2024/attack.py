@@ -38,8 +38,8 @@ def _at_one_gain(theta: Parameters, form: Form) -> dict[str, Array]:
     return margins(*instance(theta), form)
 
 
-#: Lemmas 3 to 6, and one step of Theorems 1 and 3.
 AT_ONE_GAIN = Inequalities(NAMES, draw, _at_one_gain)
+"""Lemmas 3 to 6, and one step of Theorems 1 and 3."""
 
 
 @partial(jax.jit, static_argnames=("num_draws", "form", "num_states", "num_inputs", "num_tasks", "inequalities"))
