@@ -110,10 +110,10 @@ def _steps(theta: Parameters, form: Form) -> dict[str, Array]:
     }
 
 
-#: Theorems 1, 2 and 4.
 STEPS = Inequalities(
     ("theorem_1", "inner_1", "others", "theorem_2", "inner_2", "estimate", "step_8"), _draw_steps, _steps
 )
+"""Theorems 1, 2 and 4."""
 
 
 def _optimum(theta: Parameters, form: Form) -> dict[str, Array]:
@@ -146,8 +146,8 @@ def _optimum(theta: Parameters, form: Form) -> dict[str, Array]:
     }
 
 
-#: Bounds (6), in the limit, and (7).
 OPTIMUM = Inequalities(("bound_6", "bound_7"), draw, _optimum)
+"""Bounds (6), in the limit, and (7)."""
 
 
 def _draw_samples(key: Array, num_states: int, num_inputs: int, num_tasks: int) -> Parameters:
@@ -198,5 +198,5 @@ def _samples(theta: Parameters, form: Form) -> dict[str, Array]:
     return found
 
 
-#: Lemmas 8 and 9.
 SAMPLES = Inequalities(("gradient_sample", "hessian_sample", "gradient_bias", "hessian_bias"), _draw_samples, _samples)
+"""Lemmas 8 and 9."""
