@@ -82,8 +82,10 @@ def trajectories(count: int) -> Work:
     starts = jnp.tile(p.x0, (count, 1)) + 0.1 * jax.random.normal(jax.random.key(0), (count, 4))
 
     def solve(starts, U0, params):
-        one = lambda x0: ilqr(p.cost, p.dynamics, x0, U0, params=params, final_cost=p.final_cost).cost  # noqa: E731
-        return jax.vmap(one)(starts)
+        def cost(x0):
+            return ilqr(p.cost, p.dynamics, x0, U0, params=params, final_cost=p.final_cost).cost
+
+        return jax.vmap(cost)(starts)
 
     return Work(f"iLQR, cart-pole from {count:,} states", solve, (starts, p.U0, p.params))
 

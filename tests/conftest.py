@@ -1,5 +1,7 @@
 """Settings of the test session: float64, strict promotion; both are undone by nothing, so tests stay comparable."""
 
+from contextlib import nullcontext
+
 import jax
 import jaxtyping
 import pytest
@@ -10,9 +12,10 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 @pytest.fixture(autouse=True)
-def _only_on_a_cpu(request):
-    if request.node.get_closest_marker("cpu") and jax.default_backend() != "cpu":
-        pytest.skip("JAX does not compute on a CPU here")
+def _on_a_cpu(request):
+    """A test marked ``cpu`` computes on the CPU where there is an accelerator, too."""
+    with jax.default_device(jax.devices("cpu")[0]) if request.node.get_closest_marker("cpu") else nullcontext():
+        yield
 
 
 @pytest.fixture

@@ -16,20 +16,21 @@ from jaxlqr.mdp import make_tasks, meta_gradient
 from jaxlqr.trajectory import ilqr
 from jaxlqr.trajectory.problems import PROBLEMS
 
-pytestmark = pytest.mark.gpu
+# On a CPU alone each test would compare it with itself.
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(jax.default_backend() == "cpu", reason="compares an accelerator with the CPU; JAX sees none"),
+]
 KEY = jax.random.key(0)
 
 
 @pytest.fixture
 def on_both():
     """A function that compiles another for the CPU and for the accelerator, and compares what they say."""
-    device = jax.devices()[0]
-    if device.platform == "cpu":
-        pytest.skip("JAX sees no accelerator")
 
     def compare(function, *arguments, rtol=1e-9):
         found = []
-        for place in (jax.devices("cpu")[0], device):
+        for place in (jax.devices("cpu")[0], jax.devices()[0]):
             with jax.default_device(place):
                 found.append(jax.tree.leaves(jax.jit(function)(*jax.device_put(arguments, place))))
         for cpu, gpu in zip(*found, strict=True):
@@ -70,10 +71,8 @@ def test_riccati_equations(on_both):
 
 
 def test_meta_gradients_of_regulators(on_both):
-    tasks, K = (
-        jaxlqr.families.perturb(KEY, jaxlqr.families.boeing(), 50, level=0.01),
-        jaxlqr.families.boeing_initial_gain(),
-    )
+    tasks = jaxlqr.families.perturb(KEY, jaxlqr.families.boeing(), 50, level=0.01)
+    K = jaxlqr.families.boeing_initial_gain()
     sampled = jaxlqr.ZerothOrderOracle(num_samples=4, radius=1e-3)
     on_both(lambda K, tasks: jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-7), K, tasks)
     on_both(lambda K, tasks: jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-7, sampled, KEY), K, tasks, rtol=1e-6)
@@ -88,8 +87,9 @@ def test_trajectories(on_both):
     p = PROBLEMS["pendulum"]()
 
     def costs(starts, U0, params):
-        return jax.vmap(lambda x0: ilqr(p.cost, p.dynamics, x0, U0, params=params, final_cost=p.final_cost).cost)(
-            starts
-        )
+        def cost(x0):
+            return ilqr(p.cost, p.dynamics, x0, U0, params=params, final_cost=p.final_cost).cost
+
+        return jax.vmap(cost)(starts)
 
     on_both(costs, jnp.tile(p.x0, (3, 1)) + 0.1 * jax.random.normal(KEY, (3, 2)), p.U0, p.params)

@@ -1,6 +1,7 @@
 """Processes that are killed at random moments, disks that are full: nothing is lost, and the end is the same bits."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +35,12 @@ def start(environment, *arguments):
     code = "import sys; from jaxlqr.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *map(str, arguments), "--quiet"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def catches(pid, number):
+    """Whether a process of Linux has a handler of its own for a signal."""
+    (mask,) = re.findall(r"^SigCgt:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def run_whole(environment, *arguments):
@@ -90,7 +98,10 @@ def test_ctrl_c_leaves_a_state_without_being_asked_for_one(environment, tmp_path
     (tmp_path / "tasks.toml").write_text(TASKS)
     command = ["train", "--tasks", tmp_path / "tasks.toml", "--steps", 100_000, "--out", tmp_path / "out"]
     process = start(environment, *command)
-    time.sleep(6)  # imports take two or three
+    deadline = time.monotonic() + 120
+    while not catches(process.pid, signal.SIGTERM):  # from then on it notes signals
+        assert time.monotonic() < deadline, process.poll()
+        time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=120)
     assert process.returncode == 130, told

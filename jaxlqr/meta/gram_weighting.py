@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.meta.weight_trajectory import State, Training, final_batch, losses, over_tasks, task_weights, update
+from jaxlqr.matrix_equations.batching import over_stack
+from jaxlqr.meta.weight_trajectory import State, Training, final_batch, losses, task_weights, update
 
 PyTree = Any
 
@@ -85,7 +86,7 @@ def gram_gradient(training: Training, state: State, actions: Array, batches: PyT
 
 def losses_and_rows(training: Training, params: PyTree, batch: PyTree) -> tuple[Array, PyTree]:
     """Losses [M] of the tasks of one mini-batch, and the gradient of each, leaves [M, ...]."""
-    return over_tasks(training, partial(jax.value_and_grad(training.loss), params), batch)
+    return over_stack(partial(jax.value_and_grad(training.loss), params), training.batch_size, batch)
 
 
 def advance(training: Training, state: State, action: Array, rows: PyTree) -> State:

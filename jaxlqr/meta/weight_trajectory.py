@@ -46,12 +46,7 @@ def task_weights(training: Training, actions: Array) -> Array:
 
 def losses(training: Training, params: PyTree, batch: PyTree) -> Array:
     """Losses [M] of the tasks of one mini-batch."""
-    return over_tasks(training, lambda task: training.loss(params, task), batch)
-
-
-def over_tasks(training: Training, function: Callable[[PyTree], PyTree], batch: PyTree) -> PyTree:
-    """``function`` of each task of a mini-batch, ``batch_size`` of them at once."""
-    return over_stack(function, training.batch_size, batch)
+    return over_stack(lambda task: training.loss(params, task), training.batch_size, batch)
 
 
 def update(training: Training, state: State, gradient: PyTree) -> State:

@@ -172,9 +172,7 @@ def test_a_file_in_the_way(tmp_path):
         run(tmp_path / "taken" / "checkpoints")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_after_a_last_checkpoint(tmp_path, whole, monkeypatch, capsys, number):
-    handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
+def stop_in_the_first_chunk(monkeypatch, number, folder, **options):
     original, calls = loop.to_host, []
 
     def fetch(array):
@@ -186,7 +184,13 @@ def test_a_signal_stops_after_a_last_checkpoint(tmp_path, whole, monkeypatch, ca
     with monkeypatch.context() as patched:
         patched.setattr(loop, "to_host", fetch)
         with pytest.raises(KeyboardInterrupt, match=r"stopped after step 3 of 12"):
-            run(tmp_path / "stopped")
+            run(folder, **options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_a_last_checkpoint(tmp_path, whole, monkeypatch, capsys, number):
+    handlers = [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)]
+    stop_in_the_first_chunk(monkeypatch, number, tmp_path / "stopped")
     assert "stopping after this chunk" in capsys.readouterr().err
     assert [signal.getsignal(which) for which in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert_same_bits(run(tmp_path / "stopped", resume=True), whole)
@@ -195,19 +199,7 @@ def test_a_signal_stops_after_a_last_checkpoint(tmp_path, whole, monkeypatch, ca
 def test_without_a_number_of_steps_only_a_signal_leaves_a_checkpoint(tmp_path, whole, monkeypatch):
     assert_same_bits(run(tmp_path / "kept", every=None), whole)
     assert not (tmp_path / "kept").exists()
-
-    original, calls = loop.to_host, []
-
-    def fetch(array):
-        calls.append(array)
-        if len(calls) == 1:
-            signal.raise_signal(signal.SIGINT)
-        return original(array)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(loop, "to_host", fetch)
-        with pytest.raises(KeyboardInterrupt, match="stopped after step 3 of 12"):
-            run(tmp_path / "kept", every=None)
+    stop_in_the_first_chunk(monkeypatch, signal.SIGINT, tmp_path / "kept", every=None)
     with pytest.raises(CheckpointError, match="holds checkpoints of a run, the last after step 3"):
         run(tmp_path / "kept", every=None)
     assert_same_bits(run(tmp_path / "kept", every=None, resume=True), whole)
