@@ -5,9 +5,9 @@ from jaxlqr.training.checkpoint import CheckpointError as CheckpointError
 from jaxlqr.training.checkpoint import Checkpoints as Checkpoints
 from jaxlqr.training.learners import meta_train as meta_train
 from jaxlqr.training.learners import policy_gradient as policy_gradient
-from jaxlqr.training.loop import Status as Status
-from jaxlqr.training.loop import TrainingResult as TrainingResult
 from jaxlqr.training.metrics import no_metrics as no_metrics
+from jaxlqr.training.result import Status as Status
+from jaxlqr.training.result import TrainingResult as TrainingResult
 from jaxlqr.training.steps import BacktrackingSteps as BacktrackingSteps
 from jaxlqr.training.steps import CheckedStepRule as CheckedStepRule
 from jaxlqr.training.steps import FixedSteps as FixedSteps

@@ -1,12 +1,10 @@
 """Meta-training and policy gradient: the two learners, each a direction for the loop of :mod:`jaxlqr.training.loop`."""
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -14,94 +12,21 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.meta.layout import RUN_AXIS, TASK_AXIS, Layout, check_batch_size, over_tasks
-from jaxlqr.meta.objective import Perturbations, meta_estimate, num_tasks
+from jaxlqr.meta.objective import Perturbations, num_tasks
 from jaxlqr.oracles.exact import ExactOracle
-from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
-from jaxlqr.training.checkpoint import Checkpoints, Keeper, digest
-from jaxlqr.training.loop import Check, Direction, Settings, TrainingResult, hashable, run
+from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
+from jaxlqr.training.arguments import check_count, hashable, reject_start, resolve_steps
+from jaxlqr.training.checkpoint import Checkpoints
+from jaxlqr.training.fingerprint import kept_checkpoints
+from jaxlqr.training.loop import run
+from jaxlqr.training.problem import Data, MetaProblem, Metrics
+from jaxlqr.training.result import TrainingResult
+from jaxlqr.training.search import Settings
 from jaxlqr.training.sharding import mesh_of, place, to_host, with_task_axis
 from jaxlqr.training.steps import CheckedStepRule, StepRule
 
 if TYPE_CHECKING:
     import optax
-
-Metrics = Callable[[PyTree, Any], dict[str, Array]]
-
-
-class _Data(NamedTuple):
-    tasks: PyTree
-    oracle: Oracle
-    key: Array
-    inner_step_size: Array
-    weights: Array
-
-
-@dataclass(frozen=True)
-class _MetaProblem:
-    """Static part of the meta-objective; the arrays come as :class:`_Data`."""
-
-    loss: Loss
-    feasible: Callable[[PyTree, Any], Array] | None
-    metrics: Metrics | None
-    num_inner_steps: int
-    first_order: bool
-    perturbations: Perturbations
-    max_halvings: int
-    step_rule: StepRule | None
-    layout: Layout
-
-    def check(self, data: _Data, params: PyTree, step: Array) -> Check:
-        _, loss_key = self._keys(data, step)
-        loss = with_key(self.loss, loss_key)
-        losses = over_tasks(self.layout, lambda task: loss(params, task), data.tasks)
-        if (test := self.feasible) is None:
-            feasible = jnp.all(jnp.isfinite(losses))
-        else:
-            feasible = jnp.all(over_tasks(self.layout, lambda task: test(params, task), data.tasks))
-        return Check(feasible, {"loss": losses, **self._recorded(data.tasks, params, losses)})
-
-    def direct(self, data: _Data, params: PyTree, step: Array) -> Direction:
-        key, _ = self._keys(data, step)
-        rule, inner_step = self.step_rule, data.inner_step_size
-        if rule is not None:
-            inner_step = rule.inner(params, data.tasks, step)
-        estimate = meta_estimate(
-            self.loss,
-            params,
-            data.tasks,
-            inner_step,
-            data.oracle,
-            key,
-            num_inner_steps=self.num_inner_steps,
-            weights=data.weights,
-            first_order=self.first_order,
-            perturbations=self.perturbations,
-            max_halvings=self.max_halvings,
-            layout=self.layout,
-        )
-        record = {"failed_queries": estimate.failed_queries, "inner_fraction": estimate.inner_fraction}
-        if rule is None:
-            return Direction(estimate.gradient, record, jnp.ones((), data.inner_step_size.dtype))
-        scale = rule.outer(params, data.tasks, inner_step, estimate.gradient, step)
-        return Direction(estimate.gradient, record | {"inner_step": inner_step, "outer_step": scale}, scale)
-
-    @staticmethod
-    def _keys(data: _Data, step: Array) -> Array:
-        return jax.random.split(jax.random.fold_in(data.key, step))
-
-    def _recorded(self, tasks: PyTree, params: PyTree, losses: Array) -> dict[str, Array]:
-        if (metrics := self.metrics) is not None:
-            return over_tasks(self.layout, lambda task: metrics(params, task), tasks)
-        if not hasattr(tasks, "metrics"):
-            return {}
-        return over_tasks(self.layout, lambda task, value: task.metrics(params, self.loss, value), tasks, losses)
-
-
-@lru_cache(maxsize=1)
-def _plain_descent() -> "optax.GradientTransformation":
-    import optax  # imported on first use: it takes as long to import as the rest of this package
-
-    return optax.sgd(1.0)
 
 
 def meta_train(
@@ -187,11 +112,11 @@ def meta_train(
     >>> result.history["cost"].shape, bool((result.history["gap"][-1] < result.history["gap"][0]).all())
     ((21, 3), True)
     """
-    rule, scale, inner_step_size = _step_rule(optimizer, inner_step_size, outer_step_size, step_rule)
-    _check_positive("num_steps", num_steps, 1)
-    _check_positive("num_inner_steps", num_inner_steps, 0)
-    _check_positive("max_backtracks", max_backtracks, 1)
-    _check_positive("chunk_size", chunk_size, 1)
+    rule, scale, inner_step_size = resolve_steps(optimizer, inner_step_size, outer_step_size, step_rule)
+    check_count("num_steps", num_steps, 1)
+    check_count("num_inner_steps", num_inner_steps, 0)
+    check_count("max_backtracks", max_backtracks, 1)
+    check_count("chunk_size", chunk_size, 1)
     check_batch_size(batch_size)
     if perturbations not in ("independent", "shared"):
         raise ValueError(f'perturbations must be "independent" or "shared", got {perturbations!r}.')
@@ -219,8 +144,8 @@ def meta_train(
     shares = place(
         jax.device_put(np.asarray(shares, dtype)), layout.mesh, (RUN_AXIS, TASK_AXIS) if batched else (TASK_AXIS,)
     )
-    data = _Data(tasks, by_run(source), by_run(key), by_run(per_run(inner_step_size)), shares)
-    problem = _MetaProblem(
+    data = Data(tasks, by_run(source), by_run(key), by_run(per_run(inner_step_size)), shares)
+    problem = MetaProblem(
         loss=hashable(loss, "loss"),
         feasible=feasible,
         metrics=metrics,
@@ -233,7 +158,7 @@ def meta_train(
     )
     if checkpoints is not None and checkpoints.every is not None:
         chunk_size = min(chunk_size, checkpoints.every)
-    with ThreadPoolExecutor(1) as pool, _kept(checkpoints, problem, rule, data, params, scale) as keeper:
+    with ThreadPoolExecutor(1) as pool, kept_checkpoints(checkpoints, problem, rule, data, params, scale) as keeper:
         # What the history is compared with is solved meanwhile: compiling it takes as long as compiling the loop.
         compared = metrics is None and hasattr(tasks, "compare")
         reference = pool.submit(_reference, layout, batched, tasks) if compared else None
@@ -246,7 +171,7 @@ def meta_train(
             batched=batched,
             chunk_size=min(chunk_size, num_steps + 1),
             progress=progress,
-            reject=partial(_reject, isinstance(source, ExactOracle)) if safeguard and strict else None,
+            reject=partial(reject_start, isinstance(source, ExactOracle)) if safeguard and strict else None,
             keeper=keeper,
             every=None if checkpoints is None else checkpoints.every,
         )
@@ -330,85 +255,3 @@ def policy_gradient(
 def _reference(layout: Layout, batched: bool, tasks: PyTree) -> PyTree:
     prepare = partial(over_tasks, layout, lambda task: task.reference())
     return (jax.vmap(prepare, spmd_axis_name=RUN_AXIS if layout.mesh else None) if batched else prepare)(tasks)
-
-
-@contextmanager
-def _kept(
-    checkpoints: Checkpoints | None,
-    problem: _MetaProblem,
-    optimizer: "optax.GradientTransformation",
-    data: _Data,
-    params: PyTree,
-    scale: Any,
-) -> Iterator[Keeper | None]:
-    """The keeper of the checkpoints of this run, None without any."""
-    if checkpoints is None:
-        yield None
-        return
-    statics = {name: _described(value) for name, value in vars(problem).items() if name != "layout"}
-    arrays = {"tasks and settings": digest(data), "start": digest((params, scale))}
-    with checkpoints.open(statics | arrays | {"optimizer": _answer(optimizer, params)}) as keeper:
-        yield keeper
-
-
-def _answer(optimizer: "optax.GradientTransformation", params: PyTree) -> str:
-    """Fingerprint of an optimiser, whose numbers are hidden in its code: what it makes of two gradients of ones."""
-    gradient, state = jax.tree.map(jnp.ones_like, params), optimizer.init(params)
-    _, state = optimizer.update(gradient, state, params)
-    return digest(optimizer.update(gradient, state, params))
-
-
-def _described(value: Any) -> Any:
-    """A name that is the same in the next process: a function's own, else what it prints without addresses."""
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    return (
-        value if value is None or isinstance(value, str | int | bool) else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-    )
-
-
-def _step_rule(optimizer: Any, inner: Any, outer: Any, step_rule: StepRule | None) -> tuple[Any, Any, Any]:
-    """The optimiser, the factor on its updates and the inner step: traced numbers, so that others compile nothing."""
-    if (step_rule is None) == (inner is None):
-        raise ValueError("give exactly one of inner_step_size and step_rule.")
-    if step_rule is not None:
-        if outer is not None:
-            raise ValueError("give no outer step size with a step_rule, which chooses it.")
-        return _plain_descent() if optimizer is None else optimizer, 1.0, 0.0
-    _check_step("inner_step_size", inner, zero_allowed=True)
-    if optimizer is None and outer is None:
-        raise ValueError("give an optimizer, the (outer) step size, or both.")
-    if outer is None:
-        return optimizer, 1.0, inner
-    _check_step("the (outer) step size", outer, zero_allowed=False)
-    return _plain_descent() if optimizer is None else optimizer, outer, inner
-
-
-def _check_positive(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
-
-
-def _check_step(name: str, value: Any, *, zero_allowed: bool) -> None:
-    array = np.asarray(value, dtype=float)
-    good = (array >= 0) if zero_allowed else (array > 0)
-    if not np.all(good & np.isfinite(array)):
-        raise ValueError(f"{name} must be {'non-negative' if zero_allowed else 'positive'} and finite, got {value}.")
-
-
-def _reject(deterministic: bool, row: dict[str, np.ndarray]) -> None:
-    losses = row["loss"].reshape(-1, row["loss"].shape[-1])
-    bad = sorted({int(task) for _, task in np.argwhere(~np.isfinite(losses))})
-    if bad:
-        listed = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
-        raise ValueError(
-            f"params must be feasible for every task, but the loss is not finite for {len(bad)} of "
-            f"{losses.shape[1]} tasks: {listed}; start from parameters that are (for LQR, a gain that stabilises them)."
-        )
-    if not np.all(row["feasible"]):
-        raise ValueError("params must be feasible for every task, but the test passed as feasible says they are not.")
-    if deterministic:  # a random direction may be finite at the next draw
-        raise ValueError(
-            "params are feasible, but the meta-gradient there is not finite: the adapted parameters leave the feasible "
-            "set; reduce inner_step_size."
-        )

@@ -1,0 +1,77 @@
+"""Checks of the arguments of the learners, with one sentence for each mistake."""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxlqr.training.steps import StepRule
+
+if TYPE_CHECKING:
+    import optax
+
+
+@lru_cache(maxsize=1)
+def _plain_descent() -> "optax.GradientTransformation":
+    import optax  # imported on first use: it takes as long to import as the rest of this package
+
+    return optax.sgd(1.0)
+
+
+def resolve_steps(optimizer: Any, inner: Any, outer: Any, step_rule: StepRule | None) -> tuple[Any, Any, Any]:
+    """The optimiser, the factor on its updates and the inner step: traced numbers, so that others compile nothing."""
+    if (step_rule is None) == (inner is None):
+        raise ValueError("give exactly one of inner_step_size and step_rule.")
+    if step_rule is not None:
+        if outer is not None:
+            raise ValueError("give no outer step size with a step_rule, which chooses it.")
+        return _plain_descent() if optimizer is None else optimizer, 1.0, 0.0
+    _check_step("inner_step_size", inner, zero_allowed=True)
+    if optimizer is None and outer is None:
+        raise ValueError("give an optimizer, the (outer) step size, or both.")
+    if outer is None:
+        return optimizer, 1.0, inner
+    _check_step("the (outer) step size", outer, zero_allowed=False)
+    return _plain_descent() if optimizer is None else optimizer, outer, inner
+
+
+def check_count(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+
+
+def _check_step(name: str, value: Any, *, zero_allowed: bool) -> None:
+    array = np.asarray(value, dtype=float)
+    good = (array >= 0) if zero_allowed else (array > 0)
+    if not np.all(good & np.isfinite(array)):
+        raise ValueError(f"{name} must be {'non-negative' if zero_allowed else 'positive'} and finite, got {value}.")
+
+
+def reject_start(deterministic: bool, row: dict[str, np.ndarray]) -> None:
+    losses = row["loss"].reshape(-1, row["loss"].shape[-1])
+    bad = sorted({int(task) for _, task in np.argwhere(~np.isfinite(losses))})
+    if bad:
+        listed = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
+        raise ValueError(
+            f"params must be feasible for every task, but the loss is not finite for {len(bad)} of "
+            f"{losses.shape[1]} tasks: {listed}; start from parameters that are (for LQR, a gain that stabilises them)."
+        )
+    if not np.all(row["feasible"]):
+        raise ValueError("params must be feasible for every task, but the test passed as feasible says they are not.")
+    if deterministic:  # a random direction may be finite at the next draw
+        raise ValueError(
+            "params are feasible, but the meta-gradient there is not finite: the adapted parameters leave the feasible "
+            "set; reduce inner_step_size."
+        )
+
+
+def hashable(value: Any, name: str) -> Any:
+    """``value`` if it can key a compiled function, else a ``TypeError`` that says what to do."""
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be hashable, so that the compiled loop can be found again, got {type(value).__name__}; use a "
+            "function or a frozen dataclass of plain numbers."
+        ) from None
+    return value

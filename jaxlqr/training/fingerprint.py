@@ -1,0 +1,51 @@
+"""What a run computes, as a fingerprint that its checkpoints carry."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlqr.oracles.protocol import PyTree
+from jaxlqr.training.checkpoint import Checkpoints, Keeper, digest
+from jaxlqr.training.problem import Data, MetaProblem
+
+if TYPE_CHECKING:
+    import optax
+
+
+@contextmanager
+def kept_checkpoints(
+    checkpoints: Checkpoints | None,
+    problem: MetaProblem,
+    optimizer: "optax.GradientTransformation",
+    data: Data,
+    params: PyTree,
+    scale: Any,
+) -> Iterator[Keeper | None]:
+    """The keeper of the checkpoints of this run, None without any."""
+    if checkpoints is None:
+        yield None
+        return
+    statics = {name: _described(value) for name, value in vars(problem).items() if name != "layout"}
+    arrays = {"tasks and settings": digest(data), "start": digest((params, scale))}
+    with checkpoints.open(statics | arrays | {"optimizer": _answer(optimizer, params)}) as keeper:
+        yield keeper
+
+
+def _answer(optimizer: "optax.GradientTransformation", params: PyTree) -> str:
+    """Fingerprint of an optimiser, whose numbers are hidden in its code: what it makes of two gradients of ones."""
+    gradient, state = jax.tree.map(jnp.ones_like, params), optimizer.init(params)
+    _, state = optimizer.update(gradient, state, params)
+    return digest(optimizer.update(gradient, state, params))
+
+
+def _described(value: Any) -> Any:
+    """A name that is the same in the next process: a function's own, else what it prints without addresses."""
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return (
+        value if value is None or isinstance(value, str | int | bool) else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+    )

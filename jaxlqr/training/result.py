@@ -1,0 +1,110 @@
+"""The outcome of a training run: the last parameters, the history and the status."""
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+from jax import Array
+
+from jaxlqr.oracles.protocol import PyTree
+from jaxlqr.status import check_lanes
+from jaxlqr.tables import Variable, to_pandas, to_xarray
+from jaxlqr.training.sharding import to_host
+
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+
+class Status(enum.IntEnum):
+    """How a run ended, one code per run.
+
+    Attributes:
+        COMPLETED: all steps were taken.
+        STALLED: the last step was refused, since no fraction of it that was tried was feasible.
+        DIVERGED: without a safeguard, an iterate was infeasible or not finite.
+    """
+
+    COMPLETED = 0
+    STALLED = 1
+    DIVERGED = 2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """Outcome of a training run.
+
+    Attributes:
+        params: last iterate.
+        history: arrays whose row n describes iterate n, rows 0 to num_steps: ``gradient_norm``; ``accepted_step`` (the
+            fraction of the proposed step that led to this iterate, NaN in row 0); ``inner_fraction`` (the smallest
+            fraction of an adaptation step that was taken); ``failed_queries`` (cost queries that were not finite);
+            ``feasible``; ``loss`` and the task's own metrics (for LQR ``cost``, ``gap``, ``spectral_radius``), these
+            with one column per task.
+        status: :class:`Status` code.
+
+    For batched runs every array has a leading axis of runs.
+    """
+
+    params: PyTree
+    history: dict[str, Array]
+    status: Array
+
+    def check(self) -> "TrainingResult":
+        """Raise ``RuntimeError`` with likely causes and remedies unless every run completed; return self."""
+        check_lanes(self.status, _ADVICE, "runs")
+        return self
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The history as a table: a row for each ``step`` (and ``run``, and ``task``), a column for each entry.
+
+        What has no task axis is repeated over the tasks; ``status`` is the name of the run's. Raises ``ValueError``
+        where pandas is not installed.
+
+        >>> result = TrainingResult(params=0.0, history={"loss": jnp.ones((3, 2))}, status=jnp.asarray(0))
+        >>> result.to_pandas().index.names, len(result.to_pandas())
+        (FrozenList(['step', 'task']), 6)
+        """
+        return to_pandas(self._variables(), ("run", "step", "task"))
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The history with the axes ``run``, ``step`` and ``task``, and the last parameters, as a data set.
+
+        A single array of parameters is ``params`` with axes ``params_0``, ...; of a tree of them each leaf is named by
+        its path. Raises ``ValueError`` where xarray is not installed.
+
+        >>> result = TrainingResult(params=jnp.ones((1, 2)), history={"loss": jnp.ones(3)}, status=jnp.asarray(0))
+        >>> dict(result.to_xarray().sizes)
+        {'step': 3, 'params_0': 1, 'params_1': 2}
+        """
+        lead, variables = ("run",) * np.ndim(self.status), self._variables()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
+            name, values = "params" + jax.tree_util.keystr(path), to_host(leaf)
+            own = tuple(f"{name}_{number}" for number in range(values.ndim - len(lead)))
+            variables[name] = Variable((*lead, *own), values)
+        return to_xarray(variables)
+
+    def _variables(self) -> dict[str, Variable]:
+        codes = np.asarray(to_host(self.status))
+        lead = ("run",) * codes.ndim
+        names = np.array([Status(int(code)).name for code in codes.ravel()]).reshape(codes.shape)
+        variables = {}
+        for name, rows in self.history.items():
+            values = to_host(rows)
+            further = tuple(f"{name}_{number}" for number in range(values.ndim - len(lead) - 2))
+            variables[name] = Variable((*lead, "step", "task", *further)[: values.ndim], values)
+        return variables | {"status": Variable(lead, names)}
+
+
+_ADVICE = {
+    Status.STALLED: (
+        "every fraction of the step that was tried left the feasible set. The policy is at its boundary, or the "
+        "adaptation step leaves it: reduce inner_step_size, or, with a zeroth-order oracle, the radius."
+    ),
+    Status.DIVERGED: (
+        "an iterate was infeasible or not finite. Reduce the step sizes, or leave the safeguard on (safeguard=True)."
+    ),
+}

@@ -1,0 +1,117 @@
+"""The problem that the loop minimises, and the search for the largest acceptable fraction of a step."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxlqr.oracles.protocol import PyTree, all_finite
+
+if TYPE_CHECKING:
+    import optax
+
+
+class Check(NamedTuple):
+    """What a cheap look at an iterate tells: whether it is feasible, and what to record."""
+
+    feasible: Array
+    record: dict[str, Array]
+
+
+class Direction(NamedTuple):
+    """What the costly look tells: where to descend from an iterate, and what to record."""
+
+    direction: PyTree
+    record: dict[str, Array]
+    scale: Array  # factor on the update along it, a scalar
+
+
+class Problem(Protocol):
+    """What is minimised; hashable, so that a compiled loop is found again. ``data`` holds all arrays."""
+
+    def check(self, data: PyTree, params: PyTree, step: Array) -> Check:
+        """Look whether iterate number ``step`` is feasible."""
+        ...
+
+    def direct(self, data: PyTree, params: PyTree, step: Array) -> Direction:
+        """Find the direction at iterate number ``step``."""
+        ...
+
+    # Python sets it to None where a class defines equality only.
+    __hash__: Callable[[], int]  # type: ignore[assignment]
+
+
+class Settings(NamedTuple):
+    """Static choices of the loop."""
+
+    problem: Problem
+    optimizer: "optax.GradientTransformation"
+    safeguard: bool
+    max_backtracks: int
+    sharded: bool = False  # whether the data lie on a mesh
+
+
+class Candidate(NamedTuple):
+    fraction: Array  # of the proposed step
+    params: PyTree
+    check: Check
+
+
+class Found(NamedTuple):
+    candidate: Candidate
+    ahead: Direction  # the direction at the candidate, which the next step needs
+    acceptable: Array
+
+
+def blank(shapes: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array) -> Found:
+    """Largest fraction 1, 1/2, 1/4, ... of the updates that is acceptable; after the last trial, none of them.
+
+    The direction is asked for at feasible candidates only: it costs some eighty times the check, and at an infeasible
+    candidate it would in vain shorten its own inner steps.
+    """
+
+    @jax.jit  # traced once, though it is called for its shapes and for its values
+    def propose(fraction: Array) -> Candidate:
+        # where, not a product: updates that are not finite must vanish with the fraction.
+        moved = jax.tree.map(lambda p, u: jnp.where(fraction > 0, p + fraction * u, p), params, updates)
+        return Candidate(fraction, moved, settings.problem.check(data, moved, step))
+
+    @jax.jit
+    def look(candidate: Candidate) -> Found:
+        ahead = settings.problem.direct(data, candidate.params, step)
+        return Found(candidate, ahead, candidate.check.feasible & all_finite(ahead.direction))
+
+    one = jnp.asarray(1.0)
+    if not settings.safeguard:
+        return look(propose(one))
+
+    def fraction_of(trial: Array) -> Array:
+        return jnp.where(trial < settings.max_backtracks, 0.5**trial, 0.0).astype(one.dtype)
+
+    def next_feasible(carry):
+        _, trial = carry
+        return propose(fraction_of(trial)), trial + 1
+
+    def infeasible(carry):
+        candidate, _ = carry
+        return ~candidate.check.feasible & (candidate.fraction > 0)
+
+    def unfinished(carry):
+        found, _ = carry
+        return ~found.acceptable & (found.candidate.fraction > 0)
+
+    def attempt(carry):
+        _, trial = carry
+        candidate, trial = lax.while_loop(infeasible, next_feasible, (nothing, trial))
+        return look(candidate), trial
+
+    # Blank candidates start both loops, so that check and direction are compiled once each.
+    nothing = blank(jax.eval_shape(propose, one))._replace(fraction=one)
+    start = blank(jax.eval_shape(look, nothing))._replace(candidate=nothing)
+    return lax.while_loop(unfinished, attempt, (start, jnp.asarray(0)))[0]
