@@ -6,8 +6,9 @@
 # **What it claims.** With one task, every local minimum of the MAML objective is global; with several it need not be, and
 # families that are alike enough are safe (*epsilon-global*).
 #
-# **What we measured.** Scalar gains behave as it says, with three global minima and not one. For a matrix gain one task
-# may have a spurious minimum (erratum L4). A *small* inner step is the worse choice, and more heterogeneity is not always
+# **What we measured.** A scalar gain usually has three global minima and not one; at an inner step slightly below the
+# inverse of the least curvature one of them turns spurious, and for a matrix gain one task may have a spurious minimum at
+# a small step, too (erratum L4). A *small* inner step is the worse choice, and more heterogeneity is not always
 # worse ([landscapes](../docs/landscape.md)). The optimal gain is printed with one sign too many (L2), and the table of
 # parameters is missing (L1). All of it: [errata of molybog2021](../docs/errata/molybog2021.md).
 

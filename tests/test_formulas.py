@@ -1,4 +1,4 @@
-"""docs/formulas: every numbered formula has one row, and every name in a row exists."""
+"""docs/formulas: every numbered formula, statement, table and figure has one row, and every name in a row exists."""
 
 import ast
 import importlib
@@ -9,8 +9,8 @@ import pytest
 
 TESTS = Path(__file__).parent
 DOCS = TESTS.parent / "docs"
-VERDICTS = ("confirmed", "corrected", "refuted", "not executable", "unchecked")
-# What is printed with a number: equations, and statements by kind.
+VERDICTS = ("confirmed", "corrected", "refuted", "not executable", "unchecked", "reproduced", "absent")
+# What is printed with a number: equations, and statements, tables and figures by kind.
 NUMBERED = {
     "toso2024": (
         [f"({i})" for i in range(1, 16)],
@@ -22,7 +22,16 @@ NUMBERED = {
     ),
     "molybog2021": (
         [f"({i})" for i in range(1, 4)],
-        {"Lemma": range(1, 6), "Theorem": range(1, 4), "Proposition": range(1, 5), "Algorithm": [1]},
+        {
+            "Lemma": range(1, 6),
+            "Theorem": range(1, 4),
+            "Proposition": range(1, 5),
+            "Algorithm": [1],
+            "Definition": range(1, 5),
+            "Assumption": [1],
+            "Figure": range(1, 4),
+            "Table": [3],
+        },
     ),
     "wang2020": (
         [f"({part}.{i})" for part, last in ((2, 7), (3, 17), (4, 16)) for i in range(1, last + 1)],
@@ -96,7 +105,7 @@ def test_verdicts_are_supported():
         word = next((word for word in VERDICTS if verdict.startswith(word)), None)
         assert word, (paper, formula, verdict)
         assert quoted(test) or test == "none yet", (paper, formula, test)
-        if word == "confirmed":
+        if word in ("confirmed", "refuted", "reproduced"):
             assert quoted(test), (paper, formula)
         assert quoted(code) or code.startswith("none"), (paper, formula, code)
 

@@ -80,9 +80,10 @@ def test_multistart_tells_the_lost_from_the_found():
 
 @pytest.mark.slow
 def test_one_task_with_a_matrix_gain_may_have_a_spurious_minimum():
-    """Erratum L4: Theorem 2 concludes that h is a global function; that is so for a scalar gain only.
+    """Erratum L4: Theorem 2 concludes that h is a global function; for a matrix gain it is not.
 
-    At the spurious minimum I - eta Hess J is singular, so that Proposition 1 does not speak of it.
+    The hypothesis holds at the optimum, a limit point. At the spurious minimum I - eta Hess J is singular, so that
+    Proposition 1 does not speak of it.
     """
     step = 5e-3
     tasks = jax.tree.map(lambda leaf: leaf[:1], matrix_tasks())
@@ -99,6 +100,9 @@ def test_one_task_with_a_matrix_gain_may_have_a_spurious_minimum():
     # Those that adapt to K*, which is itself among them, have the least value.
     assert np.min(np.linalg.norm(minima - best[None], axis=(1, 2))) < 1e-8
     assert is_global.sum() == 3
+    assert (
+        step * np.linalg.eigvalsh(jax.hessian(jaxlqr.cost)(best, single).reshape(2, 2))[-1] < 0.2
+    )  # Theorem 2 asks < 1
     np.testing.assert_allclose(values[is_global], least, rtol=1e-12)
     (spurious,) = np.flatnonzero(~is_global)
     assert values[spurious] > 1.02 * least

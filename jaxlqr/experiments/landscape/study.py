@@ -217,7 +217,7 @@ def describe(study: PlaneStudy) -> dict[str, Any]:
 
 def _hypotheses(study: PlaneStudy, index: int) -> dict[str, bool]:
     found = certify(jnp.asarray(study.points.params[index]), study.tasks, study.inner_step)
-    names = ("is_stationary", "is_minimum", "is_step_small", "is_single_task", "holds")
+    names = ("is_stationary", "is_minimum", "is_step_small", "is_adapted_stationary", "is_single_task", "holds")
     return {name: bool(getattr(found, name)) for name in names}
 
 

@@ -27,6 +27,8 @@ class Certificate:
         is_stationary: the gradient vanishes within the tolerance.
         is_minimum: the meta-Hessian is positive definite.
         is_step_small: all step ratios are below one, so that each adaptation map is open near the point.
+        is_adapted_stationary: what each task adapts to is stationary for its own loss. The exact hypotheses imply this.
+            Where a step ratio is one up to rounding, only this tells a spurious minimum from a global one.
         is_single_task: there is one task; only then does the proposition speak of h.
     """
 
@@ -38,6 +40,7 @@ class Certificate:
     is_stationary: Array
     is_minimum: Array
     is_step_small: Array
+    is_adapted_stationary: Array
     is_single_task: Array
 
     @property
@@ -46,7 +49,8 @@ class Certificate:
 
         The LQR cost with a positive definite Sigma0 is 0-global, so its certified points are global minimisers.
         """
-        return self.is_stationary & self.is_minimum & self.is_step_small & self.is_single_task
+        local = self.is_stationary & self.is_minimum
+        return local & self.is_step_small & self.is_adapted_stationary & self.is_single_task
 
 
 def certify(
@@ -60,13 +64,18 @@ def certify(
     composition (two scaled copies of one task are the counterexample of the paper); the numbers still describe the
     point, and a small step with a positive definite Hessian makes it a local minimiser.
 
+    At a spurious minimum :math:`I - \eta \nabla^2 J(K)` is singular, so the step ratio is one there, and rounding may
+    put it below one. Therefore the adapted parameters are checked as well: by
+    :math:`\nabla h(K) = (I - \eta \nabla^2 J(K)) \nabla J(K - \eta \nabla J(K))` they are stationary for J under the
+    hypotheses.
+
     Arguments:
         K: the point, a gain [m, n] or any pytree of parameters.
         tasks: pytree with a leading task axis.
         inner_step_size: adaptation step size, positive.
         loss: function (params, task) -> scalar; the LQR cost unless given.
-        tolerance: the gradient counts as zero when the Newton step from ``K`` predicts a decrease below
-            ``tolerance`` squared times the value; a bound on the gradient's norm alone would depend on units.
+        tolerance: a gradient counts as zero when the Newton step predicts a decrease below ``tolerance`` squared times
+            the value; a bound on the gradient's norm alone would depend on units.
 
     Raises:
         ValueError: when ``K``, or what it adapts to, is infeasible for some task.
@@ -99,23 +108,38 @@ def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> 
     def objective(point: Array) -> Array:
         return mean_value(loss, unravel(point), tasks, inner_step_size)
 
-    def task_hessian(task) -> Array:
-        return jax.hessian(lambda point: loss(unravel(point), task))(flat)
+    def task_derivatives(point: Array, task) -> tuple[Array, Array, Array]:
+        def own(point: Array) -> Array:
+            return loss(unravel(point), task)
+
+        return *jax.value_and_grad(own)(point), jax.hessian(own)(point)
 
     value, gradient = jax.value_and_grad(objective)(flat)
     hessian = jax.hessian(objective)(flat)
     eigenvalues, vectors = jnp.linalg.eigh((hessian + hessian.T) / 2)
-    ratios = inner_step_size * jnp.max(jnp.abs(jnp.linalg.eigvalsh(jax.vmap(task_hessian)(tasks))), axis=1)
-    decrease = jnp.sum((vectors.T @ gradient) ** 2 / jnp.abs(eigenvalues)) / 2
+    _, slopes, curvatures = jax.vmap(task_derivatives, (None, 0))(flat, tasks)
+    ratios = inner_step_size * jnp.max(jnp.abs(jnp.linalg.eigvalsh(curvatures)), axis=1)
+    adapted = jax.vmap(task_derivatives)(flat[None] - inner_step_size * slopes, tasks)
     certificate = Certificate(
         value=value,
         gradient_norm=jnp.linalg.norm(gradient),
         smallest_eigenvalue=eigenvalues[0],
         largest_eigenvalue=eigenvalues[-1],
         step_ratios=ratios,
-        is_stationary=decrease <= tolerance**2 * jnp.abs(value),
+        is_stationary=_is_stationary(value, gradient, eigenvalues, vectors, tolerance),
         is_minimum=eigenvalues[0] > 0,
         is_step_small=jnp.all(ratios < 1),
+        is_adapted_stationary=jnp.all(
+            jax.vmap(lambda value, slope, hessian: _is_stationary(value, slope, *jnp.linalg.eigh(hessian), tolerance))(
+                *adapted
+            )
+        ),
         is_single_task=jnp.asarray(single),
     )
     return task_values(loss, K, tasks, inner_step_size), certificate
+
+
+def _is_stationary(value: Array, gradient: Array, eigenvalues: Array, vectors: Array, tolerance) -> Array:
+    """Whether the Newton step predicts no decrease worth speaking of; false where an eigenvalue is zero."""
+    decrease = jnp.sum((vectors.T @ gradient) ** 2 / jnp.abs(eigenvalues)) / 2
+    return decrease <= tolerance**2 * jnp.abs(value)
