@@ -5,6 +5,7 @@ import tomllib
 
 import jax
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
@@ -13,7 +14,8 @@ import jaxlqr
 from jaxlqr.cli import main
 from jaxlqr.experiments import sweep as experiment
 from jaxlqr.experiments.sweep import parse_spec, train
-from jaxlqr.experiments.sweep.store import COLUMNS
+from jaxlqr.experiments.sweep.schema import COLUMNS, SETTINGS
+from jaxlqr.experiments.sweep.spec import AXES
 from jaxlqr.training import loop
 
 SPEC = """
@@ -108,6 +110,58 @@ def test_the_schema_is_documented(whole):
     assert set(COLUMNS) < set(schema.names)
     assert all(schema.field(name).metadata[b"description"] for name in schema.names)
     assert json.loads(schema.metadata[b"gain_shape"]) == [1, 2]
+
+
+WHOLE_NUMBERS = """
+batch = 2
+
+[nominal]
+A = [[0.9]]
+B = [[1.0]]
+
+[perturbation]
+num_tasks = 2
+
+[settings]
+steps = 2
+outer_step = 1e-3
+
+[grid]
+level = [0, 0.01]
+inner_step = [1, 1e-3]
+task_seed = [0, 1]
+"""
+
+
+def test_whole_numbers_among_the_values_of_an_axis_end_with_a_table(tmp_path, monkeypatch):
+    path, out = tmp_path / "sweep.toml", tmp_path / "out"
+    path.write_text(WHOLE_NUMBERS)
+    options = ["sweep", str(path), "--out", str(out), "--quiet"]
+    assert main(options) == 0
+    schema, columns = pq.read_schema(out / "results.parquet"), columns_of(out)
+    assert {str(schema.field(name).type) for name in ("level", "inner_step")} == {"double"}
+    assert columns["level"] == [0, 0, 0, 0, 0.01, 0.01, 0.01, 0.01]
+    assert columns["status"] == ["COMPLETED"] * 8
+
+    # An earlier version inferred the types for each batch, and could not join the tables.
+    (out / "results.parquet").unlink()
+    store = experiment.SweepStore(out, experiment.load_spec(path))
+    first = store.read(0)
+    place = first.schema.get_field_index("level")
+    inferred = first.set_column(place, pa.field("level", pa.int64()), first.column("level").cast(pa.int64()))
+    with monkeypatch.context() as patched:
+        patched.setattr(experiment.SweepStore, "_table", lambda *_: inferred)
+        store.write(0, {})
+    assert "int64" in {str(pq.read_schema(part).field("level").type) for part in (out / "parts").iterdir()}
+    assert experiment.read(out).table.column("level").to_pylist() == columns["level"]
+    monkeypatch.delattr(experiment, "train_batch")  # nothing is left to train
+    assert main([*options, "--resume"]) == 0
+    assert pq.read_schema(out / "results.parquet") == schema
+    assert columns_of(out) == columns
+
+
+def test_every_axis_has_a_type():
+    assert set(AXES) <= set(SETTINGS)
 
 
 def test_a_sweep_with_lost_and_damaged_parts_resumes_to_the_same_table(spec_file, whole, tmp_path):

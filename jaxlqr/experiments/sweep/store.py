@@ -4,13 +4,13 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxlqr.disk import write_whole
+from jaxlqr.experiments.sweep.schema import COLUMNS, joined, to_table, typed
 from jaxlqr.experiments.sweep.spec import SweepSpec
 from jaxlqr.optional import optional
 from jaxlqr.training.checkpoint import CheckpointError
@@ -19,24 +19,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 RESULTS, SPEC, PARTS = "results.parquet", "sweep.json", "parts"
-
-#: Columns after those of the settings, each with what it holds. Costs have the unit of the stage cost.
-COLUMNS = {
-    "run": "number of the run in the order of the sweep file",
-    "status": "COMPLETED, STALLED (no feasible step was found) or DIVERGED",
-    "feasible_start": "whether the initial gain stabilises every task of the run",
-    "cost_first": "median over tasks of J(K) at the initial gain",
-    "cost_last": "the same at the last gain",
-    "gap_first": "median over tasks of J_i(K) - J_i(K_i*) at the initial gain",
-    "gap_last": "the same at the last gain",
-    "gradient_norm_first": "Frobenius norm of the meta-gradient (its estimate) at the initial gain",
-    "gradient_norm_last": "the same at the last gain",
-    "spectral_radius_max": "largest spectral radius of A - B K over tasks at the last gain",
-    "failed_queries": "cost queries that were not finite, over all steps",
-    "outer_steps_shortened": "outer steps that the safeguard shortened",
-    "gain": "last gain, row by row",
-    "seconds": "wall time of the batch over its runs",
-}
 
 
 def parquet() -> Any:
@@ -90,7 +72,7 @@ class SweepStore:
                 table = self._parquet.read_table(io.BytesIO(content))
                 if table.column("run").to_pylist() != self.batches[number]:
                     raise ValueError("its runs are others")
-                return table
+                return typed(table)
             except (OSError, ValueError, KeyError) as error:
                 reason = str(error).splitlines()[0]
                 warnings.warn(f"{path} is damaged: {reason}; its runs are done again.", RuntimeWarning, stacklevel=2)
@@ -106,9 +88,7 @@ class SweepStore:
 
     def finish(self) -> "pa.Table":
         """Write all results as one table, in the order of the runs, and return it."""
-        import pyarrow as pa
-
-        table = pa.concat_tables([self.read(number) for number in range(len(self.batches))]).sort_by("run")
+        table = joined([self.read(number) for number in range(len(self.batches))])
         self._write(self.folder / RESULTS, self._content(table))
         return table
 
@@ -132,18 +112,9 @@ class SweepStore:
             ) from error
 
     def _table(self, columns: dict[str, list[Any]]) -> "pa.Table":
-        import pyarrow as pa
-
         settings = [self._spec.values(run) for run in columns["run"]]
-        told: dict[str, Iterable[Any]] = {name: [each[name] for each in settings] for name in settings[0]}
-        told |= {name: _plain(columns[name]) for name in COLUMNS}
-        table = pa.table(told)
-        fields = [
-            field.with_metadata({"description": COLUMNS.get(field.name, "setting of the run, see jaxlqr train")})
-            for field in table.schema
-        ]
-        shape = list(self._spec.K0.shape)
-        return table.cast(pa.schema(fields, metadata={"gain_shape": json.dumps(shape)}))
+        told: dict[str, list[Any]] = {name: [each[name] for each in settings] for name in settings[0]}
+        return to_table(told | {name: _plain(columns[name]) for name in COLUMNS}, self._spec.K0.shape)
 
 
 def _plain(column: list[Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxlqr.experiments.sweep.schema import joined
 from jaxlqr.experiments.sweep.store import PARTS, parquet, read_description
 from jaxlqr.optional import optional
 from jaxlqr.tables import Variable, to_xarray
@@ -78,10 +79,7 @@ def read(out: str | Path) -> SweepTable:
     """
     folder = Path(out)
     known, reader = read_description(folder), parquet()
-    import pyarrow as pa
-
     paths = sorted((folder / PARTS).glob("*.parquet"))
     if not paths:
         raise ValueError(f"the sweep in {folder} has no results yet.")
-    table = pa.concat_tables([reader.read_table(path) for path in paths]).sort_by("run")
-    return SweepTable(table, tuple(known["axes"]))
+    return SweepTable(joined([reader.read_table(path) for path in paths]), tuple(known["axes"]))

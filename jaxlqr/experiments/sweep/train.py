@@ -27,7 +27,8 @@ def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | Non
     values = [spec.values(run) for run in padded]
     settings = [spec.training(run) for run in padded]
     shared = settings[0]
-    tasks = _tasks(spec, np.array([v["level"] for v in values]), np.array([v["task_seed"] for v in values], np.uint32))
+    levels, seeds = [each["level"] for each in values], [each["task_seed"] for each in values]
+    tasks = _tasks(spec, np.array(levels, float), np.array(seeds, np.uint32))
     start = jnp.broadcast_to(spec.K0, (len(padded), *spec.K0.shape))
     steps = _steps(settings)
     result = meta_train(
@@ -89,6 +90,5 @@ def _feasible(start: Array, tasks: Any) -> Array:
 
 
 def _steps(settings: list[Any]) -> dict[str, np.ndarray]:
-    return {
-        name: np.array([getattr(each, name) for each in settings]) for name in ("inner_step", "outer_step", "radius")
-    }
+    names = ("inner_step", "outer_step", "radius")
+    return {name: np.array([getattr(each, name) for each in settings], float) for name in names}
