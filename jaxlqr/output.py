@@ -49,11 +49,27 @@ def check_folder(path: str | Path) -> Path:
     return path
 
 
+def check_inputs(folder: Path, names: Iterable[str], inputs: Iterable[str | Path | None]) -> None:
+    """Check that no file of ``names`` in the folder is one of the ``inputs`` of the run.
+
+    Raises:
+        OutputError: naming the input that a result would replace.
+    """
+    results = [folder / name for name in names]
+    for path in (Path(path) for path in inputs if path is not None):
+        for result in results:
+            # By name as well, because the input may be a link in the output folder.
+            same_name = os.path.realpath(path.parent) == os.path.realpath(folder) and path.name == result.name
+            if same_name or (result.exists() and path.exists() and result.samefile(path)):
+                raise OutputError(f"the input file {path} would be replaced by a result; choose another output folder.")
+
+
 class OutputFolder:
     """A set of files that appear in the folder ``path`` together, when the ``with`` block ends without an error.
 
     The folder, and those ``names`` of files that are known by then, are checked on construction, so construct it before
-    the work begins. Files are prepared in memory and on
+    the work begins. With ``inputs``, files that the run reads, a name that would replace one of them is refused. Files
+    are prepared in memory and on
     exit written to temporary names in the folder, then renamed. The renames follow one another, in the order of the
     calls: each file is complete, old or new, whatever happens; write the summary last, as its presence then says that
     the rest is there. When the block raises, nothing is written and no folder is created.
@@ -69,11 +85,15 @@ class OutputFolder:
     '{\\n  "gap": null\\n}\\n'
     """
 
-    def __init__(self, path: str | Path, names: Iterable[str] = ()) -> None:
+    def __init__(
+        self, path: str | Path, names: Iterable[str] = (), *, inputs: Iterable[str | Path | None] = ()
+    ) -> None:
         self.path: Path = check_folder(path)
         self._files: dict[str, bytes] = {}
+        names = tuple(names)
         for name in names:
             self._check_name(name)
+        check_inputs(self.path, names, inputs)
 
     def __enter__(self) -> "OutputFolder":
         return self

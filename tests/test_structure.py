@@ -16,7 +16,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # command line above.
 FLOORS = [
     {"status", "disk", "optional", "deprecation"},
-    {"tables"},
+    {"tables", "workspace"},
     {"matrix_equations"},
     {"lqr", "mdp", "supervised"},
     {"oracles"},

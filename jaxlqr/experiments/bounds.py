@@ -45,7 +45,7 @@ def bounds(
         epsilon, delta, seed: as in :func:`jaxlqr.theory.toso2024.report`.
     """
     began = time.perf_counter()
-    folder = OutputFolder(out, RESULT_FILES)
+    folder = OutputFolder(out, RESULT_FILES, inputs=(tasks_file, gain_file))
     tasks, K0, source = load_start(tasks_file, gain_file, dt=dt)
     told = report(tasks, K0, epsilon=epsilon, delta=delta, key=jax.random.key(seed))
     content = {

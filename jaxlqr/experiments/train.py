@@ -2,7 +2,6 @@
 
 import math
 import platform
-import shutil
 import time
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
@@ -22,7 +21,8 @@ from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
 from jaxlqr.output import OutputFolder
 from jaxlqr.training import Checkpoints, Status, TrainingResult, meta_train
-from jaxlqr.training.checkpoint import holds_checkpoints
+from jaxlqr.training.checkpoint import KIND, holds_checkpoints
+from jaxlqr.workspace import check_workspace
 
 if TYPE_CHECKING:
     import optax
@@ -202,10 +202,7 @@ def train(
     """
     began = time.perf_counter()
     settings = settings or TrainSettings()
-    folder = OutputFolder(out, RESULT_FILES)
-    # A gain file may be replaced, to go on from an earlier run; losing the description of the tasks is a mishap.
-    if Path(tasks_file).resolve() in [(folder.path / name).resolve() for name in RESULT_FILES]:
-        raise ValueError(f"the tasks file {tasks_file} would be replaced by a result; choose another output folder.")
+    folder = OutputFolder(out, RESULT_FILES, inputs=(tasks_file, gain_file))
     checkpoints = _checkpoints(folder.path / CHECKPOINTS, settings)
     tasks, K0, gain_source = load_start(tasks_file, gain_file, dt=dt)
     inner, outer = default_steps(K0, tasks, settings)
@@ -245,12 +242,12 @@ def train(
         folder.write_arrays("history.npz", result.history)
         folder.write_figure("training.png", plot_training(result))
         folder.write_json("summary.json", summary)
-    if Path(checkpoints.folder).exists():
-        shutil.rmtree(checkpoints.folder)  # only now: the results are on the disk
+    checkpoints.clear()  # only now: the results are on the disk
     return summary
 
 
 def _checkpoints(folder: Path, settings: TrainSettings) -> Checkpoints:
+    check_workspace(folder, KIND)
     if holds_checkpoints(folder):
         if settings.checkpoint_every is None and not settings.resume:
             raise ValueError(f"{folder} holds checkpoints of a run that was stopped; resume it, or remove that folder.")

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,11 +14,13 @@ import jax
 import numpy as np
 
 import jaxlqr
-from jaxlqr.disk import write_whole
+from jaxlqr.disk import read_json, write_whole
 from jaxlqr.training import Checkpoints, TrainingResult
-from jaxlqr.training.checkpoint import CheckpointError, locked
+from jaxlqr.training.locking import CheckpointError, locked
+from jaxlqr.workspace import check_workspace, clear_workspace, written_names
 
 FOLDER = "unfinished"
+_KIND, _RUN = "units", "run.json"
 _Result = TypeVar("_Result")
 _HASH_BYTES = 32
 
@@ -65,7 +66,6 @@ class Units:
             raise CheckpointError(
                 f"{path} cannot be written: {error.strerror}. All units before it are kept."
             ) from error
-        shutil.rmtree(self._path(name, ".steps"), ignore_errors=True)
         # As it will be read: a view in another order of memory is summed in another order, and ends in other bits.
         return decode(content, classes)
 
@@ -74,7 +74,34 @@ class Units:
         steps = None
         if self._folder is not None:
             steps = Checkpoints(folder=self._path(name, ".steps"), every=self._every, resume=True)
-        return self(name, lambda: run(checkpoints=steps), TrainingResult)
+        result = self(name, lambda: run(checkpoints=steps), TrainingResult)
+        if steps is not None:
+            steps.clear()
+        return result
+
+    def claim(self) -> None:
+        """Write the settings to the folder, or compare them with those of the units that are kept there.
+
+        Raises:
+            ValueError: when the units are those of a run with other settings.
+        """
+        assert self._folder is not None
+        path, mine = self._folder / _RUN, json.loads(self._settings)
+        if not _kept(self._folder):
+            write_whole(path, self._settings.encode())
+            return
+        try:
+            known = read_json(path)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{path} must hold the settings of the unfinished run: {error}; remove that folder."
+            ) from None
+        differing = sorted(key for key in {*known, *mine} if known.get(key) != mine.get(key))
+        if differing:
+            raise ValueError(
+                f"{self._folder} holds an unfinished run that differs in {', '.join(differing)}; resume with the "
+                "settings of that run, remove that folder, or choose another output folder."
+            )
 
     def _path(self, name: str, suffix: str) -> Path:
         assert self._folder is not None
@@ -88,35 +115,40 @@ def units_in(out: Path, resume: bool, checkpoint_every: int | None, settings: Ma
     """Units kept in the folder ``unfinished`` of ``out`` until the block ends without an error.
 
     Raises:
-        ValueError: when there are units and ``resume`` is off, or ``checkpoint_every`` is not positive.
+        ValueError: when there are units and ``resume`` is off, or of another run; when another process works there,
+            or jaxlqr did not make the folder; or when ``checkpoint_every`` is not positive.
         KeyboardInterrupt: as the block does, with a message that says what is kept.
     """
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"the steps between two checkpoints must be at least 1, got {checkpoint_every}.")
     folder = Path(out).absolute() / FOLDER
+    check_workspace(folder, _KIND)
     if not resume and _kept(folder):
         raise ValueError(f"{folder} holds an unfinished run; resume it, remove that, or choose another folder.")
     made, done = not folder.parent.exists(), False
-    try:
-        with locked(folder):
-            yield Units(folder, settings, checkpoint_every)
-        done = True
-    except KeyboardInterrupt as stop:
-        if not stop.args and _kept(folder):
-            raise KeyboardInterrupt("stopped; what is finished is kept.") from stop
-        raise
-    finally:
-        # Of a run that failed before its first unit nothing is left either.
-        if done or not _kept(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            if made:
-                with suppress(OSError):
-                    folder.parent.rmdir()
+    with locked(folder, _KIND):
+        # From here on the folder is this process's alone: a process that is refused above removes nothing.
+        units = Units(folder, settings, checkpoint_every)
+        units.claim()
+        try:
+            yield units
+            done = True
+        except KeyboardInterrupt as stop:
+            if not stop.args and _kept(folder):
+                raise KeyboardInterrupt("stopped; what is finished is kept.") from stop
+            raise
+        finally:
+            # Of a run that failed before its first unit nothing is left either.
+            if done or not _kept(folder):
+                clear_workspace(folder)
+                if made:
+                    with suppress(OSError):
+                        folder.parent.rmdir()
 
 
 def _kept(folder: Path) -> bool:
     """Whether something was finished there."""
-    return any(folder.glob("*-*"))
+    return any(path.suffix in (".unit", ".steps") for path in written_names(folder, _KIND))
 
 
 def _checked(content: bytes) -> bytes:

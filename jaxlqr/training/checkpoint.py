@@ -1,6 +1,6 @@
 """Checkpoints of a run. Orbax writes and reads them; here they get one owner, a fingerprint, and checksums.
 
-A folder belongs to one run:
+A folder belongs to one run, and jaxlqr made it (see :mod:`jaxlqr.workspace`):
 
     run.json               what is computed, as a fingerprint; a resumed run must be the same
     100/, 200/, ...        orbax checkpoints of the state after so many steps, and the history up to there
@@ -13,8 +13,8 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,13 +23,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlqr.disk import write_whole
+from jaxlqr.disk import read_json, write_whole
+from jaxlqr.training.locking import CheckpointError, explained, locked
+from jaxlqr.workspace import check_workspace, clear_workspace, written_names
 
-_LOCK, _RUN, _STATE, _HISTORY = ".lock", "run.json", "state", "history"
-
-
-class CheckpointError(ValueError):
-    """Checkpoints that cannot be used: another run's, in use, or not writable."""
+KIND = "checkpoints"
+_RUN, _STATE, _HISTORY = "run.json", "state", "history"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +36,15 @@ class Checkpoints:
     """Where :func:`jaxlqr.meta_train` keeps checkpoints, how often, and whether it goes on from them.
 
     Attributes:
-        folder: a folder of this run's own.
+        folder: a folder of this run's own, which is made; a folder that holds other files is refused.
         every: steps between two checkpoints; the last step gets one, too. None for one only where a signal (SIGINT,
             which is Ctrl-C, or SIGTERM) stops the run.
         resume: go on from the newest sound checkpoint, or begin if there is none. Without it a folder that holds
             checkpoints is refused, so that none is lost by mistake.
         keep: how many checkpoints are kept; an older one serves when a newer one is damaged.
 
-    A resumed run ends with the same bits as an uninterrupted one. The number of steps may be larger than before.
+    A resumed run ends with the same bits as an uninterrupted one. The number of steps may be larger than before, and
+    must not be smaller than the number that a checkpoint has taken.
 
     >>> Checkpoints(folder="run", every=0)
     Traceback (most recent call last):
@@ -55,6 +55,8 @@ class Checkpoints:
     every: int | None = None
     resume: bool = False
     keep: int = 2
+    # Identifiers of the folders that this object opened: only those are ever cleared.
+    _opened: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, what in (("every", "the steps between two checkpoints"), ("keep", "the checkpoints that are kept")):
@@ -69,14 +71,17 @@ class Checkpoints:
         Raises:
             CheckpointError: when another process works there, the checkpoints are another run's, or ``resume`` is off
                 and there are some.
+            WorkspaceError: when jaxlqr did not make the folder, and it holds something.
         """
         folder = Path(self.folder).absolute()
+        with explained(folder, "opened"):
+            check_workspace(folder, KIND)
         keeper = Keeper(folder, self.keep)
         with ExitStack() as stack:
 
             def take_over() -> None:
                 if _is_first():
-                    stack.enter_context(locked(folder))
+                    self._opened.append(stack.enter_context(locked(folder, KIND)))
                 stack.callback(keeper.close)
                 if keeper.steps and not self.resume:
                     raise CheckpointError(
@@ -91,6 +96,14 @@ class Checkpoints:
             else:
                 take_over()
             yield keeper
+
+    def clear(self) -> None:
+        """Remove the checkpoints of this run, which has ended, and no other file."""
+        folder = Path(self.folder).absolute()
+        if self._opened and folder.is_dir():
+            with suppress(CheckpointError), locked(folder, KIND) as run:  # another run may have begun there
+                if run in self._opened:
+                    clear_workspace(folder)
 
 
 class Saved(NamedTuple):
@@ -117,7 +130,7 @@ class Keeper:
     @cached_property
     def _manager(self) -> Any:
         options = self._orbax.CheckpointManagerOptions(enable_async_checkpointing=False, create=True)
-        with _explained(self._folder, "opened"):
+        with explained(self._folder, "opened"):
             return self._orbax.CheckpointManager(
                 self._folder, item_handlers=self._orbax.StandardCheckpointHandler(), options=options
             )
@@ -132,9 +145,10 @@ class Keeper:
     def claim(self, fingerprint: Mapping[str, Any]) -> None:
         """Write what is computed here, or compare it with what was."""
         path = self._folder / _RUN
+        self._refuse_links()
         if self.steps:
             try:
-                known = json.loads(path.read_text())
+                known = read_json(path)
             except (OSError, ValueError):
                 known = {}
             differing = sorted(k for k in {*known, *fingerprint} if known.get(k) != fingerprint.get(k))
@@ -144,7 +158,7 @@ class Keeper:
                     f"{', '.join(differing)}; choose another folder, or the settings of that run."
                 )
         elif _is_first():
-            with _explained(self._folder, "written"):
+            with explained(self._folder, "written"):
                 write_whole(path, json.dumps(dict(fingerprint), indent=2).encode())
 
     def restore(self) -> Saved | None:
@@ -168,7 +182,7 @@ class Keeper:
         if self.before_saving is not None:
             self.before_saving()
             self.before_saving = None
-        with _explained(self._folder, "written", self.steps):
+        with explained(self._folder, "written", self.steps):
             if step in self._manager.all_steps():  # damaged, or never finished
                 self._forget(step)
             tree = {_STATE: [np.asarray(leaf) for leaf in leaves], _HISTORY: dict(history)}
@@ -181,6 +195,15 @@ class Keeper:
     def close(self) -> None:
         if "_manager" in vars(self):
             self._manager.close()
+
+    def _refuse_links(self) -> None:
+        """No run writes a link: what it leads to may belong to another run."""
+        for path in sorted(self._folder.iterdir()) if self._folder.is_dir() else ():
+            if path.is_symlink():
+                raise CheckpointError(
+                    f"{path} must be a file or folder that the run wrote, got a link; put what it leads to in its "
+                    "place, or remove the link."
+                )
 
     def _forget(self, step: int) -> None:
         if _is_first():
@@ -201,7 +224,7 @@ class Keeper:
 
     def _fault(self, step: int) -> str | None:
         try:
-            expected, found = json.loads(self._checksums(step).read_text()), self._digests(step)
+            expected, found = read_json(self._checksums(step)), self._digests(step)
         except (OSError, ValueError) as error:
             return str(error)
         wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
@@ -210,31 +233,7 @@ class Keeper:
 
 def holds_checkpoints(folder: Path) -> bool:
     """Whether some checkpoint in the folder was finished."""
-    return any(folder.glob("checksums-*.json"))
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder, which is made if need be, against every other process.
-
-    Raises:
-        CheckpointError: when another process holds it, or it cannot be made.
-    """
-    from filelock import FileLock, Timeout
-
-    with _explained(folder, "opened"):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise CheckpointError(
-                f"another process works in {folder}; wait for it, stop it, or choose another folder."
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    return any(path.name.startswith("checksums-") for path in written_names(folder, KIND))
 
 
 def digest(tree: Any) -> str:
@@ -252,15 +251,3 @@ def digest(tree: Any) -> str:
 
 def _is_first() -> bool:
     return jax.process_index() == 0
-
-
-@contextmanager
-def _explained(folder: Path, done: str, steps: list[int] | None = None) -> Iterator[None]:
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except Exception as error:  # orbax wraps what the system says in types of its own
-        kept = f" The checkpoint after step {steps[-1]} is kept." if steps else ""
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip().splitlines()[0]
-        raise CheckpointError(f"the checkpoints in {folder} cannot be {done}: {reason}.{kept}") from error

@@ -20,6 +20,7 @@ from jaxlqr.meta.layout import RUN_AXIS
 from jaxlqr.oracles.protocol import PyTree, all_finite
 from jaxlqr.training.checkpoint import Keeper
 from jaxlqr.training.interrupt import stop_requests
+from jaxlqr.training.locking import CheckpointError
 from jaxlqr.training.result import Status, TrainingResult
 from jaxlqr.training.search import Settings, blank, search
 from jaxlqr.training.sharding import to_host
@@ -127,6 +128,11 @@ def run(
     if keeper is not None and (saved := keeper.restore()) is not None:
         state = _restored(state, saved.leaves)
         chunks, begin = [saved.history], saved.step + 1
+        if saved.step > num_steps:
+            raise CheckpointError(
+                f"num_steps must be at least {saved.step}, the steps that the checkpoint has taken, got {num_steps}; "
+                "resume with as many steps or more, or begin in another folder."
+            )
     kept = begin
     with _bar(num_steps, progress) as bar, ExitStack() as stack:
         stop_requested = stack.enter_context(stop_requests()) if keeper is not None else None

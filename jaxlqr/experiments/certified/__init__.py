@@ -68,7 +68,7 @@ def certified(
         settings: of the runs.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
     """
-    folder = OutputFolder(out, RESULT_FILES)
+    folder = OutputFolder(out, RESULT_FILES, inputs=(tasks_file, gain_file))
     tasks, K0, source = load_start(tasks_file, gain_file, dt=dt)
     runs, content = study(tasks, K0, settings, progress)
     content = {"command": "certified", "tasks_file": str(tasks_file), "dt": dt, "gain": source, **content}

@@ -46,9 +46,7 @@ def landscape(
     """
     began = time.perf_counter()
     settings = settings or LandscapeSettings()
-    folder = OutputFolder(out, RESULT_FILES)
-    if Path(tasks_file).resolve() in [(folder.path / name).resolve() for name in RESULT_FILES]:
-        raise ValueError(f"the tasks file {tasks_file} would be replaced by a result; choose another output folder.")
+    folder = OutputFolder(out, RESULT_FILES, inputs=(tasks_file, gain_file))
     start = load_start(tasks_file, gain_file, dt=dt)
     inner = default_steps(start.K0, start.tasks, TrainSettings(inner_step=settings.inner_step, outer_step=1.0))[0]
     scalar = start.K0.size == 1

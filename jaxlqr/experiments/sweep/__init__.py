@@ -1,6 +1,5 @@
 """Sweeps over heterogeneity, step sizes, oracle settings and seeds: what ``jaxlqr sweep`` runs."""
 
-import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -10,15 +9,15 @@ from jaxlqr.experiments.sweep.figure import sweep_figure
 from jaxlqr.experiments.sweep.spec import SweepSpec as SweepSpec
 from jaxlqr.experiments.sweep.spec import load_spec as load_spec
 from jaxlqr.experiments.sweep.spec import parse_spec as parse_spec
-from jaxlqr.experiments.sweep.store import PARTS, RESULTS, SweepStore, description, parquet, read_description
+from jaxlqr.experiments.sweep.store import PARTS, RESULTS, SPEC, SweepStore, description, read_description, read_parts
 from jaxlqr.experiments.sweep.table import SweepTable as SweepTable
 from jaxlqr.experiments.sweep.table import read as read
 from jaxlqr.experiments.sweep.train import train_batch
 from jaxlqr.experiments.sweep.watch import Watch
-from jaxlqr.output import OutputFolder, check_folder
+from jaxlqr.output import OutputFolder, check_folder, check_inputs
 from jaxlqr.training import Checkpoints
-from jaxlqr.training.checkpoint import locked
 from jaxlqr.training.interrupt import stop_requests
+from jaxlqr.training.locking import locked
 
 
 def sweep(
@@ -55,12 +54,14 @@ def sweep(
     _join(coordinator, num_processes, process_id)  # before anything is computed: JAX asks for it
     spec = load_spec(spec_file)
     folder = check_folder(out).absolute()
+    check_inputs(folder, (SPEC, RESULTS), (spec_file,))
     store = SweepStore(folder, spec)
     num_processes, process_id = (1, 0) if coordinator is None else _agree(spec)
     if num_processes > 1 and checkpoint_every is not None:
         raise ValueError(
             "several processes keep whole batches only; leave out checkpoint_every, or make batches smaller."
         )
+    store.check(resume=resume or num_processes > 1)  # claim checks again: another process may have come meanwhile
     mine = folder if num_processes == 1 else folder / f"process-{process_id}"
     with locked(mine), stop_requests() as stop_requested, Watch(len(spec.runs), progress) as watch:
         # With several processes the first to come claims the folder and the others find the same sweep in it.
@@ -80,7 +81,8 @@ def sweep(
             if checkpoint_every is not None:
                 checkpoints = Checkpoints(folder=steps, every=checkpoint_every, resume=True)
             store.write(number, train_batch(spec, store.batches[number], checkpoints))
-            shutil.rmtree(steps, ignore_errors=True)
+            if checkpoints is not None:
+                checkpoints.clear()
             statuses.update(_statuses(store, number, watch, fresh=True))
         finished = not store.missing()
         if finished:
@@ -133,15 +135,13 @@ def _statuses(store: SweepStore, number: int, watch: Watch, *, fresh: bool) -> l
 def status(out: str | Path) -> dict[str, Any]:
     """How far the sweep in a folder is, also while it runs: counts of runs, by status, and seconds a run."""
     folder = Path(out)
-    known, reader = read_description(folder), parquet()
-    paths = sorted((folder / PARTS).glob("*.parquet"))
-    tables = [reader.read_table(path, columns=["status", "seconds"]) for path in paths]
+    known, tables = read_description(folder), read_parts(folder)
     statuses = Counter[str](value for table in tables for value in table.column("status").to_pylist())
     seconds = [value for table in tables for value in table.column("seconds").to_pylist()]
     return {
         **{name: known[name] for name in ("runs", "axes", "batches")},
         "done": len(seconds),
-        "batches_done": len(paths),
+        "batches_done": len(tables),
         "statuses": dict(statuses),
         "seconds_a_run": sum(seconds) / len(seconds) if seconds else None,
         "finished": (folder / RESULTS).exists(),

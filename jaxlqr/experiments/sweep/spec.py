@@ -22,7 +22,7 @@ TRACED = ("level", "task_seed", "seed", "inner_step", "outer_step", "radius")
 _OF_TASKS = ("level", "task_seed")
 _OF_TRAINING = tuple(field.name for field in fields(TrainSettings) if field.name not in ("checkpoint_every", "resume"))
 AXES = (*_OF_TASKS, *_OF_TRAINING)
-_MOST_RUNS = 10_000_000
+MOST_RUNS = 10_000_000
 _MOST_TASKS_AT_ONCE = 4096
 
 
@@ -204,16 +204,16 @@ def _grid(table: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ..
     if not table:
         raise ValueError("[grid] must name at least one axis, such as level = [0.001, 0.01].")
     count = math.prod(len(values) for values in table.values())
-    if count > _MOST_RUNS:
-        raise ValueError(f"[grid] has {count} combinations, more than {_MOST_RUNS}; use [random].")
+    if count > MOST_RUNS:
+        raise ValueError(f"[grid] has {count} combinations, more than {MOST_RUNS}; use [random].")
     return tuple(table), list(itertools.product(*table.values()))
 
 
 def _random(table: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     check_known(table, ("num_runs", "seed", "ranges"), "[random]")
     count, ranges = table.get("num_runs"), table.get("ranges")
-    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= _MOST_RUNS:
-        raise ValueError(f"num_runs in [random] must be an integer from 1 to {_MOST_RUNS}, got {count!r}.")
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_RUNS:
+        raise ValueError(f"num_runs in [random] must be an integer from 1 to {MOST_RUNS}, got {count!r}.")
     if not isinstance(ranges, dict) or not ranges:
         raise ValueError("[random] must have a table [random.ranges] with low and high for each axis.")
     numeric = tuple(name for name in AXES if name in TRACED)

@@ -3,22 +3,29 @@
 import hashlib
 import io
 import json
+import re
 import warnings
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
-from jaxlqr.disk import write_whole
+from jaxlqr.disk import read_json, write_whole
 from jaxlqr.experiments.sweep.schema import COLUMNS, joined, to_table, typed
-from jaxlqr.experiments.sweep.spec import SweepSpec
+from jaxlqr.experiments.sweep.spec import AXES, MOST_RUNS, SweepSpec
+from jaxlqr.experiments.train import TrainSettings
 from jaxlqr.optional import optional
-from jaxlqr.training.checkpoint import CheckpointError
+from jaxlqr.training.checkpoint import digest
+from jaxlqr.training.locking import CheckpointError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RESULTS, SPEC, PARTS = "results.parquet", "sweep.json", "parts"
+_PART = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")  # no other file in the folder is read or removed
 
 
 def parquet() -> Any:
@@ -32,7 +39,7 @@ class SweepStore:
     ::
 
         sweep.json                what is computed; a resumed sweep must be the same
-        parts/00000-....parquet   results of one batch; the name ends with the start of its SHA-256
+        parts/00000-....parquet   results of one batch; the name ends with a hash of them and of sweep.json
         results.parquet           all of them, in the order of the runs, once all are there
     """
 
@@ -41,18 +48,27 @@ class SweepStore:
         self._spec = spec
         self._parquet: Any = parquet()
         self.batches: list[list[int]] = spec.batches()
+        self._sha256: str = description(spec)["sha256"]
 
     def claim(self, *, resume: bool) -> None:
         """Write what is computed here, or compare it with what was; the folder must be locked or shared on purpose."""
-        path, mine = self.folder / SPEC, description(self._spec)
+        path = self.folder / SPEC
+        self.check(resume=resume)
         if not path.exists():
             (self.folder / PARTS).mkdir(exist_ok=True)
-            write_whole(path, json.dumps(mine, indent=2).encode())
+            write_whole(path, json.dumps(description(self._spec), indent=2).encode())
+
+    def check(self, *, resume: bool) -> None:
+        """Raise ``ValueError`` where this sweep must not be written, or gone on with; changes nothing."""
+        if not (self.folder / SPEC).exists():
+            for other in (self.folder / PARTS, self.folder / RESULTS):
+                if other.is_symlink() or other.is_file() or (other.is_dir() and any(other.iterdir())):
+                    raise ValueError(f"{other} must not exist where no sweep wrote {SPEC}; choose another folder.")
             return
         if not resume:
             raise ValueError(f"{self.folder} holds a sweep; resume it, or choose another folder.")
         known = read_description(self.folder)
-        if known["sha256"] != mine["sha256"]:
+        if known["sha256"] != self._sha256:
             raise ValueError(
                 f"{self.folder} holds another sweep, of {known['runs']} runs over {', '.join(known['axes'])}, and not "
                 "that of the sweep file; choose another folder."
@@ -93,10 +109,10 @@ class SweepStore:
         return table
 
     def _part(self, number: int, content: bytes) -> Path:
-        return self.folder / PARTS / f"{number:05d}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+        return self.folder / PARTS / _part_name(number, content, self._sha256)
 
     def _parts(self, number: int) -> list[Path]:
-        return sorted((self.folder / PARTS).glob(f"{number:05d}-*.parquet"))
+        return _parts_in(self.folder, f"{number:05d}-*")
 
     def _content(self, table: "pa.Table") -> bytes:
         buffer = io.BytesIO()
@@ -123,12 +139,8 @@ def _plain(column: list[Any]) -> list[Any]:
 
 def description(spec: SweepSpec) -> dict[str, Any]:
     """What a sweep computes, as JSON, and its SHA-256."""
-    from jaxlqr.training.checkpoint import digest
-
-    arrays = digest((spec.nominal, spec.K0, spec.masks))
-    what = json.dumps(
-        [repr(spec.settings), spec.task_settings, spec.axes, spec.runs, spec.batch, spec.num_tasks, arrays], default=str
-    )
+    # Every field, so that one that is added later cannot be forgotten here.
+    what = json.dumps({field.name: _described(getattr(spec, field.name)) for field in fields(spec)})
     return {
         "sha256": hashlib.sha256(what.encode()).hexdigest(),
         "axes": list(spec.axes),
@@ -139,15 +151,67 @@ def description(spec: SweepSpec) -> dict[str, Any]:
     }
 
 
+def _described(value: Any) -> Any:
+    """A field of a sweep as JSON: arrays by their digest."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _described(entry) for key, entry in value.items()}
+    if isinstance(value, TrainSettings):
+        return repr(value)
+    if isinstance(value, list | tuple) and not any(hasattr(entry, "shape") for entry in jax.tree.leaves(value)):
+        return [_described(entry) for entry in value]
+    return digest(value)
+
+
+def _part_name(number: int, content: bytes, sha256: str) -> str:
+    """Name of the file of a batch with this content, in the sweep whose description has this hash."""
+    return f"{number:05d}-{hashlib.sha256(sha256.encode() + content).hexdigest()[:16]}.parquet"
+
+
+def _parts_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """Files of the batches in the folder of a sweep, sorted."""
+    found = (folder / PARTS).glob(pattern)
+    return sorted(path for path in found if _PART.fullmatch(path.name) and not path.is_symlink())
+
+
+def read_parts(folder: Path) -> "list[pa.Table]":
+    """The batches that the sweep in a folder has finished; a damaged one is left out, with a warning."""
+    known, tables = read_description(folder), []
+    for path in _parts_in(folder):
+        content = path.read_bytes()
+        if path.name != _part_name(int(path.name.split("-")[0]), content, known["sha256"]):
+            warnings.warn(
+                f"{path} is damaged: its content is not what was written; it is left out.", RuntimeWarning, stacklevel=2
+            )
+            continue
+        tables.append(parquet().read_table(io.BytesIO(content)))
+    return tables
+
+
 def read_description(folder: Path) -> dict[str, Any]:
     """What the sweep in a folder computes."""
     path = folder / SPEC
     if not path.exists():
         raise ValueError(f"{folder} holds no sweep: there is no {SPEC} in it.")
     try:
-        found = json.loads(path.read_text())
-        if not {"sha256", "axes", "runs", "batches"} <= found.keys():
-            raise ValueError("it lacks entries")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{path} is not the description of a sweep: {error}.") from None
+        found = read_json(path)
+        for name, fits in _ENTRIES.items():
+            if not fits(found.get(name)):
+                raise ValueError(f"its entry {name!r} is {str(found.get(name))[:40]!r}")
+    except ValueError as error:
+        raise ValueError(f"{path} must be the description of a sweep, but {error}; choose another folder.") from None
     return found
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_RUNS
+
+
+#: What a description must hold.
+_ENTRIES = {
+    "sha256": lambda value: isinstance(value, str),
+    "axes": lambda value: isinstance(value, list) and bool(value) and all(one in AXES for one in value),
+    "runs": _is_count,
+    "batches": _is_count,
+}

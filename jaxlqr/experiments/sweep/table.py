@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxlqr.experiments.sweep.schema import joined
-from jaxlqr.experiments.sweep.store import PARTS, parquet, read_description
+from jaxlqr.experiments.sweep.store import read_description, read_parts
 from jaxlqr.optional import optional
 from jaxlqr.tables import Variable, to_xarray
 
@@ -78,8 +78,7 @@ def read(out: str | Path) -> SweepTable:
         ValueError: when there are none, or pyarrow is not installed.
     """
     folder = Path(out)
-    known, reader = read_description(folder), parquet()
-    paths = sorted((folder / PARTS).glob("*.parquet"))
-    if not paths:
+    known, parts = read_description(folder), read_parts(folder)
+    if not parts:
         raise ValueError(f"the sweep in {folder} has no results yet.")
-    return SweepTable(joined([reader.read_table(path) for path in paths]), tuple(known["axes"]))
+    return SweepTable(joined(parts), tuple(known["axes"]))
