@@ -44,6 +44,11 @@ NUMBERED = {
             "Theorem": [5, 10, 15],
             "Corollary": [6],
             "Algorithm": [1, 2],
+            "Definition": [1],
+            "Assumption": range(1, 4),
+            "Remark": [1],
+            "Table": range(1, 6),
+            "Figure": range(1, 7),
         },
     ),
 }

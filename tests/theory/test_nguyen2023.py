@@ -88,6 +88,58 @@ def test_floor_is_what_remains_of_the_theorem():
     np.testing.assert_allclose(floor, 2024, rtol=1e-3)
 
 
+def test_the_squared_loss_has_the_constants_of_table_5():
+    """(109) to (114): its gradient, and both Lipschitz constants, over random parameters in a ball."""
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(50):
+        S, y = rng.normal(size=(4, 3)), rng.normal(size=4)
+        x = rng.normal(size=(2, 3))
+        x *= np.array([1.0, rng.uniform(0, 1)])[:, None] / np.linalg.norm(x, axis=1, keepdims=True)  # |x| <= 1
+        losses = [np.sum((S @ end - y) ** 2) for end in x]
+        slopes = [
+            np.asarray(jax.grad(lambda end, S=S, y=y: jnp.sum((S @ end - y) ** 2))(end)) for end in jnp.asarray(x)
+        ]
+        np.testing.assert_allclose(slopes[0], 2 * S.T @ (S @ x[0] - y), rtol=1e-12, atol=1e-12)  # (113); rounding
+        distance = np.linalg.norm(x[0] - x[1])
+        bend = np.linalg.norm(S.T @ S, 2)
+        ratios.append([
+            abs(losses[0] - losses[1]) / (2 * (bend + np.linalg.norm(S.T @ y)) * distance),
+            np.linalg.norm(slopes[0] - slopes[1]) / (2 * bend * distance),
+        ])  # fmt: skip
+    assert np.all(np.array(ratios) <= 1)
+    assert np.all(np.max(ratios, axis=0) > 0.5)
+
+
+def test_the_printed_lipschitz_constant_of_the_cross_entropy_fails_and_ours_is_attained():
+    """Erratum N8, Table 5: 2 |S|_1 in the induced norm of A.1."""
+    rows, label = jnp.stack([jnp.ones(25), -jnp.ones(25)]), jnp.array([1.0, 0.0])
+    slope = float(jnp.linalg.norm(theory.cross_entropy_gradient(-10 * jnp.ones(25), rows, label)))
+    bound = theory.cross_entropy_lipschitz(rows)
+    assert slope == pytest.approx(10, rel=1e-12)  # the loss is exp(-500) from saturated
+    assert float(bound.corrected) == pytest.approx(slope, rel=1e-12)
+    assert slope > 2.4 * float(bound.printed)
+    for seed in range(20):
+        x, S, y = classifier(4, 5, seed)
+        bound = float(theory.cross_entropy_lipschitz(S).corrected)
+        assert float(jnp.linalg.norm(theory.cross_entropy_gradient(x, S, y))) <= bound
+        other = x + jnp.asarray(np.random.default_rng(seed).normal(size=5))
+        change = abs(theory.cross_entropy(other, S, y) - theory.cross_entropy(x, S, y))
+        assert float(change) <= bound * float(jnp.linalg.norm(other - x))  # (120), with <= for the printed =
+
+
+def test_corollary_6_holds_and_is_attained():
+    """(14a) to (14c), (15) and (17) for weights at the distance delta from uniform ones."""
+    rng, delta, num_tasks = np.random.default_rng(0), 0.3, 4
+    moves = rng.normal(size=(200, num_tasks))
+    moves = np.concatenate([moves, np.ones((1, num_tasks)), -moves[:1]])
+    weights = 1 / num_tasks + delta * moves / np.linalg.norm(moves, axis=1, keepdims=True)
+    apart = np.linalg.norm(weights[:, None] - weights[None], axis=2)
+    assert np.max(apart) == pytest.approx(2 * delta, rel=1e-12)  # rounding
+    assert np.max(weights.sum(axis=1)) == pytest.approx(delta * np.sqrt(num_tasks) + 1, rel=1e-12)
+    assert np.all(np.linalg.norm(weights, axis=1) <= theory.weight_norm(delta, num_tasks).corrected * (1 + 1e-12))
+
+
 def test_lemma_13_fails_for_small_steps_and_the_first_half_of_it_holds():
     """(84) says J(eps) - J(0) <= eta eps_1 theta for every eps up to eps_1: not at 0, where the left side is 0."""
     theta, eta, last = -1.0, 0.6, 0.5
@@ -102,6 +154,12 @@ def test_lemma_13_fails_for_small_steps_and_the_first_half_of_it_holds():
     [
         (lambda: theory.weight_norm(0.1, 0), "num_tasks must be at least 1, got 0"),
         (lambda: theory.stationarity_floor(1.0, 0.1, 0, 1e-3), "num_tasks must be at least 1"),
+        (
+            lambda: theory.theorem_5(
+                bound=1.0, delta=0.0, num_tasks=1, alpha=2.5, smoothness=1.0, sigma=0.0, first_loss=1.0, num_updates=1
+            ),
+            r"alpha must lie in \(0, 2\) for this smoothness, got 2\.5",
+        ),
         (lambda: theory.stationarity_floor(1.0, 0.1, 4, 0.0), r"alpha must be a positive step size, got 0\.0"),
     ],
 )

@@ -15,12 +15,15 @@ ROWS = jnp.asarray(0.1 * RNG.normal(size=(6, 4)))
 MEMORY = jnp.asarray(0.03 * RNG.normal(size=6)), jnp.asarray(1e-3 * RNG.uniform(0.1, 1.0, size=6))
 
 
-def jacobians(epsilon, memory=MEMORY, count=COUNT):
-    """By autodiff through optax's own Adam, corrected, and printed."""
-    optimizer = optax.adam(RATE, eps=0.0, eps_root=epsilon)
+def of_optax(optimizer, memory, count):
     adam, rest = optimizer.init(jnp.zeros(6))
     before = (adam._replace(count=jnp.asarray(count - 1, jnp.int32), mu=memory[0], nu=memory[1]), rest)
-    exact = jax.jacfwd(lambda u: optimizer.update(ROWS @ u, before)[0])(WEIGHTS)
+    return jax.jacfwd(lambda u: optimizer.update(ROWS @ u, before)[0])(WEIGHTS)
+
+
+def jacobians(epsilon, memory=MEMORY, count=COUNT):
+    """By autodiff through optax's own Adam, corrected, and printed."""
+    exact = of_optax(optax.adam(RATE, eps=0.0, eps_root=epsilon), memory, count)
     given = (ROWS, WEIGHTS, *memory, count)
     forms = (
         adam_action_jacobian(*given, learning_rate=RATE, epsilon=epsilon, form=f) for f in ("corrected", "printed")
@@ -42,6 +45,13 @@ def test_printed_is_not_unless_epsilon_is_negligible():
     assert 0.1 < float(jnp.linalg.norm(printed - exact) / jnp.linalg.norm(exact)) < 1
     exact, _, printed = jacobians(1e-16)
     np.testing.assert_allclose(printed, exact, rtol=1e-9)
+
+
+def test_the_printed_derivative_is_exact_if_epsilon_is_outside_the_root():
+    """Erratum N4: brackets lost in print, or in the extraction of the text, would explain (97) and (102) together."""
+    exact = of_optax(optax.adam(RATE, eps=1e-3, eps_root=0.0), MEMORY, COUNT)
+    outside = adam_action_jacobian(ROWS, WEIGHTS, *MEMORY, COUNT, learning_rate=RATE, epsilon=1e-3, form="outside")
+    np.testing.assert_allclose(outside, exact, rtol=0, atol=1e-14 * float(jnp.abs(exact).max()))  # rounding
 
 
 def test_at_zero_gradients_the_printed_one_is_nan():

@@ -70,6 +70,14 @@ def test_linear_quadratic_problem_takes_one_full_step():
     result = ilqr(lq_cost, lambda x, u, t, p: A @ x + B @ u, X0, jnp.ones((T, 1)), params=linear).check()
     assert int(result.iterations) == 1
     assert float(result.history["step_length"][0]) == 1.0
+    # Erratum N3: the full step decreases the cost by exactly half of the slope, which "< theta / 2" refuses.
+    problem = Problem(lq_cost, lambda x, u, t, p: A @ x + B @ u, lambda x, p: jnp.zeros(()))
+
+    def along(s):
+        return total_cost(problem, rollout(problem, X0, 1 + s * (result.controls - 1), linear), linear)
+
+    before, theta = jax.jvp(along, (0.0,), (1.0,))
+    assert float(along(1.0) - before) == pytest.approx(float(theta / 2), rel=1e-12)  # rounding
 
     def every(a, steps=T):
         return jnp.broadcast_to(a, (steps, *a.shape))
@@ -102,6 +110,17 @@ def test_slope_is_the_derivative_along_the_line_and_the_printed_one_is_not(dampi
         assert abs(theta / slope - 1) > 1e-3
     printed = -jnp.einsum("ti,tij,tj->", qu, Quu, qu)
     assert abs(printed / slope - 1) > 0.3
+    # (80) leaves out K dx / d eps: with it, the sum that (79) prints is another number.
+    states = jax.jacfwd(lambda s: follow(PROBLEM, nominal, policies, s, PARAMS)[0].states)(0.0)[:-1]
+    with_states = theta - jnp.einsum("ti,tij,tj->", qu, policies.K, states)
+    assert abs(with_states / slope - 1) > 1e-2
+    # (69) is the value of the policy of (67), and of no regularised one.
+    Qxu = stages.S + jnp.einsum("tij,tik,tkl->tjl", stages.A, values.V[1:], stages.B)
+    Qxx = stages.Q + jnp.einsum("tij,tik,tkl->tjl", stages.A, values.V[1:], stages.A)
+    V = Qxx - jnp.einsum("tij,tjk->tik", Qxu, policies.K)
+    v = stages.q + jnp.einsum("tij,ti->tj", stages.A, after) + jnp.einsum("tij,tj->ti", Qxu, policies.k)
+    error = max(float(jnp.abs(V - values.V[:-1]).max()), float(jnp.abs(v - values.v[:-1]).max()))
+    assert error < 1e-12 if damping == 0 else error > 1e-3  # rounding
 
 
 def test_implicit_derivatives_are_those_of_the_dense_minimum():

@@ -14,8 +14,8 @@ from jax import Array, lax
 class Bound(NamedTuple):
     """A bound as printed, and as it follows from the assumptions."""
 
-    printed: float
-    corrected: float
+    printed: float | Array
+    corrected: float | Array
 
 
 def weight_norm(delta: float, num_tasks: int) -> Bound:
@@ -70,6 +70,86 @@ def stationarity_floor(bound: float, delta: float, num_tasks: int, alpha: float)
     if not alpha > 0:
         raise ValueError(f"stationarity_floor: argument alpha must be a positive step size, got {alpha!r}.")
     return 2 * delta * bound * math.sqrt(num_tasks) / alpha
+
+
+class StationarityBound(NamedTuple):
+    r"""The bound of Theorem 5, as printed: :math:`\epsilon_0`, and :math:`\kappa / T`, which tends to zero."""
+
+    floor: float
+    transient: float
+
+
+def theorem_5(
+    *,
+    bound: float,
+    delta: float,
+    num_tasks: int,
+    alpha: float,
+    smoothness: float,
+    sigma: float,
+    first_loss: float,
+    num_updates: int,
+) -> StationarityBound:
+    r"""What Theorem 5 prints for the mean of :math:`\|\nabla u_t' \bar\ell(x_t)\|^2` over the updates.
+
+    It holds where every mini-batch consists of the same tasks. Algorithm 1 takes new ones, and then it is false: the
+    proof subtracts the loss of one mini-batch from that of another as if they were one function (docs/errata.md, N13).
+
+    Arguments:
+        bound: B, the largest loss.
+        delta: largest distance of the weights from 1/M.
+        num_tasks: M.
+        alpha: outer step size, below :math:`2 / (\tilde S (\delta \sqrt M + 1))`.
+        smoothness: :math:`\tilde S` of Lemma 4, see :func:`adapted_smoothness`.
+        sigma: bound on the deviation of the gradient of the loss of a sample.
+        first_loss: weighted loss before the first update.
+        num_updates: T.
+
+    >>> told = theorem_5(bound=1.0, delta=0.0, num_tasks=1, alpha=0.5, smoothness=1.0, sigma=0.0, first_loss=0.75,
+    ...     num_updates=100)
+    >>> told.floor, told.transient
+    (0.0, 0.02)
+
+    Source: nguyen2023, Theorem 5, (10) and (11).
+    """
+    _check_tasks(num_tasks)
+    length = smoothness * (delta * math.sqrt(num_tasks) + 1)
+    if not 0 < alpha < 2 / length:
+        raise ValueError(f"argument alpha must lie in (0, {2 / length:g}) for this smoothness, got {alpha!r}.")
+    variance = gradient_variance(sigma, delta, num_tasks, 0.0, 0.0).printed
+    rate = alpha * (2 - alpha * length)
+    floor = (4 * delta * bound * math.sqrt(num_tasks) + alpha**2 * variance * length) / rate
+    return StationarityBound(floor, 2 * first_loss / rate / num_updates)
+
+
+def adapted_smoothness(S: float, rho: float, L: float, gamma: float) -> float:
+    r"""Lipschitz constant of the gradient after one inner step, :math:`S (1 + \gamma S)^2 + \gamma \rho L`.
+
+    Arguments:
+        S, rho, L: Lipschitz constants of gradient, Hessian and loss.
+        gamma: inner step size.
+
+    >>> adapted_smoothness(1.0, 1.0, 1.0, 0.0)
+    1.0
+
+    Source: nguyen2023, Lemma 4.
+    """
+    return S * (1 + gamma * S) ** 2 + gamma * rho * L
+
+
+def cross_entropy_lipschitz(S: Array) -> Bound:
+    r"""Lipschitz constant of :func:`cross_entropy`: :math:`2 \|S\|_1` as printed, and :math:`\sqrt 2 \|S\|_2`.
+
+    The gradient is :math:`S^\top (p - y)`, and :math:`|p - y| \le \sqrt 2`. The norms are those induced by the vector
+    norms, as appendix A.1 says; with the sum of all entries in place of the largest column sum the printed one holds.
+
+    >>> rows = jnp.stack([jnp.ones(25), -jnp.ones(25)])
+    >>> [round(float(constant), 3) for constant in cross_entropy_lipschitz(rows)]
+    [4.0, 10.0]
+
+    Source: nguyen2023, Table 5; docs/errata.md, N8.
+    """
+    return Bound(2 * jnp.max(jnp.sum(jnp.abs(S), axis=0)), math.sqrt(2) * jnp.linalg.norm(S, 2))
 
 
 def cross_entropy(x: Array, S: Array, y: Array) -> Array:

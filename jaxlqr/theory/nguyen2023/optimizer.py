@@ -23,7 +23,7 @@ def adam_action_jacobian(
     *,
     learning_rate: float,
     epsilon: float,
-    form: Literal["corrected", "printed"] = "corrected",
+    form: Literal["corrected", "printed", "outside"] = "corrected",
     b1: float = 0.9,
     b2: float = 0.999,
 ) -> Array:
@@ -36,7 +36,8 @@ def adam_action_jacobian(
         count: number t of the step, from 1.
         learning_rate, epsilon, b1, b2: of Adam; epsilon under the root, as in (97).
         form: ``"printed"`` takes the derivative of the denominator as (102) does, as if epsilon were added to the root:
-            wrong unless epsilon is negligible, and NaN where v is zero.
+            wrong unless epsilon is negligible, and NaN where v is zero. ``"outside"`` adds epsilon to the root
+            throughout, which makes (102) exact; it is NaN at v = 0, too.
 
     Returns:
         The Jacobian, [D, M]; finite for epsilon > 0 in its corrected form.
@@ -48,13 +49,15 @@ def adam_action_jacobian(
 
     Source: nguyen2023, (99b) to (102); docs/errata.md, N4.
     """
-    if form not in ("corrected", "printed"):
-        raise ValueError(f'adam_action_jacobian: argument form must be "corrected" or "printed", got {form!r}.')
+    if form not in ("corrected", "printed", "outside"):
+        raise ValueError(
+            f'adam_action_jacobian: argument form must be "corrected", "printed" or "outside", got {form!r}.'
+        )
     gradient = rows @ weights
     correction1, correction2 = 1 - b1**count, 1 - b2**count
     m = (b1 * first_moment + (1 - b1) * gradient) / correction1
     v = (b2 * second_moment + (1 - b2) * gradient**2) / correction2
-    root = jnp.sqrt(v + epsilon)
+    root = jnp.sqrt(v) + epsilon if form == "outside" else jnp.sqrt(v + epsilon)
     dm = (1 - b1) / correction1 * rows
     dv = 2 * (1 - b2) / correction2 * gradient[:, None] * rows
     inner = root if form == "corrected" else jnp.sqrt(v)

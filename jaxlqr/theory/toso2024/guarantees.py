@@ -141,9 +141,10 @@ def stability_tolerance(room: Array) -> Array:
 def accuracy_tolerance(accuracy: float | Array, gradient_domination: Array, form: Form = "corrected") -> Array:
     r"""Largest error of each estimate with which (8) holds with the tolerance ``accuracy``, half of which it takes up.
 
-    :math:`\epsilon'\lambda_i/648` as printed (in the theorem, :math:`\epsilon/2 = \epsilon'\lambda_i/1296`), which is
-    right where it is at most 1. Corrected, :math:`\sqrt{\epsilon'\lambda_i/648}`, at most 1: an error :math:`\epsilon`
-    costs :math:`324\,\epsilon^2/\lambda_i` (docs/errata.md, T17).
+    :math:`\epsilon'\lambda_i/648` as printed in the theorem, which writes :math:`\epsilon/2 = \epsilon'\lambda_i/1296`;
+    the proof divides by :math:`n_u` as well. It is right where it is at most 1. Corrected,
+    :math:`\sqrt{\epsilon'\lambda_i/648}`, at most 1: an error :math:`\epsilon` costs
+    :math:`324\,\epsilon^2/\lambda_i` (docs/errata.md, T17).
 
     Arguments:
         accuracy: :math:`\epsilon'`, in units of the cost.
