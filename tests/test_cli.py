@@ -72,6 +72,12 @@ def test_written_gain_has_the_written_cost(exact, systems):
     costs = [float(jaxlqr.cost(jnp.asarray(gain_of(exact)), task_of(tasks, i))) for i in range(3)]
     np.testing.assert_allclose(np.median(costs), summary_of(exact)["cost_median"]["last"], rtol=1e-12)
     np.testing.assert_array_equal(gain_of(exact, "K0"), [[2.0, 1.0]])
+    summary = summary_of(exact)
+    np.testing.assert_allclose(np.mean(costs), summary["cost_mean"]["last"], rtol=1e-12)
+    np.testing.assert_allclose(np.max(costs), summary["cost_worst"]["last"], rtol=1e-12)
+    objective = jaxlqr.maml_loss(jaxlqr.cost, jnp.asarray(gain_of(exact)), tasks, summary["settings"]["inner_step"])
+    np.testing.assert_allclose(objective, summary["objective"]["last"], rtol=1e-12)
+    assert summary["objective"]["last"] < summary["objective"]["first"]
 
 
 def task_of(tasks, index):
@@ -96,7 +102,8 @@ def test_table_on_stdout_and_options_in_the_summary(exact, systems, capsys):
     assert main(["train", "--tasks", str(systems / "tasks.npz"), "--out", str(out), *options]) == 0
     printed = capsys.readouterr()
     assert "3 tasks, 200 steps: completed" in printed.out
-    assert "gap to the optimum, median over tasks" in printed.out
+    rows = ("mean cost after adaptation", "mean cost over", "worst task", "gap to each task's own optimum")
+    assert [printed.out.index(row) for row in rows] == sorted(printed.out.index(row) for row in rows)
     assert f"wrote gain.npz, history.npz, training.png, summary.json to {out}" in printed.out
     assert "(chosen)" not in printed.out
     assert printed.err == ""
@@ -130,6 +137,18 @@ def test_zeroth_order_from_toml_repeats_with_the_seed(tmp_path):
     assert summary["settings"]["oracle"] == "zeroth-order"
     np.testing.assert_array_equal(gain_of(tmp_path / "a"), gain_of(tmp_path / "b"))
     assert np.abs(gain_of(tmp_path / "a") - gain_of(tmp_path / "c")).max() > 0
+
+
+def test_a_budget_of_queries_and_a_minibatch(systems, tmp_path, capsys):
+    options = ["--oracle", "zeroth-order", "--samples", "8", "--inner-steps", "0", "--steps", "50"]
+    options += ["--minibatch", "1", "--max-queries", "100"]
+    assert main(["train", "--tasks", str(systems / "tasks.npz"), "--out", str(tmp_path / "o"), *options]) == 0
+    summary = summary_of(tmp_path / "o")
+    # 16 queries for the gradient of one task, and the cost of each of three tasks for the safeguard.
+    assert (summary["steps_taken"], summary["queries"], summary["settings"]["steps"]) == (4, 95, 50)
+    printed = capsys.readouterr().out
+    assert "3 tasks, 4 steps: completed" in printed
+    assert "objective: mean cost over tasks" in printed
 
 
 def test_adam_first_order_from_a_csv_gain(systems, tmp_path, monkeypatch):

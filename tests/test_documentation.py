@@ -41,6 +41,8 @@ def marked(path):
         "step_sizes",
         "oracle",
         "gpu",
+        "input_limits",
+        "fifty_queries",
     )  # they train
     return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
 
@@ -54,6 +56,15 @@ def test_examples_of_the_page_run(path, tmp_path, monkeypatch):
     namespace = {"__name__": "__main__"}
     for number, block in enumerate(found):
         exec(compile(block, f"{path.name}, block {number + 1}", "exec"), namespace)
+
+
+SHORT = ["measured_outputs", "process_noise", "fifty_queries", "input_limits", "step_and_bode"]
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_short_how_tos_are_short(name):
+    (block,) = blocks(DOCS / "howto" / f"{name}.md")
+    assert len([line for line in block.splitlines() if line.strip()]) < 15
 
 
 def exported(module):

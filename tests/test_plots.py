@@ -112,10 +112,13 @@ def test_overview_panels():
     result = TrainingResult(params=jnp.zeros((1, 1)), history=history(), status=jnp.array(0))
     figure = plot_training(result)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
-    assert [title.split()[0] for title in titles] == ["gap", "norm", "spectral", "accepted"]
-    assert [ax.get_yscale() for ax in figure.axes] == ["log", "log", "linear", "linear"]
-    assert len(figure.axes[0].lines) == 5  # four tasks and their median
-    limit = [line for line in figure.axes[2].lines if line.get_label() == "stability limit"]
+    assert [title.split()[0] for title in titles] == ["loss", "gap", "norm", "spectral", "accepted"]
+    assert [ax.get_yscale() for ax in figure.axes] == ["log", "log", "log", "linear", "linear"]
+    assert len(figure.axes[0].lines) == 6  # four tasks, their mean and the worst
+    np.testing.assert_allclose(figure.axes[0].lines[4].get_ydata(), np.mean(result.history["loss"], axis=1))
+    np.testing.assert_allclose(figure.axes[0].lines[5].get_ydata(), np.max(result.history["loss"], axis=1))
+    assert len(figure.axes[1].lines) == 5  # four tasks and their median
+    limit = [line for line in figure.axes[3].lines if line.get_label() == "stability limit"]
     assert set(np.asarray(limit[0].get_ydata()).tolist()) == {1.0}
     assert draws(figure)
 
@@ -133,7 +136,9 @@ def test_overview_of_one_task_of_another_loss_and_of_a_diverged_run():
     assert draws(plot_training(lost))
     lost["gap"][:] = -1e-15  # rounding, at the optimum
     assert draws(plot_training(lost))
-    assert len(plot_training(history(steps=1, tasks=200)).axes[0].lines) == 51
+    first = plot_training(history(steps=1, tasks=200)).axes[0]
+    assert len(first.lines) == 52  # 50 tasks, the mean and the worst
+    assert [line.get_label() for line in first.lines[-2:]] == ["mean of 200 tasks", "worst task"]
     assert draws(plot_training(history(steps=100_001, tasks=10)))  # no warning that it is slow
     with pytest.raises(ValueError, match="none of the entries"):
         plot_training({"other": np.ones(3)})

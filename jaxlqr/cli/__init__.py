@@ -64,7 +64,7 @@ app.command(
         "jaxlqr train --tasks plants.npz --out run",
         "jaxlqr train --tasks family.toml --out run --oracle zeroth-order --samples 50",
         "jaxlqr train --tasks plants.npz --out run --checkpoint-every 100 --resume",
-        "jaxlqr train --tasks plants.npz --out run --json | jq .gap_median.last",
+        "jaxlqr train --tasks plants.npz --out run --json | jq .objective.last",
     ),
 )(train)
 app.command(
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(problem).__name__ == "NoArgsIsHelpError":
             print(problem.format_message(), file=sys.stderr)
             return 2
-        return _fail(_with_next_step(problem))
+        return _fail(_with_next_step(problem, words))
     except OSError as error:
         return _fail(f"{error.strerror}: {error.filename}." if error.filename and error.strerror else str(error))
     except (ValueError, MemoryError) as error:
@@ -135,12 +135,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _interrupted(words) if code == 130 else code if isinstance(code, int) else 0
 
 
-def _with_next_step(problem: Any) -> str:
-    """The message of a usage error, with what to type next where it does not say so itself."""
+def _with_next_step(problem: Any, words: list[str]) -> str:
+    """The message of a usage error with the value at fault, and what to type next where it does not say so itself."""
     message, context = problem.format_message(), getattr(problem, "ctx", None)
+    value = _value_of(getattr(getattr(problem, "param", None), "opts", []), words)
+    if value is not None and repr(value) not in message and value not in message.split():
+        message = f"{message.strip().rstrip('.')}, got {value!r}."
     if context is None or "did you mean" in message.lower() or "possible options" in message.lower():
         return message
     return f"{message.strip().rstrip('.')}; see: {context.command_path} --help"
+
+
+def _value_of(names: list[str], words: list[str]) -> str | None:
+    """What the command line gives to the option of these names, its last value."""
+    for number, word in reversed(list(enumerate(words))):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else words[number + 1] if number + 1 < len(words) else None
+    return None
 
 
 def _fail(message: str) -> int:

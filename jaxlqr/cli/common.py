@@ -5,16 +5,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 TasksFile = Annotated[
-    Path,
+    list[str],
     typer.Option(
         "--tasks",
-        help="Tasks: .npz with A, B (optionally Q, R, Sigma0, K0), .mat with one system, or .toml.",
+        help="Tasks: .npz with A, B (optionally Q, R, Sigma0, K0, Ts), .mat or .toml. Several times, or a quoted "
+        "pattern like 'plants/*.npz', for the tasks of several files.",
         metavar="FILE",
     ),
 ]

@@ -53,7 +53,13 @@ def train(
         ),
     ] = None,
     safeguard: Annotated[bool, typer.Option(help="Shorten steps so that every iterate stabilises every task.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of the zeroth-order oracle.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the zeroth-order oracle and of the minibatches.")] = 0,
+    minibatch: Annotated[
+        int | None, typer.Option(help="Tasks whose gradient a step uses, drawn at every step. Default: all of them.")
+    ] = None,
+    max_queries: Annotated[
+        int | None, typer.Option(help="Zeroth-order: budget of cost queries, at which the run ends.")
+    ] = None,
     checkpoint_every: Annotated[
         int | None,
         typer.Option(
@@ -87,6 +93,8 @@ def train(
         optimizer=optimizer,
         safeguard=safeguard,
         seed=seed,
+        minibatch=minibatch,
+        max_queries=max_queries,
         checkpoint_every=checkpoint_every,
         resume=resume,
     )
@@ -107,12 +115,15 @@ def _show(summary: dict[str, Any], written: str) -> None:
     from jaxlqr.console import counted, open_console
 
     console = open_console()
-    size = f"{counted(summary['num_tasks'], 'task')}, {counted(summary['settings']['steps'], 'step')}"
+    size = f"{counted(summary['num_tasks'], 'task')}, {counted(summary['steps_taken'], 'step')}"
     title = f"{size}: {summary['status'].lower()}"
     table = Table("", "first", "last", title=title, title_justify="left")
+    adapted = summary["settings"]["inner_steps"] > 0
     for key, label in (
-        ("cost_median", "cost, median over tasks"),
-        ("gap_median", "gap to the optimum, median over tasks"),
+        *((("objective", "objective: mean cost after adaptation"),) if adapted else ()),
+        ("cost_mean", f"{'' if adapted else 'objective: '}mean cost over tasks"),
+        ("cost_worst", "cost of the worst task"),
+        ("gap_median", "gap to each task's own optimum, median"),
         ("gradient_norm", "norm of the meta-gradient"),
         ("spectral_radius_max", "largest spectral radius"),
     ):

@@ -1,6 +1,7 @@
 """The bounds of toso2024 for a user's own systems: what ``jaxlqr bounds`` runs."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxlqr.experiments.train import load_start
+from jaxlqr.families.several_files import find_files
 from jaxlqr.output import OutputFolder
 from jaxlqr.theory.toso2024.report import FORMS, report
 
@@ -26,7 +28,7 @@ _NEEDED = {
 
 
 def bounds(
-    tasks_file: str | Path,
+    tasks_file: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     gain_file: str | Path | None = None,
@@ -45,12 +47,13 @@ def bounds(
         epsilon, delta, seed: as in :func:`jaxlqr.theory.toso2024.report`.
     """
     began = time.perf_counter()
-    folder = OutputFolder(out, RESULT_FILES, inputs=(tasks_file, gain_file))
-    tasks, K0, source = load_start(tasks_file, gain_file, dt=dt)
+    tasks_files = find_files(tasks_file)
+    folder = OutputFolder(out, RESULT_FILES, inputs=(*tasks_files, gain_file))
+    tasks, K0, source = load_start(tasks_files, gain_file, dt=dt)
     told = report(tasks, K0, epsilon=epsilon, delta=delta, key=jax.random.key(seed))
     content = {
         "command": "bounds",
-        "tasks_file": str(tasks_file),
+        "tasks_files": [str(path) for path in tasks_files],
         "dt": dt,
         "gain": source,
         "seed": seed,

@@ -3,6 +3,7 @@
 import math
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import lru_cache, partial
@@ -15,9 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxlqr.families.files import load_gain, load_tasks
+from jaxlqr.families.files import load_gain
+from jaxlqr.families.several_files import find_files, load_several
 from jaxlqr.lqr import LQRTask, cost, hessian_vector_product
 from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
+from jaxlqr.meta import maml_loss
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
 from jaxlqr.output import OutputFolder
 from jaxlqr.training import Checkpoints, Status, TrainingResult, meta_train
@@ -35,6 +38,14 @@ INNER_FRACTION = 0.1  # default inner step, in units of 1 / L: adaptation refine
 ADAM_STEP = 1e-3  # default step of Adam, which moves each entry of the gain by about this much a step
 
 
+_KINDS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
+    (("steps", "samples", "inner_steps", "seed", "minibatch", "max_queries", "checkpoint_every"), int, "an integer"),
+    (("inner_step", "outer_step", "radius"), (int, float), "a number"),
+    (("first_order", "safeguard", "resume"), bool, "True or False"),
+    (("oracle", "hessian", "optimizer"), str, "text"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """Choices of :func:`train`, checked on construction; the options of ``jaxlqr train`` have the same names.
@@ -48,7 +59,9 @@ class TrainSettings:
         first_order: leave out the Hessian.
         optimizer: ``"sgd"`` or ``"adam"``.
         safeguard: shorten steps that would leave the stabilising set.
-        seed: of the zeroth-order oracle.
+        seed: of the zeroth-order oracle and of the minibatches.
+        minibatch: tasks whose gradient a step uses, drawn anew at every step; None for all of them.
+        max_queries: budget of cost queries of the zeroth-order oracle, at which the run ends; None for no budget.
         checkpoint_every: steps between two checkpoints, in the folder ``checkpoints`` of the results; None keeps one
             only where Ctrl-C or SIGTERM stops the run.
         resume: go on from the newest checkpoint there. When the results are written, the checkpoints are removed.
@@ -70,16 +83,26 @@ class TrainSettings:
     optimizer: str = "sgd"
     safeguard: bool = True
     seed: int = 0
+    minibatch: int | None = None
+    max_queries: int | None = None
     checkpoint_every: int | None = None
     resume: bool = False
 
     def __post_init__(self) -> None:
+        for names, kinds, expected in _KINDS:
+            for name in names:
+                value = getattr(self, name)
+                optional = value is None and getattr(type(self), name) is None
+                if not optional and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
+                    raise ValueError(f"{name} must be {expected}, got {value!r}.")
         for what, value, least in (
             ("steps", self.steps, 1),
             ("samples", self.samples, 1),
             ("inner steps", self.inner_steps, 0),
+            ("tasks of a minibatch", self.minibatch, 1),
+            ("cost queries", self.max_queries, 1),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise ValueError(f"the number of {what} must be at least {least}, got {value}.")
         if self.checkpoint_every is not None and self.checkpoint_every < 1:
             raise ValueError(f"there must be at least 1 step between checkpoints, got {self.checkpoint_every}.")
@@ -111,24 +134,41 @@ class Start(NamedTuple):
     source: str
 
 
-def load_start(tasks_file: str | Path, gain_file: str | Path | None = None, *, dt: float | None = None) -> Start:
+def load_start(
+    tasks_file: str | Path | Sequence[str | Path], gain_file: str | Path | None = None, *, dt: float | None = None
+) -> Start:
     """Tasks and an initial gain that stabilises them all: from ``gain_file``, else from the tasks file, else the
-    optimum of the average task. ``dt`` is the sampling time of systems in continuous time, see :func:`load_tasks`.
+    optimum of the average task. ``dt`` is the sampling time of systems in continuous time.
 
     Raises ``ValueError`` listing the tasks, with their spectral radii, that the initial gain does not stabilise.
     """
-    tasks, K0 = load_tasks(tasks_file, dt=dt)
+    tasks, K0 = load_several(tasks_file, dt=dt)
     source = "tasks file"
     if gain_file is not None:
         K0, source = load_gain(gain_file), "gain file"
     name = "K0"
+    hint = "" if dt is not None else _hint_at_continuous_time(tasks)
     if K0 is None:
         K0, source = average_task_gain(tasks), "optimum of the average task"
         if not bool(jnp.all(jnp.isfinite(K0))):
-            raise ValueError("no K0 is given and the average task has no stabilising optimum to start from; give a K0.")
+            raise ValueError(
+                "no K0 is given and the average task has no stabilising optimum to start from; give a K0."
+                f"{f' {hint}' if hint else ''}"
+            )
         name = "the optimum of the average task, taken because no K0 is given,"
-    check_stabilizes_all(K0, tasks, name=name)
+    check_stabilizes_all(K0, tasks, name=name, hint_if_none=hint)
     return Start(tasks, K0, source)
+
+
+def _hint_at_continuous_time(tasks: LQRTask) -> str:
+    """A sentence where every A looks like that of a system in continuous time: some eigenvalue lies left of -1."""
+    leftmost = np.linalg.eigvals(np.asarray(tasks.A)).real.min(axis=1)
+    if not np.all(leftmost < -1):
+        return ""
+    return (
+        f"Every A has an eigenvalue with a real part below -1, here {leftmost.min():.3g}, as systems in continuous "
+        "time have: if these are, give the sampling time, dt (--dt)."
+    )
 
 
 @partial(jax.jit, static_argnames="iterations")
@@ -178,7 +218,7 @@ def default_steps(K0: Array, tasks: LQRTask, settings: TrainSettings) -> tuple[f
 
 
 def train(
-    tasks_file: str | Path,
+    tasks_file: str | Path | Sequence[str | Path],
     out: str | Path,
     settings: TrainSettings | None = None,
     *,
@@ -189,7 +229,8 @@ def train(
     """Meta-train one gain for the tasks of a file and write it, the history, a figure and a summary to ``out``.
 
     Arguments:
-        tasks_file: see :func:`jaxlqr.families.files.load_tasks`.
+        tasks_file: one file or several, see :func:`jaxlqr.families.files.load_tasks` and
+            :func:`jaxlqr.families.several_files.find_files`.
         out: output folder; files of earlier runs are replaced, and only by a run that succeeds.
         settings: see :class:`TrainSettings`.
         gain_file: initial gain; else that of the tasks file, else the optimum of the average task.
@@ -197,14 +238,16 @@ def train(
         progress: show a progress bar; None shows it in a terminal.
 
     Returns:
-        The content of ``summary.json``: settings and step sizes used, status, first and last medians over tasks of cost
-        and gap, the largest spectral radius, failed queries, wall time, versions.
+        The content of ``summary.json``: settings and step sizes used, status, the steps that were taken, the objective
+        and the mean, worst and median cost over tasks, first and last, the median gap, the largest spectral radius,
+        cost queries, wall time, versions.
     """
     began = time.perf_counter()
     settings = settings or TrainSettings()
-    folder = OutputFolder(out, RESULT_FILES, inputs=(tasks_file, gain_file))
+    tasks_files = find_files(tasks_file)
+    folder = OutputFolder(out, RESULT_FILES, inputs=(*tasks_files, gain_file))
     checkpoints = _checkpoints(folder.path / CHECKPOINTS, settings)
-    tasks, K0, gain_source = load_start(tasks_file, gain_file, dt=dt)
+    tasks, K0, gain_source = load_start(tasks_files, gain_file, dt=dt)
     inner, outer = default_steps(K0, tasks, settings)
     result = meta_train(
         cost,
@@ -217,14 +260,16 @@ def train(
         num_inner_steps=settings.inner_steps,
         first_order=settings.first_order,
         safeguard=settings.safeguard,
+        minibatch_size=settings.minibatch,
+        max_queries=settings.max_queries,
         progress=progress,
         checkpoints=checkpoints,
         **outer_rule(settings, outer),
     )
-    summary = _summary(tasks, result)
+    summary = _summary(tasks, result) | _objective(K0, tasks, result, inner, settings.inner_steps)
     summary = {
         "command": "train",
-        "tasks_file": str(tasks_file),
+        "tasks_files": [str(path) for path in tasks_files],
         "dt": dt,
         "settings": {**asdict(settings), "inner_step": inner, "outer_step": outer},
         "steps_chosen_automatically": [
@@ -293,18 +338,33 @@ def _summary(tasks: LQRTask, result: TrainingResult) -> dict[str, Any]:
         "num_inputs": num_inputs,
         "status": status.name,
         "advice": advice,
+        "steps_taken": len(history["gradient_norm"]) - 1,
+        "cost_mean": {end: float(np.mean(_pessimistic(history["cost"][i]))) for end, i in ends.items()},
+        "cost_worst": {end: float(np.max(_pessimistic(history["cost"][i]))) for end, i in ends.items()},
         **{f"{name}_median": {end: _median(history[name][i]) for end, i in ends.items()} for name in ("cost", "gap")},
         "gradient_norm": {end: float(history["gradient_norm"][i]) for end, i in ends.items()},
         "spectral_radius_max": {end: float(np.max(history["spectral_radius"][i])) for end, i in ends.items()},
+        "queries": int(np.sum(history["queries"], dtype=np.int64)),
         "failed_queries": int(np.sum(history["failed_queries"])),
         "outer_steps_shortened": int(np.sum(history["accepted_step"][1:] < 1)),
         "inner_steps_shortened": int(np.sum(history["inner_fraction"] < 1)),
     }
 
 
+def _objective(K0: Array, tasks: LQRTask, result: TrainingResult, inner: float, inner_steps: int) -> dict[str, Any]:
+    """What training minimises, the mean cost after adaptation, at both ends of the run."""
+    value = jax.jit(lambda gain: maml_loss(cost, gain, tasks, inner, inner_steps))
+    ends = {"first": float(value(K0)), "last": float(value(result.params))}
+    return {"objective": {end: math.inf if math.isnan(number) else number for end, number in ends.items()}}
+
+
 def _median(values: np.ndarray) -> float:
-    # A task that diverged counts as infinitely bad: the median of the others would flatter the run.
-    return float(np.median(np.where(np.isnan(values), np.inf, values)))
+    return float(np.median(_pessimistic(values)))
+
+
+def _pessimistic(values: np.ndarray) -> np.ndarray:
+    # A task that diverged counts as infinitely bad: the mean and median of the others would flatter the run.
+    return np.where(np.isnan(values), np.inf, values)
 
 
 def _versions() -> dict[str, str]:

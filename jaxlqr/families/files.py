@@ -32,11 +32,13 @@ def load_tasks(path: str | Path, *, dt: float | None = None) -> LoadedTasks:
     """Read a stack of tasks, each checked by :func:`jaxlqr.make_task`, from a ``.npz``, ``.mat`` or ``.toml`` file.
 
     A ``.npz`` holds A [M, n, n] and B [M, n, m], and optionally Q, R, Sigma0 (one for each task, or one matrix for
-    all; the identity unless given) and K0 [m, n]. It is read without pickle. A TOML file names a nominal system and
-    how the tasks differ from it, see :func:`parse_tasks`. A ``.mat`` of MATLAB, version 5 to 7, holds one system as
-    those of COMPleib do: A [n, n], the inputs B, or B2 where there is no B (B1 is the disturbances'), and optionally
-    Q, R, Sigma0 and K0; other variables, such as C, are passed over. Its time is continuous unless it holds a sampling
-    time Ts other than 0.
+    all; the identity unless given), K0 [m, n] and the sampling time Ts: a positive one says that time is discrete, as
+    it is without Ts, and 0 that it is continuous. It is read without pickle. A TOML file names a nominal system and how
+    the tasks differ from it, see :func:`parse_tasks`. A ``.mat`` of MATLAB, version 5 to 7, holds a system as those of
+    COMPleib do: A [n, n], the inputs B, or B2 where there is no B (B1 is the disturbances'), and optionally Q, R,
+    Sigma0 and K0; other variables, such as C, are passed over. Several systems are arrays A(:, :, k) or cell arrays
+    A{k}; a plain matrix beside them is that of all. Its time is continuous unless it holds a sampling time Ts other
+    than 0.
 
     Arguments:
         path: the file.
@@ -182,9 +184,28 @@ def parse_masks(task: LQRTask, table: Any) -> list[Array]:
 
 
 def _read_system(path: Path, dt: float | None) -> dict[str, np.ndarray]:
-    """The one system of a ``.mat`` file, as stacks of length one."""
+    """The systems of a ``.mat`` file, A and B as stacks."""
     found = read_mat(path, ("A", "B", "B1", "B2", "Q", "R", "Sigma0", "K0", "Ts"))
-    discrete = bool(np.any(found.pop("Ts", np.zeros((1, 1))) != 0))
+    # Without a sampling time a .npz is in discrete time; MATLAB's systems, as COMPleib's, are not.
+    _check_time(found.setdefault("Ts", np.zeros((1, 1))), dt)
+    del found["Ts"]
+    disturbances, controls = found.pop("B1", None), found.pop("B2", None)
+    if "B" not in found and controls is not None:
+        found["B"] = controls
+    if "B" not in found and disturbances is not None:
+        raise ValueError("the file has B1 only, the input of disturbances; save that of the controls as B.")
+    # One system where no matrix is a stack, else one matrix for all where A or B is alone.
+    counts = {len(value) for name, value in found.items() if name in ("A", "B") and value.ndim == 3}
+    count = max(counts, default=1)
+    return {
+        name: np.broadcast_to(value, (count, *value.shape)) if name in ("A", "B") and value.ndim == 2 else value
+        for name, value in found.items()
+    }
+
+
+def _check_time(Ts: np.ndarray, dt: float | None) -> None:
+    """Raise ``ValueError`` unless exactly one of the file, by Ts other than 0, and ``dt`` gives a sampling time."""
+    discrete = bool(np.any(Ts != 0))
     if discrete == (dt is not None):
         raise ValueError(
             "the file has a sampling time Ts, so its system is in discrete time; leave dt out."
@@ -192,17 +213,14 @@ def _read_system(path: Path, dt: float | None) -> dict[str, np.ndarray]:
             else "the system is in continuous time, as those of COMPleib are; give the sampling time dt of a "
             "zero-order hold, such as 0.1, or, if it is in discrete time, save its sampling time as Ts in the file."
         )
-    disturbances, controls = found.pop("B1", None), found.pop("B2", None)
-    if "B" not in found and controls is not None:
-        found["B"] = controls
-    if "B" not in found and disturbances is not None:
-        raise ValueError("the file has B1 only, the input of disturbances; save that of the controls as B.")
-    return {name: value[None] if name in ("A", "B") else value for name, value in found.items()}
 
 
 def _tasks_from_arrays(arrays: Mapping[str, np.ndarray], dt: float | None) -> LoadedTasks:
-    check_known(arrays, (*_MATRICES, "K0"), "the file")
+    check_known(arrays, (*_MATRICES, "K0", "Ts"), "the file")
     _required(arrays, ("A", "B"), "the file")
+    arrays = dict(arrays)
+    if "Ts" in arrays:
+        _check_time(_numbers(arrays.pop("Ts"), "Ts", "the file"), dt)
     arrays = {name: _numbers(value, name, "the file") for name, value in arrays.items()}
     A, B = arrays["A"], arrays["B"]
     if A.ndim != 3 or B.ndim != 3 or len(A) != len(B):

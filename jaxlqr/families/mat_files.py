@@ -7,6 +7,7 @@ or the compressed form of one. What a count declares is held against the bytes t
 Source: MathWorks, MAT-File Format, chapter 1.
 """
 
+import math
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,11 +20,13 @@ _HEADER, _MATRIX, _COMPRESSED = 128, 14, 15
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _SPARSE, _NUMERIC, _COMPLEX = 5, range(6, 16), 0x800
 _NOTHING = (0, b"")  # in place of an element that is missing; no type is 0
-_OTHER = {1: "a cell array", 2: "a struct", 3: "an object", 4: "text"}
+_CELL, _MOST_CELLS = 1, 100_000
+_OTHER = {2: "a struct", 3: "an object", 4: "text"}
 
 
 def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Those of the variables ``names`` that a ``.mat`` file holds, sparse ones as full matrices of float64.
+    """Those of the variables ``names`` that a ``.mat`` file holds: full matrices [n, m] of float64, also for sparse
+    ones, and stacks of them [M, n, m] for arrays with three axes, whose last one comes first, and for cell arrays.
 
     Raises:
         ValueError: when the file is of another kind (version 7.3 is HDF5; version 4 has no header), truncated or
@@ -90,23 +93,48 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _matrix(data: bytes, order: str, names: tuple[str, ...]) -> tuple[str, np.ndarray]:
-    """Name and value of a matrix; the value is empty unless the name is one of ``names``."""
+    """Name and value of a variable; the value is empty unless the name is one of ``names``."""
     parts = _elements(data, order)
     (flags, _), shape, name = (_numbers(next(parts, _NOTHING), order) for _ in range(3))
     label = bytes(name.astype(np.uint8)).decode("latin-1")
-    kind = int(flags) & 0xFF
     if label not in names:
         return label, np.empty((0, 0))
-    if kind not in (_SPARSE, *_NUMERIC) or shape.size != 2 or int(flags) & _COMPLEX:
-        what = "complex numbers" if int(flags) & _COMPLEX else _OTHER.get(kind, f"an array with {shape.size} axes")
-        raise _Refused(f"{label} must be a real matrix, got {what}.")
-    rows, columns = (int(size) for size in shape)
+    return label, _value(label, int(flags), [int(size) for size in shape], parts, order)
+
+
+def _value(label: str, flags: int, shape: list[int], parts: Iterator[tuple[int, bytes]], order: str) -> np.ndarray:
+    """A real matrix, or a stack of them: MATLAB's A(:, :, k) and A{k} are entry k."""
+    kind = flags & 0xFF
+    if kind == _CELL:
+        return _stacked_cells(label, math.prod(shape), parts, order)
+    if kind not in (_SPARSE, *_NUMERIC) or len(shape) not in (2, 3) or flags & _COMPLEX:
+        what = "complex numbers" if flags & _COMPLEX else _OTHER.get(kind, f"an array with {len(shape)} axes")
+        raise _Refused(f"{label} must be a real matrix, an array A(:, :, k) or a cell array of matrices, got {what}.")
     if kind == _SPARSE:
-        return label, _full(label, rows, columns, *(_numbers(next(parts, _NOTHING), order) for _ in range(3)))
+        rows, columns = shape
+        return _full(label, rows, columns, *(_numbers(next(parts, _NOTHING), order) for _ in range(3)))
     values = _numbers(next(parts, _NOTHING), order)
-    if min(rows, columns) < 0 or values.size != rows * columns:
+    if min(shape) < 0 or values.size != math.prod(shape):
         raise ValueError("the matrix does not fill its shape")
-    return label, values.astype(float).reshape(rows, columns, order="F")
+    full = values.astype(float).reshape(shape, order="F")
+    return full if len(shape) == 2 else np.moveaxis(full, 2, 0)
+
+
+def _stacked_cells(label: str, count: int, parts: Iterator[tuple[int, bytes]], order: str) -> np.ndarray:
+    """The matrices of a cell array, one behind the other."""
+    if not 0 < count <= _MOST_CELLS:
+        raise _Refused(f"{label} must be a cell array of 1 to {_MOST_CELLS} matrices, got {count} cells.")
+    matrices = []
+    for number in range(count):
+        content = _elements(next(parts, _NOTHING)[1], order)
+        (flags, _), shape, _ = (_numbers(next(content, _NOTHING), order) for _ in range(3))
+        if int(flags) & 0xFF not in _NUMERIC or shape.size != 2:
+            raise _Refused(f"{label} must be a cell array of full real matrices, got something else in cell {number}.")
+        matrices.append(_value(label, int(flags), [int(size) for size in shape], content, order))
+    shapes = sorted({matrix.shape for matrix in matrices})
+    if len(shapes) > 1:
+        raise _Refused(f"{label} must be a cell array of matrices of one shape, got {shapes[0]} and {shapes[1]}.")
+    return np.stack(matrices)
 
 
 def _full(

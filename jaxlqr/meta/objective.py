@@ -22,6 +22,7 @@ class MetaGradient(NamedTuple):
     gradient: PyTree
     failed_queries: Array  # number of cost queries that were not finite
     inner_fraction: Array  # smallest fraction of an inner step that was taken; 1 if none was shortened
+    queries: Array  # number of cost queries, those of inner steps that were halved included
 
 
 def num_tasks(tasks: PyTree) -> int:
@@ -175,7 +176,9 @@ def meta_estimate(
 
     per_task = over_tasks(layout, one, tasks, *(() if shared or keys is None else (keys,)))
     gradient = jax.tree.map(lambda leaf: jnp.tensordot(weights.astype(leaf.dtype), leaf, axes=1), per_task.gradient)
-    return MetaGradient(gradient, jnp.sum(per_task.failed_queries), jnp.min(per_task.inner_fraction))
+    # int32 also where x64 is on: these are carried through loops.
+    failed, queries = (jnp.sum(count, dtype=jnp.int32) for count in (per_task.failed_queries, per_task.queries))
+    return MetaGradient(gradient, failed, jnp.min(per_task.inner_fraction), queries)
 
 
 def _task_gradient(expand, params, inner_step_size, keys, first_order: bool, max_halvings: int) -> MetaGradient:
@@ -183,42 +186,52 @@ def _task_gradient(expand, params, inner_step_size, keys, first_order: bool, max
     num_inner_steps = len(keys) - 1
     expansion = expand(params, key=keys[0], second_order=num_inner_steps > 0 and not first_order)
     failed, smallest = expansion.failed_queries, jnp.asarray(1.0)
+    queries = jnp.asarray(expansion.queries, jnp.int32)
     steps = []
     for step, key in enumerate(keys[1:], start=1):
         ahead = partial(expand, key=key, second_order=False)
-        params, following, fraction = _inner_step(ahead, params, inner_step_size, expansion.gradient, max_halvings)
+        params, following, fraction, asked = _inner_step(
+            ahead, params, inner_step_size, expansion.gradient, max_halvings
+        )
+        queries = queries + asked
         if step < num_inner_steps and not first_order:
             following = expand(params, key=key)  # the Hessian map cannot leave the loop that finds the step
+            queries = queries + following.queries
         steps.append((expansion, fraction * inner_step_size))
         expansion, smallest = following, jnp.minimum(smallest, fraction)
         failed = failed + expansion.failed_queries
     gradient = expansion.gradient
     for at_step, step_size in reversed(steps) if not first_order else ():
         gradient = step_along(gradient, step_size, at_step.hessian_vector_product(gradient))
-    return MetaGradient(gradient, failed, smallest)
+    return MetaGradient(gradient, failed, smallest, queries)
 
 
 def _inner_step(expand, params: PyTree, step_size, gradient: PyTree, max_halvings: int):
-    """Parameters after an inner step, their expansion, and the fraction 1, 1/2, 1/4, ..., 0 of the step taken."""
+    """Parameters after an inner step, their expansion, the fraction 1, 1/2, 1/4, ..., 0 of the step taken, and the
+    cost queries of all attempts."""
 
-    def attempt(fraction: Array):
+    def attempt(fraction: Array, before: Array):
         moved = step_along(params, fraction * step_size, gradient)
-        return moved, expand(moved), fraction
+        expansion = expand(moved)
+        # A plain 0 of an oracle would change its type in the loop below.
+        expansion = expansion._replace(queries=jnp.asarray(expansion.queries, jnp.int32))
+        return moved, expansion, fraction, before + expansion.queries
 
     one = jnp.ones((), jnp.result_type(*jax.tree.leaves(params)))
+    none = jnp.asarray(0, jnp.int32)
     if max_halvings == 0:
-        return attempt(one)
+        return attempt(one, none)
 
     def unfinished(carry):
-        (_, expansion, fraction), trial = carry
+        (_, expansion, fraction, _), trial = carry
         return (trial == 0) | ~all_finite(expansion.gradient) & (fraction > 0)
 
     def halve(carry):
-        _, trial = carry
-        return attempt(jnp.where(trial < max_halvings, 0.5**trial, 0.0).astype(one.dtype)), trial + 1
+        (*_, queries), trial = carry
+        return attempt(jnp.where(trial < max_halvings, 0.5**trial, 0.0).astype(one.dtype), queries), trial + 1
 
     # The first attempt is made inside the loop, so that the expansion is compiled once.
-    blank = (params, Expansion(gradient, None, jnp.asarray(0, jnp.int32)), one)
+    blank = (params, Expansion(gradient, None, none, none), one, none)
     return lax.while_loop(unfinished, halve, (blank, jnp.asarray(0)))[0]
 
 

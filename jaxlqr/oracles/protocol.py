@@ -33,11 +33,13 @@ class Expansion(NamedTuple):
         hessian_vector_product: applies the Hessian, or its estimate, to a pytree like the parameters; None if only
             the first order was asked for.
         failed_queries: number of cost queries that were not finite, a scalar integer.
+        queries: number of cost queries, a scalar integer; 0 for an oracle that differentiates.
     """
 
     gradient: PyTree
     hessian_vector_product: Callable[[PyTree], PyTree] | None
     failed_queries: Array
+    queries: Array | int = 0
 
 
 class Oracle(Protocol):

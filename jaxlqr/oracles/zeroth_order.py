@@ -84,7 +84,8 @@ class ZerothOrderOracle:
         queries = self._ask(loss, params, task, key, with_base=second_order)
         failed = jnp.sum(~jnp.isfinite(queries.plus)) + jnp.sum(~jnp.isfinite(queries.minus))
         product = partial(self._hessian_vector_product, params, queries) if second_order else None
-        return Expansion(self._gradient(params, queries), product, failed.astype(jnp.int32))
+        asked = jnp.asarray(2 * self.num_samples + second_order, jnp.int32)
+        return Expansion(self._gradient(params, queries), product, failed.astype(jnp.int32), asked)
 
     def gradient(self, loss: Loss, params: PyTree, task: PyTree, key: Array) -> PyTree:
         """Estimate of the gradient from 2 m queries, a pytree like ``params``."""

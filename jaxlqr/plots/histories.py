@@ -69,25 +69,28 @@ def plot_history(
 
 
 def plot_training(result: "TrainingResult | Mapping[str, ArrayLike]") -> "Figure":
-    """Overview of one training run: gap (or loss), gradient norm, spectral radius and accepted step.
+    """Overview of one training run: cost (or loss), gap, gradient norm, spectral radius and accepted step.
 
-    Thin lines are tasks, the thick one is their median. Panels whose entry the history lacks, as that of a loss other
-    than LQR does, are left out. Histories of batched runs are for :func:`plot_history`.
+    Thin lines are tasks. The thick line is the mean over tasks for cost and loss, which training minimises, beside that
+    of the worst task; elsewhere it is the median. Panels whose entry the history lacks, as that of a loss other than
+    LQR does, are left out. Histories of batched runs are for :func:`plot_history`.
 
     >>> figure = plot_training({"loss": np.ones((3, 2)), "gradient_norm": np.ones(3), "accepted_step": np.ones(3)})
     >>> [ax.get_title(loc="left") for ax in figure.axes]
     ['loss', 'norm of the meta-gradient', 'accepted fraction of the step']
     """
     entries = _entries(result)
-    keys = ["gap" if "gap" in entries else "loss", "gradient_norm", "spectral_radius", "accepted_step"]
+    keys = ["cost" if "cost" in entries else "loss", "gap", "gradient_norm", "spectral_radius", "accepted_step"]
     keys = [key for key in keys if key in entries]
     if not keys:
         raise ValueError(f"the history has none of the entries that are plotted, only {sorted(entries)}.")
-    columns = 2 if len(keys) > 3 else len(keys)
+    columns = {4: 2}.get(len(keys), min(len(keys), 3))
     figure, axes = new_figure(-(-len(keys) // columns), columns)
     with style():
-        for ax, key in zip(axes.flat, keys, strict=True):
+        for ax, key in zip(axes.flat, keys, strict=False):
             _plot_tasks(ax, _rows(entries, key, "tasks"), key)
+    for ax in axes.flat[len(keys) :]:
+        ax.remove()
     return figure
 
 
@@ -97,20 +100,22 @@ def _plot_tasks(ax: "Axes", rows: np.ndarray, key: str) -> None:
     if len(rows) == 1:
         marker = {"marker": ".", "markersize": 3, "linestyle": "none"} if key == "accepted_step" else {}
         ax.plot(steps, finite[0], color=COLORS[0], **marker)
-        drawn = finite[0]
     else:
         # Beyond a few dozen tasks the lines are a grey area, which a sample of them shows as well.
         shown = finite[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int))]
         ax.plot(steps, shown.T, color="#999999", linewidth=0.5)
-        # A task that diverged counts as worse than every other one, so that the median does not flatter.
-        drawn = np.median(np.where(np.isfinite(rows), rows, np.inf), axis=0)
-        drawn = np.where(np.isfinite(drawn), drawn, np.nan)
-        ax.plot(steps, drawn, color=COLORS[0], label=f"median of {len(rows)} tasks")
+        # A task that diverged counts as worse than every other one, so that no summary flatters.
+        counted = np.where(np.isfinite(rows), rows, np.inf)
+        of_all = {f"median of {len(rows)} tasks": np.median(counted, axis=0)}
+        if key in ("cost", "loss"):
+            of_all = {f"mean of {len(rows)} tasks": np.mean(counted, axis=0), "worst task": np.max(counted, axis=0)}
+        for (label, curve), color in zip(of_all.items(), (COLORS[0], COLORS[1]), strict=False):
+            ax.plot(steps, np.where(np.isfinite(curve), curve, np.nan), color=color, label=label)
     if key == "spectral_radius":
         ax.axhline(1.0, color=COLORS[1], linestyle="--", linewidth=1.0, label="stability limit")
     if key == "accepted_step":
         ax.set_ylim(-0.05, 1.05)
-    finish_axes(ax, key, finite, log=None if key in ("gap", "loss", "gradient_norm") else False)
+    finish_axes(ax, key, finite, log=None if key in ("cost", "gap", "loss", "gradient_norm") else False)
     ax.set_title(ax.get_ylabel(), loc="left")
     ax.set_ylabel("")
 

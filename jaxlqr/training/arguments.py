@@ -40,6 +40,29 @@ def check_count(name: str, value: int, least: int) -> None:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
 
 
+def check_minibatch(minibatch_size: int | None, count: int, *, sharded: bool) -> None:
+    """Raise ``ValueError`` unless so many of ``count`` tasks can be drawn at each step."""
+    if minibatch_size is None:
+        return
+    check_count("minibatch_size", minibatch_size, 1)
+    if minibatch_size > count:
+        raise ValueError(f"minibatch_size must be at most the number of tasks, {count}, got {minibatch_size}.")
+    if sharded:
+        raise ValueError(
+            "minibatch_size must be None for tasks that lie on a mesh, whose devices work on their own tasks; use "
+            "batch_size to bound the memory."
+        )
+
+
+def check_budget(max_queries: int | None, deterministic: bool) -> None:
+    """Raise ``ValueError`` unless ``max_queries`` can bound what the oracle does."""
+    if max_queries is None:
+        return
+    check_count("max_queries", max_queries, 1)
+    if deterministic:
+        raise ValueError("max_queries must be None with the exact oracle, which makes no cost queries.")
+
+
 def _check_step(name: str, value: Any, *, zero_allowed: bool) -> None:
     array = np.asarray(value, dtype=float)
     good = (array >= 0) if zero_allowed else (array > 0)

@@ -24,12 +24,14 @@ def kept_checkpoints(
     data: Data,
     params: PyTree,
     scale: Any,
+    record_params: bool,
 ) -> Iterator[Keeper | None]:
     """The keeper of the checkpoints of this run, None without any."""
     if checkpoints is None:
         yield None
         return
     statics = {name: _described(value) for name, value in vars(problem).items() if name != "layout"}
+    statics["record_params"] = record_params  # the rows of both parts of the history must have the same names
     arrays = {"tasks and settings": digest(data), "start": digest((params, scale))}
     with checkpoints.open(statics | arrays | {"optimizer": _answer(optimizer, params)}) as keeper:
         yield keeper

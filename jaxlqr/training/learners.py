@@ -15,12 +15,19 @@ from jaxlqr.meta.layout import RUN_AXIS, TASK_AXIS, Layout, check_batch_size, ov
 from jaxlqr.meta.objective import Perturbations, num_tasks
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
-from jaxlqr.training.arguments import check_count, hashable, reject_start, resolve_steps
+from jaxlqr.training.arguments import (
+    check_budget,
+    check_count,
+    check_minibatch,
+    hashable,
+    reject_start,
+    resolve_steps,
+)
 from jaxlqr.training.checkpoint import Checkpoints
 from jaxlqr.training.fingerprint import kept_checkpoints
-from jaxlqr.training.loop import run
+from jaxlqr.training.loop import Callback, run
 from jaxlqr.training.problem import Data, MetaProblem, Metrics
-from jaxlqr.training.result import TrainingResult
+from jaxlqr.training.result import TrainingResult, named_leaves
 from jaxlqr.training.search import Settings
 from jaxlqr.training.sharding import mesh_of, place, to_host, with_task_axis
 from jaxlqr.training.steps import CheckedStepRule, StepRule
@@ -53,6 +60,10 @@ def meta_train(
     chunk_size: int = 50,
     progress: bool | None = None,
     batch_size: int | None = None,
+    minibatch_size: int | None = None,
+    max_queries: int | None = None,
+    callback: Callback | None = None,
+    record_params: bool = False,
     checkpoints: Checkpoints | None = None,
     strict: bool = True,
 ) -> TrainingResult:
@@ -88,8 +99,21 @@ def meta_train(
         batched: ``params``, ``tasks``, ``key`` and ``weights`` carry a leading axis of independent runs, which are
             trained side by side.
         chunk_size: steps between two updates of the progress bar.
-        progress: show the progress bar; ``None`` shows it in a terminal or a notebook.
-        batch_size: tasks worked on at once on each device, which bounds the memory; all of them unless given.
+        progress: show the progress bar; ``None`` shows it in a terminal or a notebook, and elsewhere prints at most one
+            line a minute on stderr.
+        batch_size: tasks worked on at once on each device, which bounds the memory and changes no number; all of them
+            unless given.
+        minibatch_size: tasks whose gradient a step uses, drawn without replacement at every step from ``key``; all of
+            them unless given. A step then costs less and its direction is noisy. The history and the safeguard still
+            evaluate the loss of every task.
+        max_queries: budget of cost queries (``history["queries"]``) of each run: no step begins whose queries would
+            exceed it. Only a step that is shortened, which queries again, may. Counted are the queries of the oracle
+            and, unless ``feasible`` is given, the losses that the safeguard tests; not those of a step rule. All runs
+            of a batch stop together.
+        callback: function (step, params, rows), called outside the compiled code after every ``chunk_size`` steps with
+            the number of the last one, its parameters and the rows of the history since the last call, all in NumPy.
+            If it returns True the run ends there.
+        record_params: record the parameters of every step in the history, too.
         checkpoints: where to keep checkpoints and whether to go on from them, see
             :class:`jaxlqr.training.Checkpoints`. SIGINT and SIGTERM then stop the run after a last checkpoint.
         strict: raise for initial parameters that are not feasible; else such a run stays there and ends STALLED.
@@ -144,6 +168,8 @@ def meta_train(
     shares = place(
         jax.device_put(np.asarray(shares, dtype)), layout.mesh, (RUN_AXIS, TASK_AXIS) if batched else (TASK_AXIS,)
     )
+    check_minibatch(minibatch_size, count, sharded=layout.mesh is not None)
+    check_budget(max_queries, isinstance(source, ExactOracle))
     data = Data(tasks, by_run(source), by_run(key), by_run(per_run(inner_step_size)), shares)
     problem = MetaProblem(
         loss=hashable(loss, "loss"),
@@ -155,15 +181,19 @@ def meta_train(
         max_halvings=max_backtracks if safeguard else 0,
         step_rule=None if step_rule is None else hashable(step_rule, "step_rule"),
         layout=layout,
+        minibatch_size=minibatch_size,
     )
     if checkpoints is not None and checkpoints.every is not None:
         chunk_size = min(chunk_size, checkpoints.every)
-    with ThreadPoolExecutor(1) as pool, kept_checkpoints(checkpoints, problem, rule, data, params, scale) as keeper:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        kept_checkpoints(checkpoints, problem, rule, data, params, scale, record_params) as keeper,
+    ):
         # What the history is compared with is solved meanwhile: compiling it takes as long as compiling the loop.
         compared = metrics is None and hasattr(tasks, "compare")
         reference = pool.submit(_reference, layout, batched, tasks) if compared else None
         result = run(
-            Settings(problem, rule, safeguard, max_backtracks, layout.mesh is not None),
+            Settings(problem, rule, safeguard, max_backtracks, layout.mesh is not None, record_params),
             data,
             by_run(params),
             by_run(per_run(scale)),
@@ -174,6 +204,8 @@ def meta_train(
             reject=partial(reject_start, isinstance(source, ExactOracle)) if safeguard and strict else None,
             keeper=keeper,
             every=None if checkpoints is None else checkpoints.every,
+            callback=callback,
+            max_queries=max_queries,
         )
     if reference is None:
         return result
@@ -203,7 +235,8 @@ def policy_gradient(
         step_size, optimizer: as ``outer_step_size`` and ``optimizer`` of :func:`meta_train`.
         batched: ``params``, ``task`` and ``key`` carry a leading axis of independent runs.
         options: ``oracle``, ``key``, ``safeguard``, ``max_backtracks``, ``feasible``, ``metrics``, ``chunk_size``,
-            ``progress``, ``checkpoints`` and ``strict`` of :func:`meta_train`.
+            ``progress``, ``max_queries``, ``callback``, ``record_params``, ``checkpoints`` and ``strict`` of
+            :func:`meta_train`.
 
     Returns:
         :class:`TrainingResult`; the history has no task axis.
@@ -225,6 +258,9 @@ def policy_gradient(
         "metrics",
         "chunk_size",
         "progress",
+        "max_queries",
+        "callback",
+        "record_params",
         "checkpoints",
         "strict",
     }
@@ -245,8 +281,10 @@ def policy_gradient(
         **options,
     )
     without_runs = 2 if batched else 1
+    recorded = named_leaves(result.params)
     history = {
-        name: rows.squeeze(axis=axis + 1) if rows.ndim > without_runs else rows for name, rows in result.history.items()
+        name: rows.squeeze(axis=axis + 1) if rows.ndim > without_runs and name not in recorded else rows
+        for name, rows in result.history.items()
     }
     return TrainingResult(params=result.params, history=history, status=result.status)
 

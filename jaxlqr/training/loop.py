@@ -5,7 +5,6 @@ one step ahead: a candidate is accepted when it is feasible and its own directio
 anyway, is finite. So a safeguarded iteration costs no more than an unguarded one unless it has to backtrack.
 """
 
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -21,12 +20,17 @@ from jaxlqr.oracles.protocol import PyTree, all_finite
 from jaxlqr.training.checkpoint import Keeper
 from jaxlqr.training.interrupt import stop_requests
 from jaxlqr.training.locking import CheckpointError
-from jaxlqr.training.result import Status, TrainingResult
+from jaxlqr.training.progress import open_progress
+from jaxlqr.training.result import Status, TrainingResult, named_leaves
 from jaxlqr.training.search import Settings, blank, search
 from jaxlqr.training.sharding import to_host
 
 if TYPE_CHECKING:
     import optax
+
+
+# (number of the last step, its parameters, the rows of the history since the last call) -> whether to stop
+Callback = Callable[[int, PyTree, dict[str, np.ndarray]], bool | None]
 
 
 class _State(NamedTuple):
@@ -46,7 +50,7 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
     # Step 0 only looks at the first iterate: the same compiled code, without an update.
     updates = jax.tree.map(lambda u: jnp.where(step > 0, (scale * state.scale).astype(u.dtype) * u, 0), updates)
     opt_state = jax.tree.map(lambda new, old: jnp.where(step > 0, new, old), opt_state, state.opt_state)
-    candidate, ahead, acceptable = search(settings, data, state.params, updates, step)
+    candidate, ahead, acceptable, queries = search(settings, data, state.params, updates, step)
     if settings.safeguard:
         status = jnp.where(candidate.fraction > 0, Status.COMPLETED, Status.STALLED).astype(jnp.int32)
         # A direction that is not finite would stay in the optimiser's memory: stand still until the next draw instead.
@@ -62,25 +66,47 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
         "feasible": candidate.check.feasible,
         "gradient_norm": norm,
         "accepted_step": candidate.fraction.astype(norm.dtype),
+        "queries": queries,
     }
+    if settings.record_params:
+        row |= named_leaves(candidate.params)
     return _State(candidate.params, opt_state, direction, ahead.scale.astype(state.scale.dtype), status), row
 
 
+class _Budget(NamedTuple):
+    """Cost queries that are left and those of the last row, each [runs] where runs are batched."""
+
+    left: Array
+    last: Array
+
+
 @partial(jax.jit, static_argnames=("settings", "batched", "length"), donate_argnames=("state",))
-def _chunk(settings: Settings, batched: bool, length: int, data, scale, state: _State, first: Array, last: Array):
+def _chunk(
+    settings: Settings, batched: bool, length: int, data, scale, state: _State, first, last, budget: _Budget | None
+):
+    """The state after the chunk, its rows, and which of them were computed: those in front."""
     advance = partial(_advance, settings)
     if batched:
         # The name matters on a mesh only: there, runs stay on the devices that have their tasks.
         advance = jax.vmap(advance, in_axes=(0, 0, 0, None), spmd_axis_name=RUN_AXIS if settings.sharded else None)
     advance = jax.jit(advance)  # traced once, see below
 
-    def step(state: _State, number: Array):
+    def step(carry: tuple[_State, _Budget | None], number: Array):
         # The length is static and the number of steps is not: what lies beyond the last step is passed over, so that no
         # remainder needs a second compilation. The step number is the same for all runs of a batch: a true branch.
+        state, budget = carry
         zeros = blank(jax.eval_shape(advance, data, scale, state, number)[1])
-        return lax.cond(number <= last, lambda s: advance(data, scale, s, number), lambda s: (s, zeros), state)
+        going_on = number <= last
+        if budget is not None:  # the next step takes as many queries as the last one, unless it is shortened
+            going_on &= jnp.all(budget.left >= budget.last)
+        state, row = lax.cond(going_on, lambda s: advance(data, scale, s, number), lambda s: (s, zeros), state)
+        if budget is not None:
+            asked = row["queries"]
+            budget = _Budget(budget.left - asked, jnp.where(going_on, asked, budget.last))
+        return (state, budget), (row, going_on)
 
-    return lax.scan(step, state, first + jnp.arange(length))
+    (state, _), (rows, taken) = lax.scan(step, (state, budget), first + jnp.arange(length))
+    return state, rows, taken
 
 
 @partial(jax.jit, static_argnames=("optimizer", "batched"))
@@ -106,8 +132,10 @@ def run(
     reject: Callable[[dict[str, np.ndarray]], None] | None = None,
     keeper: Keeper | None = None,
     every: int | None = None,
+    callback: Callback | None = None,
+    max_queries: int | None = None,
 ) -> TrainingResult:
-    """Take ``num_steps`` steps.
+    """The result after ``num_steps`` steps, or fewer where ``callback`` or ``max_queries`` ends the run.
 
     Arguments:
         settings: static choices.
@@ -116,11 +144,12 @@ def run(
         scale: factor on the optimiser's updates.
         batched: whether ``data``, ``params`` and ``scale`` carry a leading axis of independent runs.
         chunk_size: steps between two updates of the progress bar.
-        progress: show the bar; ``None`` shows it in a terminal or a notebook.
+        progress: show the bar; see :func:`open_progress`.
         reject: called with row 0 when the first step finds no acceptable iterate for some run, to raise an error.
         keeper: checkpoints to go on from and to add to when a signal asks the process to stop: then
             ``KeyboardInterrupt`` follows.
         every: steps after which the next end of a chunk adds one, too; the last step as well.
+        callback, max_queries: as in :func:`jaxlqr.meta_train`.
     """
     state = _initial_state(settings.optimizer, batched, params)
     axis = 1 if batched else 0
@@ -134,32 +163,56 @@ def run(
                 "resume with as many steps or more, or begin in another folder."
             )
     kept = begin
-    with _bar(num_steps, progress) as bar, ExitStack() as stack:
+    with open_progress(num_steps, "step", progress) as bar, ExitStack() as stack:
         stop_requested = stack.enter_context(stop_requests()) if keeper is not None else None
         bar.update(max(begin - 1, 0))
         for first in range(begin, num_steps + 1, chunk_size):
+            budget = None if max_queries is None else _budget(max_queries, state.status.shape, chunks, axis)
+            state, chunk, allowed = _chunk(settings, batched, chunk_size, data, scale, state, first, num_steps, budget)
             taken = min(chunk_size, num_steps + 1 - first)
-            state, chunk = _chunk(settings, batched, chunk_size, data, scale, state, first, num_steps)
+            if budget is not None:
+                taken = int(np.sum(allowed))
+            exhausted = first + taken <= min(first + chunk_size - 1, num_steps)
             # To the host, which also waits for the chunk. Scan stacks steps in front; runs go first.
-            chunks.append({name: np.moveaxis(to_host(leaf)[:taken], 0, axis) for name, leaf in chunk.items()})
+            rows = {name: np.moveaxis(to_host(leaf)[:taken], 0, axis) for name, leaf in chunk.items()}
+            chunks.append(rows)
             if first == 0 and reject is not None:
-                start = {name: rows.take(0, axis) for name, rows in chunks[0].items()}
+                start = {name: values.take(0, axis) for name, values in rows.items()}
                 if not np.all(start["accepted_step"] > 0):
                     reject(start)
+            if first == 0 and max_queries is not None and np.any(rows["queries"].take(0, axis) > max_queries):
+                raise ValueError(
+                    f"max_queries must be at least {rows['queries'].take(0, axis).max()}, the cost queries at the "
+                    f"first iterate, got {max_queries}."
+                )
             bar.update(taken if first else taken - 1)
-            if keeper is None or stop_requested is None:
-                continue
-            last, stopping = first + taken - 1, stop_requested()
-            due = every is not None and (last == num_steps or (last + 1) // every > kept // every)
-            if due or (stopping and last < num_steps):
+            last = first + taken - 1
+            ended = exhausted or last == num_steps
+            if callback is not None and taken:
+                # A copy: the next chunk computes in the memory of these parameters.
+                ended |= bool(callback(last, jax.tree.map(lambda leaf: np.array(to_host(leaf)), state.params), rows))
+            stopping = stop_requested is not None and stop_requested() and not ended
+            due = every is not None and (ended or (last + 1) // every > kept // every)
+            if keeper is not None and (due or stopping) and last + 1 > kept:
                 chunks, kept = [_joined(chunks, axis)], last + 1
                 keeper.save(last, jax.tree.leaves(state), chunks[0])
-            if stopping and last < num_steps:
+            if stopping:
                 raise KeyboardInterrupt(f"stopped after step {last} of {num_steps}, of which a checkpoint is kept.")
+            if ended:
+                break
     history = _joined(chunks, axis)
     history["accepted_step"][(slice(None),) * axis + (0,)] = np.nan
     # Not jnp.asarray, which compiles a program for each new shape.
     return TrainingResult(params=state.params, history=jax.device_put(history), status=state.status)
+
+
+def _budget(max_queries: int, lead: tuple[int, ...], chunks: list[dict[str, np.ndarray]], axis: int) -> _Budget:
+    """What is left after the rows of ``chunks``; before the first row any budget admits one look."""
+    rows = [chunk["queries"] for chunk in chunks if chunk["queries"].shape[axis]]
+    spent = sum((row.sum(axis=axis, dtype=np.int64) for row in rows), np.zeros(lead, np.int64))
+    left = np.clip(max_queries - spent, 0, np.iinfo(np.int32).max)
+    last = rows[-1].take(-1, axis) if rows else np.zeros(lead)
+    return _Budget(left.astype(np.int32), last.astype(np.int32))
 
 
 def _joined(chunks: list[dict[str, np.ndarray]], axis: int) -> dict[str, np.ndarray]:
@@ -170,10 +223,3 @@ def _restored(state: _State, leaves: list[np.ndarray]) -> _State:
     """A state of saved leaves, each where its like lies in ``state``."""
     placed = [jax.device_put(new, old.sharding) for new, old in zip(leaves, jax.tree.leaves(state), strict=True)]
     return jax.tree.unflatten(jax.tree.structure(state), placed)
-
-
-def _bar(total: int, progress: bool | None):
-    from tqdm.auto import tqdm
-
-    shown = progress if progress is not None else sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(total=total, unit="step", disable=not shown, dynamic_ncols=True)

@@ -10,6 +10,7 @@ from jax import Array
 
 from jaxlqr.meta.layout import Layout, over_tasks
 from jaxlqr.meta.objective import Perturbations, meta_estimate
+from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
 from jaxlqr.training.search import Check, Direction
 from jaxlqr.training.steps import StepRule
@@ -38,6 +39,7 @@ class MetaProblem:
     max_halvings: int
     step_rule: StepRule | None
     layout: Layout
+    minibatch_size: int | None
 
     def check(self, data: Data, params: PyTree, step: Array) -> Check:
         _, loss_key = self._keys(data, step)
@@ -47,22 +49,26 @@ class MetaProblem:
             feasible = jnp.all(jnp.isfinite(losses))
         else:
             feasible = jnp.all(over_tasks(self.layout, lambda task: test(params, task), data.tasks))
-        return Check(feasible, {"loss": losses, **self._recorded(data.tasks, params, losses)})
+        # An oracle that differentiates needs the model anyway: counting its evaluations would tell nothing.
+        counted = self.feasible is None and not isinstance(data.oracle, ExactOracle)
+        queries = jnp.asarray(losses.size if counted else 0, jnp.int32)
+        return Check(feasible, {"loss": losses, **self._recorded(data.tasks, params, losses)}, queries)
 
     def direct(self, data: Data, params: PyTree, step: Array) -> Direction:
         key, _ = self._keys(data, step)
         rule, inner_step = self.step_rule, data.inner_step_size
+        tasks, weights = self._minibatch(data, step)
         if rule is not None:
-            inner_step = rule.inner(params, data.tasks, step)
+            inner_step = rule.inner(params, tasks, step)
         estimate = meta_estimate(
             self.loss,
             params,
-            data.tasks,
+            tasks,
             inner_step,
             data.oracle,
             key,
             num_inner_steps=self.num_inner_steps,
-            weights=data.weights,
+            weights=weights,
             first_order=self.first_order,
             perturbations=self.perturbations,
             max_halvings=self.max_halvings,
@@ -70,9 +76,20 @@ class MetaProblem:
         )
         record = {"failed_queries": estimate.failed_queries, "inner_fraction": estimate.inner_fraction}
         if rule is None:
-            return Direction(estimate.gradient, record, jnp.ones((), data.inner_step_size.dtype))
-        scale = rule.outer(params, data.tasks, inner_step, estimate.gradient, step)
-        return Direction(estimate.gradient, record | {"inner_step": inner_step, "outer_step": scale}, scale)
+            return Direction(estimate.gradient, record, jnp.ones((), data.inner_step_size.dtype), estimate.queries)
+        scale = rule.outer(params, tasks, inner_step, estimate.gradient, step)
+        record |= {"inner_step": inner_step, "outer_step": scale}
+        return Direction(estimate.gradient, record, scale, estimate.queries)
+
+    def _minibatch(self, data: Data, step: Array) -> tuple[PyTree, Array]:
+        """The tasks that this step looks at, with weights that keep the gradient unbiased."""
+        if (size := self.minibatch_size) is None:
+            return data.tasks, data.weights
+        count = data.weights.shape[0]
+        # 2: :meth:`_keys` splits the same key in two, which draws as folding in 0 and 1 does.
+        key = jax.random.fold_in(jax.random.fold_in(data.key, step), 2)
+        chosen = jax.random.choice(key, count, (size,), replace=False)
+        return jax.tree.map(lambda leaf: leaf[chosen], data.tasks), data.weights[chosen] * (count / size)
 
     @staticmethod
     def _keys(data: Data, step: Array) -> Array:

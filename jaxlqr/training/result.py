@@ -22,7 +22,7 @@ class Status(enum.IntEnum):
     """How a run ended, one code per run.
 
     Attributes:
-        COMPLETED: all steps were taken.
+        COMPLETED: all steps were taken, or all until ``callback`` or ``max_queries`` ended the run.
         STALLED: the last step was refused, since no fraction of it that was tried was feasible.
         DIVERGED: without a safeguard, an iterate was infeasible or not finite.
     """
@@ -39,11 +39,14 @@ class TrainingResult:
 
     Attributes:
         params: last iterate.
-        history: arrays whose row n describes iterate n, rows 0 to num_steps: ``gradient_norm``; ``accepted_step`` (the
-            fraction of the proposed step that led to this iterate, NaN in row 0); ``inner_fraction`` (the smallest
-            fraction of an adaptation step that was taken); ``failed_queries`` (cost queries that were not finite);
-            ``feasible``; ``loss`` and the task's own metrics (for LQR ``cost``, ``gap``, ``spectral_radius``), these
-            with one column per task.
+        history: arrays whose row n describes iterate n, from row 0 to the last step that was taken:
+            ``gradient_norm``; ``accepted_step`` (the fraction of the proposed step that led to this iterate, NaN in
+            row 0); ``inner_fraction`` (the smallest fraction of an adaptation step that was taken); ``queries`` (cost
+            queries on the way to this row, those of refused steps included); ``failed_queries`` (those at this iterate
+            that were not finite); ``feasible``; ``loss`` and the task's own metrics (for LQR ``cost``, ``gap``,
+            ``spectral_radius``), these with one column per task. With
+            ``record_params`` also ``params``, the iterate itself; where the parameters are a tree, each leaf by its
+            path.
         status: :class:`Status` code.
 
     For batched runs every array has a leading axis of runs.
@@ -74,17 +77,18 @@ class TrainingResult:
         """The history with the axes ``run``, ``step`` and ``task``, and the last parameters, as a data set.
 
         A single array of parameters is ``params`` with axes ``params_0``, ...; of a tree of them each leaf is named by
-        its path. Raises ``ValueError`` where xarray is not installed.
+        its path. Recorded parameters (``record_params``) have the axis ``step`` in front.
+        Raises ``ValueError`` where xarray is not installed.
 
         >>> result = TrainingResult(params=jnp.ones((1, 2)), history={"loss": jnp.ones(3)}, status=jnp.asarray(0))
         >>> dict(result.to_xarray().sizes)
         {'step': 3, 'params_0': 1, 'params_1': 2}
         """
         lead, variables = ("run",) * np.ndim(self.status), self._variables()
-        for path, leaf in jax.tree_util.tree_leaves_with_path(self.params):
-            name, values = "params" + jax.tree_util.keystr(path), to_host(leaf)
-            own = tuple(f"{name}_{number}" for number in range(values.ndim - len(lead)))
-            variables[name] = Variable((*lead, *own), values)
+        for name, leaf in named_leaves(self.params).items():
+            if name not in variables:  # recorded, the last parameters are those of the last step
+                values = to_host(leaf)
+                variables[name] = Variable((*lead, *_own_axes(name, values.ndim - len(lead))), values)
         return to_xarray(variables)
 
     def _variables(self) -> dict[str, Variable]:
@@ -92,11 +96,26 @@ class TrainingResult:
         lead = ("run",) * codes.ndim
         names = np.array([Status(int(code)).name for code in codes.ravel()]).reshape(codes.shape)
         variables = {}
+        recorded = named_leaves(self.params)
         for name, rows in self.history.items():
             values = to_host(rows)
-            further = tuple(f"{name}_{number}" for number in range(values.ndim - len(lead) - 2))
-            variables[name] = Variable((*lead, "step", "task", *further)[: values.ndim], values)
+            shared = (*lead, "step") if name in recorded else (*lead, "step", "task")
+            variables[name] = Variable((*shared, *_own_axes(name, values.ndim - len(shared)))[: values.ndim], values)
         return variables | {"status": Variable(lead, names)}
+
+
+def named_leaves(params: PyTree) -> dict[str, Array]:
+    """The leaves of the parameters by name: ``params`` where they are one array, else ``params`` with the path.
+
+    >>> list(named_leaves({"gain": 1.0, "bias": 2.0}))
+    ["params['bias']", "params['gain']"]
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return {"params" + jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+
+
+def _own_axes(name: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{name}_{number}" for number in range(count))
 
 
 _ADVICE = {

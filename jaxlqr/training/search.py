@@ -18,6 +18,7 @@ class Check(NamedTuple):
 
     feasible: Array
     record: dict[str, Array]
+    queries: Array  # cost queries that the test took, a scalar integer
 
 
 class Direction(NamedTuple):
@@ -26,6 +27,7 @@ class Direction(NamedTuple):
     direction: PyTree
     record: dict[str, Array]
     scale: Array  # factor on the update along it, a scalar
+    queries: Array  # cost queries that it took, a scalar integer
 
 
 class Problem(Protocol):
@@ -51,6 +53,7 @@ class Settings(NamedTuple):
     safeguard: bool
     max_backtracks: int
     sharded: bool = False  # whether the data lie on a mesh
+    record_params: bool = False
 
 
 class Candidate(NamedTuple):
@@ -63,6 +66,7 @@ class Found(NamedTuple):
     candidate: Candidate
     ahead: Direction  # the direction at the candidate, which the next step needs
     acceptable: Array
+    queries: Array  # of this candidate and of all that were refused before it
 
 
 def blank(shapes: PyTree) -> PyTree:
@@ -83,23 +87,25 @@ def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, st
         return Candidate(fraction, moved, settings.problem.check(data, moved, step))
 
     @jax.jit
-    def look(candidate: Candidate) -> Found:
+    def look(candidate: Candidate, queries: Array) -> Found:
         ahead = settings.problem.direct(data, candidate.params, step)
-        return Found(candidate, ahead, candidate.check.feasible & all_finite(ahead.direction))
+        acceptable = candidate.check.feasible & all_finite(ahead.direction)
+        return Found(candidate, ahead, acceptable, queries + ahead.queries)
 
-    one = jnp.asarray(1.0)
+    one, none = jnp.asarray(1.0), jnp.asarray(0, jnp.int32)
     if not settings.safeguard:
-        return look(propose(one))
+        return look(propose(one), none)  # nothing depends on the test, whose queries only record
 
     def fraction_of(trial: Array) -> Array:
         return jnp.where(trial < settings.max_backtracks, 0.5**trial, 0.0).astype(one.dtype)
 
     def next_feasible(carry):
-        _, trial = carry
-        return propose(fraction_of(trial)), trial + 1
+        _, trial, queries = carry
+        candidate = propose(fraction_of(trial))
+        return candidate, trial + 1, queries + candidate.check.queries
 
     def infeasible(carry):
-        candidate, _ = carry
+        candidate, *_ = carry
         return ~candidate.check.feasible & (candidate.fraction > 0)
 
     def unfinished(carry):
@@ -107,11 +113,11 @@ def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, st
         return ~found.acceptable & (found.candidate.fraction > 0)
 
     def attempt(carry):
-        _, trial = carry
-        candidate, trial = lax.while_loop(infeasible, next_feasible, (nothing, trial))
-        return look(candidate), trial
+        found, trial = carry
+        candidate, trial, queries = lax.while_loop(infeasible, next_feasible, (nothing, trial, found.queries))
+        return look(candidate, queries), trial
 
     # Blank candidates start both loops, so that check and direction are compiled once each.
     nothing = blank(jax.eval_shape(propose, one))._replace(fraction=one)
-    start = blank(jax.eval_shape(look, nothing))._replace(candidate=nothing)
+    start = blank(jax.eval_shape(look, nothing, none))._replace(candidate=nothing)
     return lax.while_loop(unfinished, attempt, (start, jnp.asarray(0)))[0]

@@ -21,6 +21,16 @@ def test_npz_takes_costs_for_each_task_or_for_all(tmp_path):
     assert K0.shape == (1, 2)
 
 
+def test_npz_may_say_its_sampling_time(tmp_path):
+    A, B = np.full((1, 1, 1), -0.5), np.ones((1, 1, 1))
+    for Ts, dt in ((0.1, None), (0.0, 0.1)):
+        np.savez(tmp_path / "t.npz", A=A, B=B, Ts=Ts)
+        held = float(load_tasks(tmp_path / "t.npz", dt=dt).tasks.A[0, 0, 0])
+        np.testing.assert_allclose(held, -0.5 if dt is None else np.exp(-0.05), rtol=1e-14)  # rounding
+        with pytest.raises(ValueError, match="leave dt out" if dt is None else "give the sampling time dt"):
+            load_tasks(tmp_path / "t.npz", dt=0.1 if dt is None else None)
+
+
 def test_toml_equals_the_functions_it_names(tmp_path):
     (tmp_path / "t.toml").write_text(
         '[nominal]\nfamily = "boeing"\n[perturbation]\nnum_tasks = 3\nlevel = 0.01\nseed = 4\n[initial]\nK0 = "paper"\n'

@@ -77,14 +77,41 @@ def test_matrices_are_read_as_scipy_reads_them(tmp_path, shape, compressed):
         assert value.dtype == float
 
 
+def cells(*matrices):
+    """A cell array of one row."""
+    row = np.empty((1, len(matrices)), object)
+    for number, matrix in enumerate(matrices):
+        row[0, number] = matrix
+    return row
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_several_systems_as_arrays_with_three_axes_or_as_cells(tmp_path, compressed):
+    stack = np.stack([0.5 * np.eye(4), A / 1500, np.diag([0.1, 0.2, 0.3, 0.4])])
+    Q = np.stack([np.eye(4) * k for k in (1, 2, 3)])
+    for variables in (
+        {"A": np.moveaxis(stack, 0, 2), "B": B, "Q": cells(*Q)},
+        {"A": cells(*stack), "B": cells(B, B, B), "Q": np.moveaxis(Q, 0, 2)},
+        {"A": cells(*stack).T, "B": np.stack([B] * 3, axis=2), "Q": cells(*Q).T},
+    ):
+        tasks, _ = load_tasks(saved(tmp_path, variables | {"Ts": 0.1}, do_compression=compressed))
+        for found, expected in ((tasks.A, stack), (tasks.B, np.stack([B] * 3)), (tasks.Q, Q)):
+            np.testing.assert_array_equal(found, expected)
+
+
 REFUSED = {
     "no A": ({"B": B}, "must have A, got B"),
     "no input": ({"A": A, "C": C}, "must have B, got A"),
     "disturbances only": ({"A": A, "B1": B1}, "B1 only, the input of disturbances"),
     "text": ({"A": "matrix", "B": B}, "A must be a real matrix"),
     "struct": ({"A": {"x": 1.0}, "B": B}, "A must be a real matrix"),
-    "cell": ({"A": np.array([[A]], object), "B": B}, "A must be a real matrix"),
-    "three axes": ({"A": np.ones((2, 2, 2)), "B": B}, "A must be a real matrix"),
+    "cell of text": ({"A": cells(A, "x"), "B": B}, "A must be a cell array of full real matrices, .* in cell 1"),
+    "cell of cells": ({"A": cells(cells(A)), "B": B}, "A must be a cell array of full real matrices"),
+    "cell of sparse": ({"A": cells(scipy.sparse.csc_array(A)), "B": B}, "of full real matrices"),
+    "cell of shapes": ({"A": cells(A, A[:2, :2]), "B": B}, r"of one shape, got \(2, 2\) and \(4, 4\)"),
+    "empty cell": ({"A": np.empty((0, 0), object), "B": B}, "cell array of 1 to 100000 matrices, got 0 cells"),
+    "four axes": ({"A": np.ones((2, 2, 2, 2)), "B": B}, "A must be a real matrix, .*got an array with 4 axes"),
+    "counts": ({"A": cells(A, A), "B": cells(B, B, B)}, r"with one matrix for each of M tasks, got \(2, 4, 4\) and"),
     "complex": ({"A": 1j * A, "B": B}, "A must be a real matrix"),
     "discrete and dt": ({"A": A, "B": B, "Ts": 0.1}, "has a sampling time Ts, .*leave dt out"),
     "NaN": ({"A": np.nan * A, "B": B}, "task 0: A must be finite"),

@@ -9,6 +9,7 @@ import pytest
 import jaxlqr
 from jaxlqr import Status, ZerothOrderOracle, maml_gradient, policy_gradient
 from jaxlqr.training import loop
+from jaxlqr.training import progress as progress_module
 from tests.references import relative_error
 from tests.training.setting import ORIGIN, POINTS, START, STEP, TASKS, quartic, train, train_quartic
 
@@ -225,3 +226,15 @@ def test_progress_bar_is_written_to_stderr_when_asked_for(progress, capfd):
         assert "step/s" in captured.err
     else:  # None: not a terminal
         assert captured.err == ""
+
+
+def test_a_log_gets_lines_from_time_to_time(monkeypatch, capfd):
+    monkeypatch.setattr(progress_module, "INTERVAL", 0.0)
+    train(progress=None)
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines if line.startswith("step")] == [
+        "step 0 of 12",
+        "step 4 of 12",
+        "step 9 of 12",
+        "step 12 of 12",
+    ]

@@ -1,6 +1,7 @@
 """Runs with the step sizes, radii and samples of toso2024 beside what it promises for them: ``jaxlqr certified``."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from jaxlqr.experiments.certified.figure import draw
 from jaxlqr.experiments.certified.runs import Run, model_based, model_free, model_free_plan
 from jaxlqr.experiments.train import load_start
+from jaxlqr.families.several_files import find_files
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.output import OutputFolder
 from jaxlqr.theory.toso2024 import sublevel_constants, sublevel_heterogeneity_bound
@@ -51,7 +53,7 @@ class CertifiedSettings:
 
 
 def certified(
-    tasks_file: str | Path,
+    tasks_file: str | Path | Sequence[str | Path],
     out: str | Path,
     settings: CertifiedSettings,
     *,
@@ -68,10 +70,12 @@ def certified(
         settings: of the runs.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
     """
-    folder = OutputFolder(out, RESULT_FILES, inputs=(tasks_file, gain_file))
-    tasks, K0, source = load_start(tasks_file, gain_file, dt=dt)
+    tasks_files = find_files(tasks_file)
+    folder = OutputFolder(out, RESULT_FILES, inputs=(*tasks_files, gain_file))
+    tasks, K0, source = load_start(tasks_files, gain_file, dt=dt)
     runs, content = study(tasks, K0, settings, progress)
-    content = {"command": "certified", "tasks_file": str(tasks_file), "dt": dt, "gain": source, **content}
+    told = {"command": "certified", "tasks_files": [str(path) for path in tasks_files], "dt": dt, "gain": source}
+    content = told | content
     with folder:
         folder.write_figure("certified.png", draw(runs, content))
         folder.write_arrays(

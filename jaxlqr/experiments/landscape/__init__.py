@@ -1,6 +1,7 @@
 """The landscape of a user's own tasks: what ``jaxlqr landscape`` runs."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ from jaxlqr.experiments.landscape.interval import look_at_interval
 from jaxlqr.experiments.landscape.settings import LandscapeSettings as LandscapeSettings
 from jaxlqr.experiments.landscape.study import describe, frames, look_at_plane
 from jaxlqr.experiments.train import TrainSettings, default_steps, load_start
+from jaxlqr.families.several_files import find_files
 from jaxlqr.output import OutputFolder
 
 RESULT_FILES = ("landscape.png", "landscape.gif", "landscape.npz", "summary.json")
 
 
 def landscape(
-    tasks_file: str | Path,
+    tasks_file: str | Path | Sequence[str | Path],
     out: str | Path,
     settings: LandscapeSettings | None = None,
     *,
@@ -34,7 +36,7 @@ def landscape(
     set, the stationary points that were found, and the paths of several optimisers.
 
     Arguments:
-        tasks_file: see :func:`jaxlqr.families.files.load_tasks`.
+        tasks_file: as for training.
         out: output folder; files of earlier runs are replaced, and only by a run that succeeds.
         settings: see :class:`LandscapeSettings`.
         gain_file: gain where the search and the paths begin; else that of the tasks file, else chosen.
@@ -46,8 +48,9 @@ def landscape(
     """
     began = time.perf_counter()
     settings = settings or LandscapeSettings()
-    folder = OutputFolder(out, RESULT_FILES, inputs=(tasks_file, gain_file))
-    start = load_start(tasks_file, gain_file, dt=dt)
+    tasks_files = find_files(tasks_file)
+    folder = OutputFolder(out, RESULT_FILES, inputs=(*tasks_files, gain_file))
+    start = load_start(tasks_files, gain_file, dt=dt)
     inner = default_steps(start.K0, start.tasks, TrainSettings(inner_step=settings.inner_step, outer_step=1.0))[0]
     scalar = start.K0.size == 1
     if scalar and (settings.frames or settings.plane is not None):
@@ -63,7 +66,7 @@ def landscape(
             files["landscape.gif"] = figure.animate(found, told["frames"]["inner_steps"], rows)
     summary = {
         "command": "landscape",
-        "tasks_file": str(tasks_file),
+        "tasks_files": [str(path) for path in tasks_files],
         "dt": dt,
         "settings": {**asdict(settings), "inner_step": inner},
         "inner_step_chosen_automatically": settings.inner_step is None,

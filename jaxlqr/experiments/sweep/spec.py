@@ -20,7 +20,8 @@ from jaxlqr.lqr.stabilize import check_stabilizes_all
 #: Axes along which runs share one compiled program; every other setting of a run needs one of its own.
 TRACED = ("level", "task_seed", "seed", "inner_step", "outer_step", "radius")
 _OF_TASKS = ("level", "task_seed")
-_OF_TRAINING = tuple(field.name for field in fields(TrainSettings) if field.name not in ("checkpoint_every", "resume"))
+_OF_ONE_RUN = ("max_queries", "checkpoint_every", "resume")  # runs of a batch end together
+_OF_TRAINING = tuple(field.name for field in fields(TrainSettings) if field.name not in _OF_ONE_RUN)
 AXES = (*_OF_TASKS, *_OF_TRAINING)
 MOST_RUNS = 10_000_000
 _MOST_TASKS_AT_ONCE = 4096
@@ -157,7 +158,7 @@ def _training(settings: TrainSettings, values: Mapping[str, Any]) -> TrainSettin
 
 
 def _check_type(name: str, value: Any) -> None:
-    default = {"inner_step": 0.1, "outer_step": 0.1, "level": 0.1, "task_seed": 0}.get(
+    default = {"inner_step": 0.1, "outer_step": 0.1, "level": 0.1, "task_seed": 0, "minibatch": 1}.get(
         name, getattr(_DEFAULTS, name, 0)
     )
     kinds = (int, float) if isinstance(default, float) else type(default)

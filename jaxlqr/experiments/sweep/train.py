@@ -42,6 +42,7 @@ def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | Non
         num_inner_steps=shared.inner_steps,
         first_order=shared.first_order,
         safeguard=shared.safeguard,
+        minibatch_size=shared.minibatch,
         batched=True,
         strict=False,
         progress=False,

@@ -6,9 +6,11 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+from jaxlqr.training.progress import LogLines
+
 
 class Watch:
-    """Counts runs, and shows the counts while the block lasts; not shown outside a terminal unless asked for."""
+    """Counts runs, and shows the counts while the block lasts; outside a terminal at most one line a minute."""
 
     def __init__(self, total: int, progress: bool | None = None) -> None:
         self._total = total
@@ -16,6 +18,7 @@ class Watch:
         self._statuses = Counter[str]()
         self._fresh, self._began = 0, time.perf_counter()
         self._live: Any = None
+        self._lines = LogLines(total, "run") if progress is None and not self._shown else None
 
     @property
     def done(self) -> int:
@@ -39,6 +42,8 @@ class Watch:
         """Count runs; ``fresh`` ones were done now and tell the rate."""
         self._statuses.update(statuses)
         self._fresh += len(statuses) if fresh else 0
+        if self._lines is not None:
+            self._lines.update(len(statuses))
         if self._live is not None:
             self._live.update(self.table(), refresh=True)
 
