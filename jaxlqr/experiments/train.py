@@ -4,8 +4,7 @@ import math
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from difflib import get_close_matches
+from dataclasses import asdict
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxlqr.experiments.settings import TrainSettings as TrainSettings
 from jaxlqr.families.files import load_gain
 from jaxlqr.families.several_files import find_files, load_several
 from jaxlqr.lqr import LQRTask, cost, hessian_vector_product
@@ -36,94 +36,6 @@ RESULT_FILES = ("gain.npz", "history.npz", "training.png", "summary.json")
 CHECKPOINTS = "checkpoints"
 INNER_FRACTION = 0.1  # default inner step, in units of 1 / L: adaptation refines, it should not leap
 ADAM_STEP = 1e-3  # default step of Adam, which moves each entry of the gain by about this much a step
-
-
-_KINDS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
-    (("steps", "samples", "inner_steps", "seed", "minibatch", "max_queries", "checkpoint_every"), int, "an integer"),
-    (("inner_step", "outer_step", "radius"), (int, float), "a number"),
-    (("first_order", "safeguard", "resume"), bool, "True or False"),
-    (("oracle", "hessian", "optimizer"), str, "text"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """Choices of :func:`train`, checked on construction; the options of ``jaxlqr train`` have the same names.
-
-    Attributes:
-        steps: number of outer steps.
-        inner_step, outer_step: step sizes; None chooses them with :func:`default_steps`.
-        oracle: ``"exact"`` or ``"zeroth-order"``.
-        samples, radius, hessian: of the zeroth-order oracle, see :class:`jaxlqr.ZerothOrderOracle`.
-        inner_steps: adaptation steps; 0 is plain multi-task descent.
-        first_order: leave out the Hessian.
-        optimizer: ``"sgd"`` or ``"adam"``.
-        safeguard: shorten steps that would leave the stabilising set.
-        seed: of the zeroth-order oracle and of the minibatches.
-        minibatch: tasks whose gradient a step uses, drawn anew at every step; None for all of them.
-        max_queries: budget of cost queries of the zeroth-order oracle, at which the run ends; None for no budget.
-        checkpoint_every: steps between two checkpoints, in the folder ``checkpoints`` of the results; None keeps one
-            only where Ctrl-C or SIGTERM stops the run.
-        resume: go on from the newest checkpoint there. When the results are written, the checkpoints are removed.
-
-    >>> TrainSettings(oracle="zeroth")
-    Traceback (most recent call last):
-    ValueError: unknown oracle 'zeroth'; did you mean 'zeroth-order'?
-    """
-
-    steps: int = 200
-    inner_step: float | None = None
-    outer_step: float | None = None
-    oracle: str = "exact"
-    samples: int = 20
-    radius: float = 1e-2
-    hessian: str = "stein"
-    inner_steps: int = 1
-    first_order: bool = False
-    optimizer: str = "sgd"
-    safeguard: bool = True
-    seed: int = 0
-    minibatch: int | None = None
-    max_queries: int | None = None
-    checkpoint_every: int | None = None
-    resume: bool = False
-
-    def __post_init__(self) -> None:
-        for names, kinds, expected in _KINDS:
-            for name in names:
-                value = getattr(self, name)
-                optional = value is None and getattr(type(self), name) is None
-                if not optional and (not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool)):
-                    raise ValueError(f"{name} must be {expected}, got {value!r}.")
-        for what, value, least in (
-            ("steps", self.steps, 1),
-            ("samples", self.samples, 1),
-            ("inner steps", self.inner_steps, 0),
-            ("tasks of a minibatch", self.minibatch, 1),
-            ("cost queries", self.max_queries, 1),
-        ):
-            if value is not None and value < least:
-                raise ValueError(f"the number of {what} must be at least {least}, got {value}.")
-        if self.checkpoint_every is not None and self.checkpoint_every < 1:
-            raise ValueError(f"there must be at least 1 step between checkpoints, got {self.checkpoint_every}.")
-        for what, value in (
-            ("inner step size", self.inner_step),
-            ("outer step size", self.outer_step),
-            ("radius", self.radius),
-        ):
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"the {what} must be positive and finite, got {value}.")
-        for what, value, known in (
-            ("oracle", self.oracle, ("exact", "zeroth-order")),
-            ("hessian", self.hessian, ("stein", "printed")),
-            ("optimizer", self.optimizer, ("sgd", "adam")),
-        ):
-            if value not in known:
-                near = get_close_matches(value, known, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {' and '.join(map(repr, known))}."
-                raise ValueError(f"unknown {what} {value!r}; {hint}")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"the seed must lie between 0 and 2^32 - 1, got {self.seed}.")
 
 
 class Start(NamedTuple):
@@ -152,8 +64,7 @@ def load_start(
         K0, source = average_task_gain(tasks), "optimum of the average task"
         if not bool(jnp.all(jnp.isfinite(K0))):
             raise ValueError(
-                "no K0 is given and the average task has no stabilising optimum to start from; give a K0."
-                f"{f' {hint}' if hint else ''}"
+                f"no K0 is given and the average task has no stabilising optimum to start from; give a K0{hint}."
             )
         name = "the optimum of the average task, taken because no K0 is given,"
     check_stabilizes_all(K0, tasks, name=name, hint_if_none=hint)
@@ -161,13 +72,13 @@ def load_start(
 
 
 def _hint_at_continuous_time(tasks: LQRTask) -> str:
-    """A sentence where every A looks like that of a system in continuous time: some eigenvalue lies left of -1."""
+    """A remedy for the end of a message, where some eigenvalue of every A lies left of -1, far from discrete time."""
     leftmost = np.linalg.eigvals(np.asarray(tasks.A)).real.min(axis=1)
     if not np.all(leftmost < -1):
         return ""
     return (
-        f"Every A has an eigenvalue with a real part below -1, here {leftmost.min():.3g}, as systems in continuous "
-        "time have: if these are, give the sampling time, dt (--dt)."
+        "; if the systems are in continuous time, as an eigenvalue of every A suggests whose real part is below -1, "
+        f"here {leftmost.min():.3g}, give the sampling time dt (--dt)"
     )
 
 

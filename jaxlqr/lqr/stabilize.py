@@ -29,7 +29,7 @@ def check_stabilizes_all(K: Array, tasks: LQRTask, *, name: str = "K0", limit: i
     """Raise ``ValueError`` with the tasks, and their spectral radii, that ``K`` does not stabilise.
 
     Arguments: ``K`` [m, n]; ``tasks``, a stack; ``name`` of the gain for the message, which lists ``limit`` tasks at
-    most; ``hint_if_none``, a sentence that ends the message where no task is stabilised. Outside ``jit`` only.
+    most; ``hint_if_none`` ends the message where no task is stabilised. Outside ``jit`` only.
     """
     num_inputs, num_states = tasks.B.shape[2], tasks.B.shape[1]
     if K.shape != (num_inputs, num_states):
@@ -48,5 +48,5 @@ def check_stabilizes_all(K: Array, tasks: LQRTask, *, name: str = "K0", limit: i
     raise ValueError(
         f"{name} must stabilise every task, but it does not stabilise {bad.size} of {radii.size} (spectral radius of "
         f"A - B K, which must be below 1: {listed}{more}); start from a gain that does, or train on fewer, more "
-        f"similar tasks.{f' {hint_if_none}' if hint_if_none and bad.size == radii.size else ''}"
+        f"similar tasks{hint_if_none if bad.size == radii.size else ''}."
     )

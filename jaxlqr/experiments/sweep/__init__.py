@@ -1,5 +1,6 @@
 """Sweeps over heterogeneity, step sizes, oracle settings and seeds: what ``jaxlqr sweep`` runs."""
 
+import math
 import time
 from collections import Counter
 from pathlib import Path
@@ -48,7 +49,8 @@ def sweep(
         progress: show a live table; None shows it in a terminal.
 
     Returns:
-        Counts: ``runs``, ``done`` (kept by now, by all processes), ``statuses``, ``finished``, ``seconds``.
+        Counts: ``runs``, ``done`` (kept by now, by all processes), ``statuses``, ``finished``, ``seconds``; and the
+        ``best`` run of a finished sweep, the one with the least median gap.
     """
     began = time.perf_counter()
     _join(coordinator, num_processes, process_id)  # before anything is computed: JAX asks for it
@@ -85,13 +87,13 @@ def sweep(
                 checkpoints.clear()
             statuses.update(_statuses(store, number, watch, fresh=True))
         finished = not store.missing()
-        if finished:
-            store.finish()
+        best = _best(store.finish().to_pylist(), spec.axes) if finished else None
     return {
         "runs": len(spec.runs),
         "done": watch.done,
         "statuses": dict(statuses),
         "finished": finished,
+        "best": best,
         "seconds": time.perf_counter() - began,
     }
 
@@ -156,8 +158,25 @@ def plot(out: str | Path) -> list[str]:
     return ["sweep.png"]
 
 
+def _best(rows: list[dict[str, Any]], axes: tuple[str, ...]) -> dict[str, Any] | None:
+    """Number, settings and last values of the run with the least median gap; None where all diverged."""
+    good = [row for row in rows if row["status"] != "DIVERGED" and row["feasible_start"] and row["gap_last"] < math.inf]
+    if not good:
+        return None
+    row = min(good, key=lambda row: row["gap_last"])
+    return {name: row[name] for name in ("run", *axes, "cost_last", "gap_last", "status")}
+
+
 def show(summary: dict[str, Any]) -> None:
-    """Print the counts of :func:`sweep` or :func:`status`."""
+    """Print the counts of :func:`sweep` or :func:`status`, and the best run of a finished sweep."""
     counts = ", ".join(f"{count} {name.lower()}" for name, count in sorted(summary["statuses"].items()))
     end = "finished" if summary["finished"] else "not finished"
     print(f"{summary['done']} of {summary['runs']} runs done{f' ({counts})' if counts else ''}; {end}")
+    best = summary.get("best")
+    if best is not None:
+        last = ("cost_last", "gap_last", "status")
+        settings = ", ".join(f"{name} {value}" for name, value in best.items() if name not in ("run", *last))
+        print(
+            f"best run: {best['run']} ({settings}); cost {best['cost_last']:.6g}, gap {best['gap_last']:.6g}, medians "
+            "over tasks"
+        )

@@ -27,9 +27,11 @@ COLUMNS = {
     "seconds": (float, "wall time of the batch over its runs"),
 }
 _DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
-#: Settings of a run by their type. A step size has no default: None lets the sweep choose it.
+_STEP_SIZES = ("inner_step", "outer_step")
+#: Settings of a run by their type. Step sizes and counts without a default are None unless they are given.
 SETTINGS = {"level": float, "task_seed": int} | {
-    name: float if default is None else type(default) for name, default in _DEFAULTS.items()
+    name: float if name in _STEP_SIZES else int if default is None else type(default)
+    for name, default in _DEFAULTS.items()
 }
 
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.experiments.sweep.plants import load_plants
 from jaxlqr.experiments.train import TrainSettings, default_steps
 from jaxlqr.families.files import check_known, parse_masks, parse_tasks, read_toml
 from jaxlqr.lqr import LQRTask, optimal_gain
-from jaxlqr.lqr.stabilize import check_stabilizes_all
+from jaxlqr.lqr.stabilize import average_task, check_stabilizes_all
 
 #: Axes along which runs share one compiled program; every other setting of a run needs one of its own.
 TRACED = ("level", "task_seed", "seed", "inner_step", "outer_step", "radius")
@@ -32,7 +32,8 @@ class SweepSpec:
     """A checked sweep.
 
     Attributes:
-        nominal: the system around which each run draws its tasks.
+        nominal: the system around which each run draws its tasks; of plants, their average.
+        plants: the tasks of every run, where they come from files; else None.
         K0: initial gain [m, n] of every run.
         num_tasks, include_nominal, masks: of :func:`jaxlqr.families.perturb`.
         settings: what all runs share.
@@ -42,6 +43,7 @@ class SweepSpec:
     """
 
     nominal: LQRTask
+    plants: LQRTask | None
     K0: Array
     num_tasks: int
     include_nominal: bool
@@ -73,17 +75,21 @@ def load_spec(path: str | Path) -> SweepSpec:
     """Read and check a sweep; see :func:`parse_spec`. Errors name the file."""
     document = read_toml(path, "sweep file")
     try:
-        return parse_spec(document)
+        return parse_spec(document, folder=Path(path).parent)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def parse_spec(document: Mapping[str, Any]) -> SweepSpec:
+def parse_spec(document: Mapping[str, Any], *, folder: Path = Path()) -> SweepSpec:
     """Build the sweep that a TOML document describes, given as a dictionary.
 
     ``[nominal]``, ``[perturbation]``, ``[initial]``
         as in a tasks file (:func:`jaxlqr.families.files.parse_tasks`); ``level`` and ``seed`` of the perturbation may
         be left to the axes ``level`` and ``task_seed``. Without ``K0`` runs start at the nominal system's optimum.
+    ``[tasks]``
+        instead of the first two: ``files``, a name, a pattern or a list of them, relative to ``folder``, and optionally
+        ``dt``, as for :func:`jaxlqr.families.files.load_tasks`. Every run trains on all of these plants, from their
+        ``K0`` or else the optimum of their average.
     ``[settings]``
         what all runs share, under the names of :class:`jaxlqr.experiments.train.TrainSettings`.
     ``[grid]``
@@ -104,7 +110,7 @@ def parse_spec(document: Mapping[str, Any]) -> SweepSpec:
     >>> len(spec.runs), spec.values(4)
     (6, {'level': 0.01, 'task_seed': 0, 'seed': 1})
     """
-    tables = ("nominal", "perturbation", "initial", "settings", "grid", "random")
+    tables = ("nominal", "perturbation", "tasks", "initial", "settings", "grid", "random")
     check_known(document, (*tables, "batch"), "the file")
     for name in tables:
         if not isinstance(document.get(name, {}), dict):
@@ -115,22 +121,26 @@ def parse_spec(document: Mapping[str, Any]) -> SweepSpec:
     for name in axes:
         if name in shared:
             raise ValueError(f"{name} is an axis and in [settings]; give it once.")
+    plants = load_plants(document, axes, folder)
     perturbation = dict(document.get("perturbation", {}))
-    task_settings = {"level": perturbation.pop("level", 0.0), "task_seed": perturbation.pop("seed", 0)}
+    task_settings: dict[str, Any] = {}
+    if plants is None:
+        task_settings = {"level": perturbation.pop("level", 0.0), "task_seed": perturbation.pop("seed", 0)}
     for name, key in (("level", "level"), ("task_seed", "seed")):
         if name in axes and key in document.get("perturbation", {}):
             raise ValueError(f"{key} of [perturbation] is also the axis {name}; give it once.")
     perturbation.setdefault("num_tasks", 1)
     system = {name: document[name] for name in ("nominal", "initial") if name in document}
-    alone = parse_tasks(system)
-    nominal = jax.tree.map(lambda leaf: leaf[0], alone.tasks)
+    alone = parse_tasks(system) if plants is None else plants
+    nominal = average_task(alone.tasks)  # one task without plants
     K0 = optimal_gain(nominal) if alone.K0 is None else alone.K0
     check_stabilizes_all(K0, alone.tasks, name="K0")
     masks = parse_masks(nominal, perturbation["masks"]) if "masks" in perturbation else None
     settings = _with_steps(_training(TrainSettings(), shared), axes, K0, alone.tasks)
-    count = perturbation["num_tasks"]
+    count = perturbation["num_tasks"] if plants is None else len(plants.tasks.A)
     spec = SweepSpec(
         nominal=nominal,
+        plants=None if plants is None else plants.tasks,
         K0=K0,
         num_tasks=count,
         include_nominal=perturbation.get("include_nominal", True),
@@ -141,8 +151,9 @@ def parse_spec(document: Mapping[str, Any]) -> SweepSpec:
         runs=runs,
         batch=1,
     )
-    first = {"level": spec.values(0)["level"], "seed": spec.values(0)["task_seed"]}
-    parse_tasks(system | {"perturbation": perturbation | first})  # what is wrong with the perturbation is said there
+    if plants is None:
+        first = {"level": spec.values(0)["level"], "seed": spec.values(0)["task_seed"]}
+        parse_tasks(system | {"perturbation": perturbation | first})  # what is wrong with it is said there
     _check_runs(spec)
     batch = document.get("batch", max(1, _MOST_TASKS_AT_ONCE // count))
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
@@ -173,6 +184,8 @@ def _check_runs(spec: SweepSpec) -> None:
     for run in range(len(spec.runs)):
         values = spec.values(run)
         spec.training(run)
+        if spec.plants is not None:
+            continue
         if not 0 <= values["task_seed"] < 2**32:
             raise ValueError(f"task_seed must lie between 0 and 2^32 - 1, got {values['task_seed']}.")
         if not (np.all(np.asarray(values["level"]) >= 0) and np.all(np.isfinite(values["level"]))):

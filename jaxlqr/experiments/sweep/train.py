@@ -27,8 +27,7 @@ def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | Non
     values = [spec.values(run) for run in padded]
     settings = [spec.training(run) for run in padded]
     shared = settings[0]
-    levels, seeds = [each["level"] for each in values], [each["task_seed"] for each in values]
-    tasks = _tasks(spec, np.array(levels, float), np.array(seeds, np.uint32))
+    tasks = _tasks(spec, values)
     start = jnp.broadcast_to(spec.K0, (len(padded), *spec.K0.shape))
     steps = _steps(settings)
     result = meta_train(
@@ -78,9 +77,18 @@ def _draw(nominal, masks, levels, seeds, *, num_tasks: int, include_nominal: boo
     return jax.vmap(one)(levels, seeds)
 
 
-def _tasks(spec: SweepSpec, levels: np.ndarray, seeds: np.ndarray):
+def _tasks(spec: SweepSpec, values: list[dict[str, Any]]):
+    """The tasks of each run, with a leading axis of runs."""
+    if spec.plants is not None:
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(values), *leaf.shape)), spec.plants)
+    levels, seeds = [each["level"] for each in values], [each["task_seed"] for each in values]
     return _draw(
-        spec.nominal, spec.masks, levels, seeds, num_tasks=spec.num_tasks, include_nominal=spec.include_nominal
+        spec.nominal,
+        spec.masks,
+        np.array(levels, float),
+        np.array(seeds, np.uint32),
+        num_tasks=spec.num_tasks,
+        include_nominal=spec.include_nominal,
     )
 
 
