@@ -58,6 +58,19 @@ def test_examples_of_the_page_run(path, tmp_path, monkeypatch):
         exec(compile(block, f"{path.name}, block {number + 1}", "exec"), namespace)
 
 
+def test_pages_name_every_key_of_the_files():
+    from jaxlqr.experiments.sweep.spec import AXES, parse_spec
+    from jaxlqr.families.files import load_tasks, parse_tasks
+
+    keys = re.compile(r"``(\w+)(?: = [^`]*)?``")  # in the docstrings of the functions that read them
+    for page, functions, more in (("tasks_files", (parse_tasks, load_tasks), ()), ("sweep_files", (parse_spec,), AXES)):
+        text = (DOCS / f"{page}.md").read_text("utf-8")
+        named = {key for function in functions for key in keys.findall(function.__doc__)}
+        assert "level" in named
+        missing = [key for key in {*named, *more} if f"`{key}" not in text and f"{key} = " not in text]
+        assert not missing, f"{page}.md lacks {missing}"
+
+
 SHORT = ["measured_outputs", "process_noise", "fifty_queries", "input_limits", "step_and_bode"]
 
 
