@@ -76,8 +76,8 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
 class _Budget(NamedTuple):
     """Cost queries that are left and those of the last row, each [runs] where runs are batched."""
 
-    left: Array
-    last: Array
+    left: Array | np.ndarray
+    last: Array | np.ndarray
 
 
 @partial(jax.jit, static_argnames=("settings", "batched", "length"), donate_argnames=("state",))
