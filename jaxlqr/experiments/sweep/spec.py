@@ -87,9 +87,9 @@ def parse_spec(document: Mapping[str, Any], *, folder: Path = Path()) -> SweepSp
         as in a tasks file (:func:`jaxlqr.families.files.parse_tasks`); ``level`` and ``seed`` of the perturbation may
         be left to the axes ``level`` and ``task_seed``. Without ``K0`` runs start at the nominal system's optimum.
     ``[tasks]``
-        instead of the first two: ``files``, a name, a pattern or a list of them, relative to the sweep file, and optionally
-        ``dt``, as for :func:`jaxlqr.families.files.load_tasks`. Every run trains on all of these plants, from their
-        ``K0`` or else the optimum of their average.
+        instead of the first two: ``files``, a name, a pattern or a list of them, relative to the sweep file, and
+        optionally ``dt``, as for :func:`jaxlqr.families.files.load_tasks`. Every run trains on all of these plants,
+        from their ``K0`` or else the optimum of their average.
     ``[settings]``
         what all runs share, under the names of :class:`jaxlqr.experiments.train.TrainSettings`.
     ``[grid]``
