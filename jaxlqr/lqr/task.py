@@ -11,8 +11,9 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Float
 
+from jaxlqr.lqr.admissible import rounding_unit, symmetric_part, unstabilizable_modes
 from jaxlqr.lqr.state_space import check_dt, is_system, plain, read_system, sampled
-from jaxlqr.matrix_equations.checks import MatrixLike
+from jaxlqr.matrix_equations.checks import MatrixLike, refuse_masked
 from jaxlqr.optional import optional
 
 
@@ -139,6 +140,11 @@ def make_task(
             entry is not finite, a cost is not symmetric or not (semi)definite, (A, B) is not stabilizable, or a
             system's time is continuous and there is no ``dt``.
 
+        TypeError: for masked arrays, and inside ``jit``.
+
+    No verdict depends on the units of states, inputs and costs. (A, B) is stabilizable where the Riccati solver finds
+    a gain. Arrays of half precision are converted, like all others, to the default precision of JAX.
+
     It looks at values, so it runs outside ``jit``; inside, construct :class:`LQRTask` from checked arrays.
 
     >>> task = make_task([[1.0, 1.0], [0.0, 1.0]], [[0.0], [1.0]])
@@ -193,20 +199,6 @@ def stack_tasks(tasks: Sequence[LQRTask]) -> LQRTask:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *tasks)
 
 
-def unstabilizable_modes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Eigenvalues of ``a`` on or outside the unit circle that fail the Popov-Belevitch-Hautus rank test."""
-    n = a.shape[0]
-    scale = max(1.0, float(np.linalg.norm(a, 2)), float(np.linalg.norm(b, 2)))
-    unstable = [value for value in np.linalg.eigvals(a) if abs(value) >= 1.0]
-
-    def reached(value: complex) -> bool:
-        pencil = np.concatenate([a - value * np.eye(n), b], axis=1)
-        # sqrt(eps): an eigenvalue itself is only that sharp when it is repeated.
-        return bool(np.linalg.svd(pencil, compute_uv=False)[-1] > np.sqrt(np.finfo(float).eps) * scale)
-
-    return np.array([value for value in unstable if not reached(value)])
-
-
 def _of_system(system: Any, B: Any, dt: float | None) -> tuple[Any, Any]:
     """A and B of a system, once it is clear whether ``dt`` must be there."""
     if B is not None:
@@ -232,6 +224,7 @@ def _checked(value: Any, name: str) -> np.ndarray:
             f"make_task looks at the values of {name} and cannot run inside jit, vmap or grad; build the task outside, "
             "or construct LQRTask from arrays that were checked before."
         )
+    refuse_masked(value, name)
     try:
         value = plain(value)
         if np.iscomplexobj(value):
@@ -251,18 +244,4 @@ def _symmetric(value: Any, name: str, size: int, *, definite: bool) -> np.ndarra
     array = _checked(value, name)
     if array.shape != (size, size):
         raise ValueError(f"{name} must have shape ({size}, {size}), got {array.shape}.")
-    scale = float(np.max(np.abs(array), initial=0.0))
-    # float32 data that was symmetrised in float32 passes; anything worse was not meant to be symmetric.
-    asymmetry = float(np.max(np.abs(array - array.T)))
-    if asymmetry > 1e-6 * scale:
-        raise ValueError(
-            f"{name} must be symmetric, got a largest difference of {asymmetry:.3g} from its transpose; pass "
-            f"({name} + {name}.T) / 2."
-        )
-    array = (array + array.T) / 2
-    smallest = float(np.linalg.eigvalsh(array)[0])
-    if definite and smallest <= 1e-12 * scale:
-        raise ValueError(f"{name} must be positive definite, got a smallest eigenvalue of {smallest:.3g}.")
-    if smallest < -1e-12 * scale:
-        raise ValueError(f"{name} must be positive semidefinite, got a smallest eigenvalue of {smallest:.3g}.")
-    return array
+    return symmetric_part(array, name, definite=definite, eps=rounding_unit(value))

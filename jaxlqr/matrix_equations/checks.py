@@ -1,23 +1,55 @@
 """Static checks shared by the solvers: what is wrong, with what was expected, what was got and the remedy."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 MatrixLike = ArrayLike | Sequence[Sequence[float]]
 
 
+def refuse_masked(value: Any, name: str) -> None:
+    """Raise ``TypeError`` for a masked array of NumPy, or a list of them: what lies under a mask is no data."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} must be an array without a mask, got a masked array; write {name}.filled(0.0) for the value that "
+            "masked entries shall have, or numpy.asarray(...) where none is masked."
+        )
+    if isinstance(value, list | tuple):
+        for row in value:
+            refuse_masked(row, name)
+
+
 def as_floating(value: MatrixLike, name: str, function: str) -> Array:
-    """The value as an array of floating dtype; lists of floats become arrays, integers are refused."""
+    """The value as an array of floating dtype; lists of floats become arrays.
+
+    Integers are refused, and so are masked arrays and half precision, in which no equation can be solved.
+    """
+    refuse_masked(value, f"{function}: argument {name}")
     array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         raise TypeError(
             f"{function}: argument {name} must have a floating dtype, got {array.dtype}; write 1.0 for 1, or convert "
             f"it with {name}.astype(float)."
         )
+    refuse_half(function, **{name: array})
     return array
+
+
+def refuse_half(function: str, **arguments: Any) -> None:
+    """Raise ``TypeError`` where an argument, or a leaf of it, has half precision: float16, bfloat16 or less."""
+    for name, value in arguments.items():
+        for leaf in jax.tree.leaves(value):
+            dtype = getattr(leaf, "dtype", None)
+            if dtype is not None and jnp.issubdtype(dtype, jnp.inexact) and jnp.finfo(dtype).bits < 32:
+                raise TypeError(
+                    f"{function}: argument {name} must have the precision of float32 or float64, got {dtype}; convert "
+                    f"it with x.astype(jnp.float32)."
+                )
 
 
 def as_matrices(function: str, **arguments: MatrixLike) -> list[Array]:

@@ -42,6 +42,20 @@ REFUSED = {
     "A ragged": ({"A": [[1.0], [1.0, 2.0]], "B": B}, r"A must be a real matrix"),
     "A complex": ({"A": 1j * EYE, "B": B}, r"A must be a real matrix, .*complex"),
     "unstabilizable": ({"A": A, "B": [[1.0], [0.0]], "Q": EYE} | {"A": np.diag([0.5, 1.2])}, r"stabilizable.*1\.2"),
+    "Q mistyped beside a large entry": (
+        {"A": A, "B": B, "Q": [[1e12, 0.5], [0.6, 1.0]]},
+        r"Q must be symmetric, got 0\.5 at index \(0, 1\) and 0\.6 at \(1, 0\)",
+    ),
+    "Q indefinite in small units": (
+        {"A": A, "B": B, "Q": [[1e-18, 0], [0, 1.0]] @ np.array([[-1.0, 0], [0, 1]])},
+        r"Q must be positive semidefinite, .*-1e-18",
+    ),
+    "Q indefinite, scaled": (
+        {"A": A, "B": B, "Q": [[1e12, 2.0], [2.0, 1e-12]]},
+        r"Q must be positive semidefinite, .*-1 \(scaled to a unit diagonal\)",
+    ),
+    "Q with a coupling and no weight": ({"A": A, "B": B, "Q": [[0.0, 1.0], [1.0, 1.0]]}, r"Q must be positive semidef"),
+    "R singular in large units": ({"A": A, "B": EYE, "R": [[1e12, 1e6], [1e6, 1.0]]}, r"R must be positive definite"),
     "on the unit circle": ({"A": np.diag([1.0, 0.5]), "B": B}, r"stabilizable.*unit circle"),
 }
 
@@ -60,6 +74,71 @@ def test_what_is_allowed():
     assert make_task(A, B, Sigma0=np.diag([1.0, 0.0])).Sigma0.shape == (2, 2)
     assert make_task(np.diag([0.9, 1.2]), B).A.shape == (2, 2)  # a stable mode that no input reaches
     assert make_task([[1]], [[1]]).A.dtype == jnp.float64  # integers
+
+
+UNITS = np.array([1e9, 1e-9, 1.0, 1e4]), np.array([1e-7, 1e8])
+ROTATION = np.linalg.qr(np.random.default_rng(3).standard_normal((4, 4)))[0]
+# The third and fourth state are beyond the inputs in the first four plants; the last entry says whether A needs them.
+BEYOND = np.array([[0.5, 0.1, 0.3, 1.0], [-0.2, 1.3, 0.2, 0.1], [0, 0, 1.1, 0.4], [0, 0, 0, 0.2]])
+INPUTS = np.array([[1.0, 0.0], [0.5, 2.0], [0, 0], [0, 0]])
+STABILIZABLE = {
+    "unreached": (BEYOND, INPUTS, False),
+    "unreached, rotated": (ROTATION @ BEYOND @ ROTATION.T, ROTATION @ INPUTS, False),
+    "one input for two equal modes": (1.2 * np.eye(4), np.ones((4, 2)), False),
+    "integrator": (BEYOND / 1.1 * (1 - np.diag([0, 0, 1, 0])) + np.diag([0, 0, 1, 0]), INPUTS, False),
+    "unreached but stable": (BEYOND - np.diag([0, 0, 0.2, 0]), INPUTS, True),
+    "one input for modes 1e-6 apart": (np.diag(1.2 + 1e-6 * np.arange(4)), np.ones((4, 2)), True),
+    "chain of weak couplings": (np.eye(4) + np.diag([1e-7, 1e-5, 1e-9], 1), np.eye(4)[:, 2:], True),
+    "weak input": (np.diag([1.5, 1.4, 1.3, 1.2]), 1e-12 * np.ones((4, 2)) + np.eye(4)[:, :2], True),
+}
+
+
+@pytest.mark.parametrize("case", STABILIZABLE)
+@pytest.mark.parametrize("units", [False, True])
+def test_stabilizability_does_not_depend_on_units(case, units):
+    a, b, allowed = STABILIZABLE[case]
+    if units:
+        a, b = a * UNITS[0][:, None] / UNITS[0], b * UNITS[0][:, None] * UNITS[1]
+    if allowed:
+        assert make_task(a, b).A.shape == (4, 4)
+    else:
+        with pytest.raises(ValueError, match="must be stabilizable"):
+            make_task(a, b)
+
+
+def test_plants_that_the_riccati_solver_solves_are_accepted():
+    # A mass of 1e4 kg, sampled at 10 us; and inputs whose costs differ by 1e13. Gains from 120 digits.
+    heavy = make_task([[1, 1e-5], [0, 1]], [[5e-15], [1e-9]])
+    np.testing.assert_allclose(jaxlqr.optimal_gain(heavy), [[0.9999999292875567, 141.42488672652246]], rtol=1e-6)
+    two = make_task([[1, 0.1], [0, 1]], [[0, 0.005], [0.1, 0.1]], R=np.diag([1e-6, 1e7]))
+    expected = [[9.511545648813044, 10.950249869872614], [5.257244750594699e-09, 5.267719423182132e-10]]
+    np.testing.assert_allclose(jaxlqr.optimal_gain(two), expected, rtol=1e-6)
+    scales = np.array([1e-6, 1e6, 1.0, 1e-3])
+    factor = np.random.default_rng(0).standard_normal((4, 2)) * scales[:, None]
+    for dtype in (np.float64, np.float32):
+        cost = (factor.astype(dtype) @ factor.T.astype(dtype)).astype(dtype)  # semidefinite to rounding
+        assert make_task(0.5 * np.eye(4), np.eye(4), Q=cost).Q.shape == (4, 4)
+
+
+@pytest.mark.parametrize("radius", [1 - 9e-16, 1 - 2.0**-53, 1.0])
+def test_stabilizable_is_what_a_gain_can_make_stable(radius):
+    a, b, gain = np.diag([1.2, radius]), np.array([[1.0], [0.0]]), jnp.array([[0.7, 0.0]])
+    task = LQRTask(*(jnp.asarray(matrix) for matrix in (a, b, EYE, np.eye(1), EYE)))
+    assert bool(jaxlqr.is_stabilizing(gain, task)) == (radius < 1)
+    if radius < 1:
+        make_task(a, b)
+    else:
+        with pytest.raises(ValueError, match="must be stabilizable"):
+            make_task(a, b)
+
+
+@pytest.mark.parametrize("name", ["A", "B", "Q", "R", "Sigma0"])
+def test_masked_arrays_are_refused(name):
+    arguments = {"A": 0.5 * EYE, "B": EYE, "Q": EYE, "R": EYE, "Sigma0": EYE}
+    masked = np.ma.array(arguments[name], mask=[[False, True], [False, False]])
+    for value in (masked, list(masked)):
+        with pytest.raises(TypeError, match=f"{name} must be an array without a mask"):
+            make_task(**arguments | {name: value})
 
 
 def test_defaults_are_identities():
