@@ -13,9 +13,10 @@ from jax import Array
 
 from jaxlqr.families.boeing import boeing, boeing_initial_gain
 from jaxlqr.families.heterogeneity import perturb
-from jaxlqr.families.mat_files import read_mat
+from jaxlqr.families.mat_systems import check_time, read_system_file
 from jaxlqr.families.numpy_files import read_numpy
 from jaxlqr.lqr.task import LQRTask, make_task, stack_tasks
+from jaxlqr.matrix_equations.checks import refuse_masked
 
 _MATRICES = ("A", "B", "Q", "R", "Sigma0")
 _PERTURBED = ("A", "B", "Q", "R")
@@ -38,7 +39,8 @@ def load_tasks(path: str | Path, *, dt: float | None = None) -> LoadedTasks:
     COMPleib do: A [n, n], the inputs B, or B2 where there is no B (B1 is the disturbances'), and optionally Q, R,
     Sigma0 and K0; other variables, such as C, are passed over. Several systems are arrays A(:, :, k) or cell arrays
     A{k}; a plain matrix beside them is that of all. Its time is continuous unless it holds a sampling time Ts other
-    than 0.
+    than 0; -1 is MATLAB's for one that is not known. A descriptor matrix E other than the identity, and a cross term N
+    or S, are refused: they change the meaning of the others.
 
     Arguments:
         path: the file.
@@ -59,7 +61,7 @@ def load_tasks(path: str | Path, *, dt: float | None = None) -> LoadedTasks:
     path = _existing(path, "tasks file")
     readers = {
         ".npz": lambda: _tasks_from_arrays(_read_npz(path), dt),
-        ".mat": lambda: _tasks_from_arrays(_read_system(path, dt), dt),
+        ".mat": lambda: _tasks_from_arrays(read_system_file(path, dt), dt),
         ".toml": lambda: parse_tasks(_parsed(path)),
     }
     if path.suffix not in readers:
@@ -183,44 +185,12 @@ def parse_masks(task: LQRTask, table: Any) -> list[Array]:
     return [jnp.asarray(_numbers(table.get(name, 0 * getattr(task, name)), name, where)) for name in _PERTURBED]
 
 
-def _read_system(path: Path, dt: float | None) -> dict[str, np.ndarray]:
-    """The systems of a ``.mat`` file, A and B as stacks."""
-    found = read_mat(path, ("A", "B", "B1", "B2", "Q", "R", "Sigma0", "K0", "Ts"))
-    # Without a sampling time a .npz is in discrete time; MATLAB's systems, as COMPleib's, are not.
-    _check_time(found.setdefault("Ts", np.zeros((1, 1))), dt)
-    del found["Ts"]
-    disturbances, controls = found.pop("B1", None), found.pop("B2", None)
-    if "B" not in found and controls is not None:
-        found["B"] = controls
-    if "B" not in found and disturbances is not None:
-        raise ValueError("the file has B1 only, the input of disturbances; save that of the controls as B.")
-    # One system where no matrix is a stack, else one matrix for all where A or B is alone.
-    counts = {len(value) for name, value in found.items() if name in ("A", "B") and value.ndim == 3}
-    count = max(counts, default=1)
-    return {
-        name: np.broadcast_to(value, (count, *value.shape)) if name in ("A", "B") and value.ndim == 2 else value
-        for name, value in found.items()
-    }
-
-
-def _check_time(Ts: np.ndarray, dt: float | None) -> None:
-    """Raise ``ValueError`` unless exactly one of the file, by Ts other than 0, and ``dt`` gives a sampling time."""
-    discrete = bool(np.any(Ts != 0))
-    if discrete == (dt is not None):
-        raise ValueError(
-            "the file has a sampling time Ts, so its system is in discrete time; leave dt out."
-            if discrete
-            else "the system is in continuous time, as those of COMPleib are; give the sampling time dt of a "
-            "zero-order hold, such as 0.1, or, if it is in discrete time, save its sampling time as Ts in the file."
-        )
-
-
 def _tasks_from_arrays(arrays: Mapping[str, np.ndarray], dt: float | None) -> LoadedTasks:
     check_known(arrays, (*_MATRICES, "K0", "Ts"), "the file")
     _required(arrays, ("A", "B"), "the file")
     arrays = dict(arrays)
     if "Ts" in arrays:
-        _check_time(_numbers(arrays.pop("Ts"), "Ts", "the file"), dt)
+        check_time(_numbers(arrays.pop("Ts"), "Ts", "the file"), dt)
     arrays = {name: _numbers(value, name, "the file") for name, value in arrays.items()}
     A, B = arrays["A"], arrays["B"]
     if A.ndim != 3 or B.ndim != 3 or len(A) != len(B):
@@ -272,6 +242,7 @@ def _integer(value: Any, name: str, least: int) -> int:
 
 
 def _numbers(value: Any, name: str, where: str) -> np.ndarray:
+    refuse_masked(value, f"{name} in {where}")
     try:
         array = np.asarray(value)  # raises for rows of different lengths
     except ValueError:

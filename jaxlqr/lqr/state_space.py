@@ -106,7 +106,35 @@ def read_system(system: Any) -> StateSpace:
             f"the {kind} does not say whether its time is continuous or discrete (dt is None); set its dt to 0 or to "
             "the sampling time."
         )
+    if not _is_sampling_time(dt):
+        raise ValueError(
+            f"dt of the {kind} must be a sampling time, 0 for continuous time, or True where it is not known, "
+            f"got {dt!r}; set it."
+        )
+    if not _is_identity(getattr(system, "E", None)):
+        raise ValueError(
+            f"the {kind} has a descriptor matrix E, as in E x' = A x + B u, which tasks do not have; where E is "
+            "invertible, pass the matrices numpy.linalg.solve(E, A) and numpy.linalg.solve(E, B)."
+        )
     return StateSpace(system.A, system.B, dt)
+
+
+def _is_sampling_time(dt: Any) -> bool:
+    try:
+        return bool(0 <= float(dt) < float("inf"))  # True and 0 are numbers, too
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_identity(matrix: Any) -> bool:
+    """Whether a descriptor matrix is absent, or the identity; an operator of another package is not."""
+    if matrix is None:
+        return True
+    try:
+        array = np.asarray(matrix, dtype=float)
+    except (TypeError, ValueError):
+        return False
+    return array.ndim == 2 and array.shape[0] == array.shape[1] and bool(np.all(array == np.eye(len(array))))
 
 
 def plain(value: Any) -> Any:

@@ -56,6 +56,14 @@ def test_names_of_inputs_costs_and_gain(tmp_path):
     np.testing.assert_array_equal(tasks.B[0], B)
 
 
+def test_what_changes_nothing_is_passed_over(tmp_path):
+    neutral = {"E": np.eye(4), "N": np.zeros((4, 1)), "S": 7 * np.eye(4), "D": np.ones((2, 1)), "e": -np.ones((4, 1))}
+    plain, _ = load_tasks(saved(tmp_path, PLANT), dt=DT)
+    tasks, _ = load_tasks(saved(tmp_path, PLANT | neutral), dt=DT)  # S of [K, S, e] = lqr(...) is no cross term
+    for mine, other in zip((tasks.A, tasks.B, tasks.Q), (plain.A, plain.B, plain.Q), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
 TYPES = ["f8", "f4", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "bool"]
 
 
@@ -100,6 +108,19 @@ def test_several_systems_as_arrays_with_three_axes_or_as_cells(tmp_path, compres
 
 
 REFUSED = {
+    "descriptor": ({"A": A, "B": B, "E": np.diag([1.0, 5, 1, 1])}, r"the file has E, the descriptor .*save E\\A as A"),
+    "singular descriptor": ({"A": A, "B": B, "E": scipy.sparse.csc_array((4, 4))}, "the file has E, the descriptor"),
+    "complex descriptor": ({"A": A, "B": B, "E": 1j * np.eye(4)}, "E must be a real matrix"),
+    "cells of descriptors": ({"A": A, "B": B, "E": np.array([[2 * np.eye(4)]], object)}, "the file has E"),
+    "cross term": ({"A": A, "B": B, "N": np.ones((4, 1))}, "the file has N, the cross term"),
+    "cross term of SciPy": ({"A": A, "B": B, "S": np.ones((4, 1))}, "the file has S, the cross term"),
+    "Ts NaN": ({"A": A, "B": B, "Ts": np.nan}, "Ts must be one sampling time, .*got nan"),
+    "Ts infinite": ({"A": A, "B": B, "Ts": np.inf}, "Ts must be one sampling time, .*got inf"),
+    "Ts negative": ({"A": A, "B": B, "Ts": -0.1}, "Ts must be one sampling time, .*got -0.1"),
+    "Ts complex": ({"A": A, "B": B, "Ts": 0.1 + 1j}, "Ts must be a real matrix, .*got complex"),
+    "Ts text": ({"A": A, "B": B, "Ts": "auto"}, "Ts must be a real matrix, .*got text"),
+    "Ts empty": ({"A": A, "B": B, "Ts": np.zeros((0, 0))}, r"Ts must be one sampling time, .*got \[\]"),
+    "Ts several": ({"A": A, "B": B, "Ts": [0.1, 0.2]}, r"Ts must be one sampling time, .*got \[0.1, 0.2\]"),
     "no A": ({"B": B}, "must have A, got B"),
     "no input": ({"A": A, "C": C}, "must have B, got A"),
     "disturbances only": ({"A": A, "B1": B1}, "B1 only, the input of disturbances"),

@@ -84,6 +84,14 @@ REFUSED = {
     "true dt": ((A, B), {"dt": True}, "dt must be a positive"),
     "two dts": ((A, B), {"dt": [0.1, 0.2]}, "dt must be a number"),
     "overflow": ((A, B), {"dt": 1e6}, r"exp\(A dt\) overflows; give a shorter dt"),
+    "descriptor": (
+        (SimpleNamespace(A=A, B=B, E=np.diag([1.0, 2, 3]), dt=0.1),),
+        {},
+        r"descriptor matrix E, .*numpy\.linalg\.solve\(E, A\)",
+    ),
+    "descriptor operator": ((SimpleNamespace(A=A, B=B, E=object(), dt=0.1),), {}, "descriptor matrix E"),
+    "dt NaN": ((SimpleNamespace(A=A, B=B, dt=np.nan),), {}, "dt of the SimpleNamespace must be .*got nan"),
+    "dt negative": ((SimpleNamespace(A=A, B=B, dt=-0.1),), {}, "dt of the SimpleNamespace must be .*got -0.1"),
     "NaN inside a system": ((SimpleNamespace(A=[[np.nan]], B=[[1.0]], dt=True),), {}, "A must be finite"),
     "unstabilizable": ((np.diag([0.0, -1.0]), [[0.0], [1.0]]), {"dt": 0.1}, "must be stabilizable"),
 }
