@@ -14,11 +14,28 @@ VERDICTS = ("confirmed", "corrected", "refuted", "not executable", "unchecked", 
 NUMBERED = {
     "toso2024": (
         [f"({i})" for i in range(1, 16)],
-        {"Lemma": range(1, 10), "Theorem": range(1, 5), "Algorithm": range(1, 4)},
+        {
+            "Lemma": range(1, 10),
+            "Theorem": range(1, 5),
+            "Algorithm": range(1, 4),
+            "Definition": [1, 2],
+            "Assumption": [1],
+            "Remark": range(1, 5),
+            "Figure": [1],
+        },
     ),
     "musavi2023": (
         [f"({i})" for i in range(1, 8)],
-        {"Lemma": range(1, 5), "Theorem": [1], "Algorithm": [1], "Condition": [1]},
+        {
+            "Lemma": range(1, 5),
+            "Theorem": [1],
+            "Algorithm": [1],
+            "Condition": [1],
+            "Definition": [1, 2],
+            "Assumption": [1, 2],
+            "Figure": [1],
+            "Table": ["I", "II"],
+        },
     ),
     "molybog2021": (
         [f"({i})" for i in range(1, 4)],
@@ -35,7 +52,13 @@ NUMBERED = {
     ),
     "wang2020": (
         [f"({part}.{i})" for part, last in ((2, 7), (3, 17), (4, 16)) for i in range(1, last + 1)],
-        {"Proposition": ["3.2", "4.3"], "Theorem": ["3.5", "4.4"], "Algorithm": [1]},
+        {
+            "Proposition": ["3.2", "4.3"],
+            "Theorem": ["3.5", "4.4"],
+            "Algorithm": [1],
+            "Definition": ["3.1", "3.3", "4.1"],
+            "Assumption": ["3.4", "4.2"],
+        },
     ),
     "nguyen2023": (
         [f"({i})" for i in range(1, 125)],

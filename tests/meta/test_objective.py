@@ -167,3 +167,14 @@ def test_bad_arguments_are_refused(changes, message):
     if "weights" in changes or "tasks" in changes:
         with pytest.raises(ValueError, match=message):
             maml_loss(**arguments)
+
+
+def test_the_mean_over_drawn_tasks_is_the_population_objective_in_expectation():
+    """wang2020, (2.6) and (2.7): three tasks that are drawn with the probabilities WEIGHTS, two at a time, exactly."""
+    loss, params, tasks, step = PROBLEMS["network"]
+    population = maml_loss(loss, params, tasks, step, weights=WEIGHTS)
+    drawn = jnp.array([(i, j) for i in range(3) for j in range(3)])
+    empirical = jax.jit(jax.vmap(lambda pair: maml_loss(loss, params, jax.tree.map(lambda x: x[pair], tasks), step)))
+    expected = jnp.sum(WEIGHTS[drawn[:, 0]] * WEIGHTS[drawn[:, 1]] * empirical(drawn))
+    assert float(expected) == pytest.approx(float(population), rel=1e-12)  # rounding
+    assert float(jnp.std(empirical(drawn))) > 0.01 * float(population)  # the draws differ

@@ -119,6 +119,30 @@ def test_the_functional_derivative_is_the_derivative_along_functions(kind):
     assert float(inner) == pytest.approx(float(along), rel=1e-7)
 
 
+@pytest.mark.parametrize("kind", ["squared", "logistic", "cross_entropy"])
+def test_a_risk_lies_above_its_tangent_which_touches_it(kind):
+    """Proposition 4.3, over functions on the points and any inner product; (4.6): the remainder is of order two."""
+    risk, rng, count = Risk(kind), np.random.default_rng(2), 200
+    classes = 3 if kind == "cross_entropy" else 1
+    y = rng.integers(3, size=N) if kind == "cross_entropy" else np.sign(rng.normal(size=N))
+    # Features that are the points' own indicators: the parameters are the values of the function.
+    task = jax.tree.map(lambda leaf: leaf[0], make_supervised_tasks(np.eye(N)[None], y[None]))
+    shape = (N, classes) if classes > 1 else (N,)
+
+    def above(first, second, rho):
+        gap = risk.of_predictions(first, task) - risk.of_predictions(second, task)
+        slope = frechet_derivative(risk, second, task, rho) * (first - second)
+        return gap - jnp.sum(rho * slope.reshape(N, -1).sum(1))
+
+    every = jax.jit(jax.vmap(above))
+    first, second = (jnp.asarray(3 * rng.normal(size=(count, *shape))) for _ in range(2))
+    rho = jnp.asarray(rng.dirichlet(np.ones(N), size=count))
+    heights = np.asarray(every(first, second, rho))
+    assert np.all(heights > 0)
+    near, twice = (np.asarray(every(second + step * (first - second), second, rho)) for step in (1e-3, 2e-3))
+    np.testing.assert_allclose(twice / near, 4, rtol=0.02)  # third order, in steps of 1e-3 times a few units
+
+
 def test_a_network_starts_at_zero_and_is_linear_in_its_features():
     network = two_layer_network(jax.random.key(0), width=64, num_inputs=D, radius=0.5)
     x = jax.random.normal(jax.random.key(1), (N, D))

@@ -9,6 +9,7 @@ import pytest
 
 import jaxlqr
 from jaxlqr.families import scalar
+from jaxlqr.lqr.closed_form import scalar_cost
 from jaxlqr.theory import musavi2023 as theory
 from jaxlqr.theory.musavi2023.instances import near_the_boundary, random_instances
 from jaxlqr.theory.musavi2023.limits import condition_1_inner, outer_limits
@@ -134,6 +135,26 @@ def test_theorem_1_needs_one_inner_step_for_all_iterations():
     assert norms.min() > 0.9 * norms[0] > 1e-3
     fixed, _, _ = map(np.asarray, run(tasks, start, (0.9,), 3000))
     assert fixed[-1] < 1e-2 * fixed[0]
+
+
+def test_the_iterations_of_theorem_1_are_enough():
+    """With a fixed inner step, and the largest L on the way for its constants; and they grow as 1 / epsilon^2."""
+    tasks, start, eta = scalar(a=0.9, q=[0.5, 5.0]), jnp.array([[0.5]]), 1e-3
+
+    def step(K, _):
+        value, gradient = jax.value_and_grad(lambda K: jaxlqr.maml_loss(scalar_cost, K, tasks, eta))(K)
+        limits = outer_limits(K, tasks, eta, gradient, 0.5)
+        allowed = (eta < condition_1_inner(K, tasks, 0.5)) & (0.9 / limits.smoothness < limits.stability)
+        allowed &= 0.9 / limits.smoothness < limits.validity
+        return K - 0.7 / limits.smoothness * gradient, (jnp.abs(gradient[0, 0]), limits.smoothness, allowed, value)
+
+    norms, bounds, allowed, values = map(np.asarray, jax.jit(lambda K: jax.lax.scan(step, K, None, 3000)[1])(start))
+    assert allowed.all()
+    assert norms[-1] < 1e-3 * norms[0]
+    for share in (0.5, 0.1, 0.01):
+        taken = int(np.argmax(norms <= share * norms[0]))
+        promised = float(theory.iteration_bound(values[0] - values[-1], bounds[:taken].max(), share * norms[0]))
+        assert 0 < taken <= promised
 
 
 def test_constants_depend_on_the_ball_and_not_on_stability_alone():

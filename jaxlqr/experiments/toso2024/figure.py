@@ -19,6 +19,11 @@ _TITLES = {
     ("fair", "middle"): "heterogeneity, equal steps",
     ("fair", "right"): "adaptation to held-out tasks, one step rule",
 }
+# What is plotted differs: the paper's gap is that of one task from one state.
+_LABELS = {
+    "released": "J(K) - J(K*), nominal task,\nfrom the paper's x0",
+    "fair": "J(K) - J(K*), mean over tasks,\n$\\Sigma_0$ = I/4",
+}
 _PANELS = ("left", "middle", "right")
 # Curves that lie on one another are told apart by their dashes.
 _DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
@@ -42,8 +47,8 @@ def draw(rows: dict[str, dict[str, dict[str, Curve]]], average_gap: dict[str, fl
                     ha="right",
                     fontsize=7,
                 )
-        for row in axes:
-            row[0].set_ylabel("gap of the cost, J(K) - J(K*)")
+        for row, version in zip(axes, rows, strict=True):
+            row[0].set_ylabel(_LABELS[version])
             row[2].set_xlabel("adaptation iteration")
             for ax in row[:2]:
                 ax.set_xlabel("iteration")

@@ -18,7 +18,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.toso2024.curves import Curve, diverged_from
-from jaxlqr.experiments.toso2024.tasks import Optima
+from jaxlqr.experiments.toso2024.tasks import PRINTED_LEVELS, Optima, draw_as_printed
 from jaxlqr.experiments.units import Units
 from jaxlqr.families import boeing, boeing_initial_gain
 from jaxlqr.lqr.cost import cost
@@ -92,13 +92,17 @@ def run(
     progress: bool | None,
     units: Units,
 ) -> dict[str, dict[str, Curve]]:
-    """Curves of the three panels, by panel and name, for tasks ``drawn`` by level; ``long_steps`` of the middle."""
+    """Curves of the three panels, by panel and name, for tasks ``drawn`` by level; ``long_steps`` of the middle.
+
+    The left panel has a second curve, for tasks drawn as printed.
+    """
     train_key, adapt_key = jax.random.split(key)
     plan = (LEFT, *MIDDLE)
     num_seeds = drawn[LEFT[0]].A.shape[0]
-    tasks = jax.tree.map(lambda *leaves: np.concatenate(leaves), *[drawn[level] for level, _ in plan])
-    tasks = jax.tree.map(lambda leaf: leaf[:, :NUM_TASKS], tasks)
-    steps = np.repeat([step for _, step in plan], num_seeds)
+    as_printed = draw_as_printed(jax.random.fold_in(key, 1), num_seeds, NUM_TASKS)
+    stacks = [jax.tree.map(lambda leaf: leaf[:, :NUM_TASKS], drawn[level]) for level, _ in plan]
+    tasks = jax.tree.map(lambda *leaves: np.concatenate(leaves), *stacks, as_printed)
+    steps = np.repeat([*(step for _, step in plan), LEFT[1]], num_seeds)
     start = np.broadcast_to(boeing_initial_gain(), (len(steps), 2, 4))
     common = {
         "oracle": TRAINING_ORACLE,
@@ -126,18 +130,19 @@ def run(
     unseen = jax.tree.map(lambda leaf: leaf[:, both], drawn[LEFT[0]])
     values = optima.result()[LEFT[0]].values[:, both]
     optimal = np.einsum("i,stij,j->st", PLOTTED_STATE, values, PLOTTED_STATE)
-    gaps = _runs(costs - optimal[0, 0], len(plan), num_seeds)
-    left = _curve(gaps[0][:, : META_STEPS + 1], LEFT, "MAML, model-free")
+    gaps = _runs(costs - optimal[0, 0], len(plan) + 1, num_seeds)
+    left = _curve(gaps[0][:, : META_STEPS + 1], LEFT, f"MAML, model-free, level {LEFT[0]:g}")
+    printed = _curve(gaps[-1][:, : META_STEPS + 1], (PRINTED_LEVELS, LEFT[1]), "the same, tasks as printed (0.001)")
     middle = {
         f"level_{level:g}": _curve(rows, (level, step), f"level {level:g}, step {step:g}")
-        for (level, step), rows in zip(MIDDLE, gaps[1:], strict=True)
+        for (level, step), rows in zip(MIDDLE, gaps[1:-1], strict=True)
     }
-    learned = _runs(first.params, len(plan), num_seeds)[0]
+    learned = _runs(first.params, len(plan) + 1, num_seeds)[0]
     right = _adaptation(adapt_key, learned, left.diverged, unseen, optimal, progress, units)
-    return {"left": {"maml": left}, "middle": middle, "right": right}
+    return {"left": {"maml": left, "printed": printed}, "middle": middle, "right": right}
 
 
-def _curve(gaps: np.ndarray, choice: tuple[float, float], label: str) -> Curve:
+def _curve(gaps: np.ndarray, choice: tuple[float | tuple[float, ...], float], label: str) -> Curve:
     level, step = choice
     settings = {"level": level, "inner_step_size": step, "outer_step_size": step, "num_tasks": NUM_TASKS}
     return Curve(gaps=gaps, label=label, diverged=diverged_from(gaps), settings=settings)

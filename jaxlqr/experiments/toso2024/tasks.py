@@ -13,6 +13,8 @@ from jaxlqr.matrix_equations import Regulator, discrete_lqr
 
 NUM_DRAWN, NUM_HELD_OUT = 15, 3  # 80 % to train on, 20 % unseen
 LEVELS = (0.001, 0.01, 0.015)
+#: Of the left panel as printed: levels of A, B, Q and R.
+PRINTED_LEVELS = (1.2e-3, 1.1e-3, 1.4e-3, 1.2e-3)
 
 
 class Optima(NamedTuple):
@@ -40,6 +42,20 @@ def draw(key: Array, num_seeds: int) -> dict[float, LQRTask]:
     }
     # NumPy, here and where the panels are put together: each jnp operation of a new shape is compiled.
     return jax.tree.map(np.asarray, by_level)
+
+
+def draw_as_printed(key: Array, num_seeds: int, num_tasks: int) -> LQRTask:
+    """Tasks [seeds, num_tasks, ...] by the appendix of the paper: A + a Z_a and so on, a uniform on (0, level).
+
+    The masks Z are not printed; here they are ones. Task 0 is the nominal one, as released.
+    """
+    nominal = boeing()
+    leaves = (nominal.A, nominal.B, nominal.Q, nominal.R)
+    shares = np.array(jax.random.uniform(key, (num_seeds, num_tasks, len(leaves), 1, 1)))
+    shares[:, 0] = 0
+    factors = shares * np.array(PRINTED_LEVELS).reshape(-1, 1, 1)
+    moved = [np.asarray(leaf) + factors[:, :, i] * np.ones(leaf.shape) for i, leaf in enumerate(leaves)]
+    return LQRTask(*moved, np.broadcast_to(nominal.Sigma0, (num_seeds, num_tasks, *nominal.Sigma0.shape)))  # type: ignore[arg-type]
 
 
 @jax.jit

@@ -5,6 +5,7 @@ from jaxlqr.theory.musavi2023.limits import condition_1 as condition_1
 from jaxlqr.theory.musavi2023.limits import delta as delta
 from jaxlqr.theory.musavi2023.limits import delta_bar as delta_bar
 from jaxlqr.theory.musavi2023.limits import inner_step_limit as inner_step_limit
+from jaxlqr.theory.musavi2023.limits import iteration_bound as iteration_bound
 from jaxlqr.theory.musavi2023.limits import outer_step_limit as outer_step_limit
 from jaxlqr.theory.musavi2023.rule import CertifiedSteps as CertifiedSteps
 from jaxlqr.theory.musavi2023.smoothness import Smoothness as Smoothness

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.core import Tracer
 
@@ -134,7 +135,7 @@ def condition_1(
     if not any(isinstance(leaf, Tracer) for leaf in (K, *jax.tree.leaves(tasks))):
         check_inputs(K, tasks)
         check_common_dynamics(tasks)
-    if inner_step_size is not None and not isinstance(inner_step_size, Tracer) and not inner_step_size > 0:
+    if inner_step_size is not None and not isinstance(inner_step_size, Tracer) and not np.asarray(inner_step_size) > 0:
         raise ValueError(f"inner_step_size must be positive, got {inner_step_size}; leave it out for 0.9 of its limit.")
     limit = condition_1_inner(K, tasks, alpha)
     eta = jnp.asarray(0.9 * limit if inner_step_size is None else inner_step_size)
@@ -143,6 +144,33 @@ def condition_1(
     low, high = a / limits.smoothness, b / limits.smoothness
     satisfied = (eta < limit) & (high < limits.stability)
     return Condition1(limit, eta, low, high, limits.stability, limits.validity, satisfied, gradient)
+
+
+def iteration_bound(
+    gap: Array | float,
+    meta_smoothness: Array | float,
+    epsilon: Array | float,
+    a: Array | float = 0.5,
+    b: Array | float = 0.9,
+) -> Array:
+    r"""Iterations after which some meta-gradient is at most ``epsilon``, :math:`2 \Delta L / ((2a - b^2) \epsilon^2)`.
+
+    Theorem 1 prints :math:`\tilde c_1 + \tilde c_2 (\sigma + \epsilon)` for :math:`2 L`, without its constants. Each
+    step within Condition 1 decreases F by :math:`(2a - b^2) \|\nabla F\|_F^2 / (2 L)` at least; add these up.
+
+    Arguments:
+        gap: :math:`\Delta`, F at the start less its least value.
+        meta_smoothness: the largest L on the way, :func:`jaxlqr.theory.musavi2023.meta_smoothness`.
+        epsilon: Frobenius norm of the meta-gradient.
+        a, b: of Condition 1.
+
+    >>> print(round(float(iteration_bound(1.0, 10.0, 0.1)), 6))
+    10526.315789
+
+    Source: musavi2023, Theorem 1; the inner step must be the same in all iterations (docs/errata.md, M8).
+    """
+    check_parameters(0.5, a, b)
+    return 2 * jnp.asarray(gap) * meta_smoothness / ((2 * a - b**2) * jnp.asarray(epsilon) ** 2)
 
 
 class OuterLimits(NamedTuple):
