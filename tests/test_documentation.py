@@ -48,14 +48,24 @@ def marked(path):
 
 
 @pytest.mark.parametrize("path", [marked(path) for path in PAGES])
-def test_examples_of_the_page_run(path, tmp_path, monkeypatch):
+def test_examples_of_the_page_run(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     matplotlib.use("Agg")
     found = blocks(path)
     assert found
     namespace = {"__name__": "__main__"}
     for number, block in enumerate(found):
+        capsys.readouterr()
         exec(compile(block, f"{path.name}, block {number + 1}", "exec"), namespace)
+        if (expected := shown_output(path, block)) is not None:
+            assert capsys.readouterr().out == expected
+
+
+def shown_output(path, block):
+    """The output that the page shows right below a block, if it shows any."""
+    after = path.read_text(encoding="utf-8").split(f"```python\n{block}```\n", 1)[1]
+    found = re.match(r"\n```text\n(.*?)^```$", after, re.MULTILINE | re.DOTALL)
+    return found[1] if found else None
 
 
 def test_pages_name_every_key_of_the_files():
@@ -72,6 +82,10 @@ def test_pages_name_every_key_of_the_files():
 
 
 SHORT = ["measured_outputs", "process_noise", "fifty_queries", "input_limits", "step_and_bode"]
+
+
+def test_home_shows_what_its_five_lines_print():
+    assert shown_output(DOCS / "index.md", blocks(DOCS / "index.md")[0]) is not None
 
 
 @pytest.mark.parametrize("name", SHORT)
@@ -169,6 +183,9 @@ def test_docstrings_become_markdown():
     to_markdown = runpy.run_path(str(DOCS / "site" / "docstrings.py"))["to_markdown"]
     shown = to_markdown("Cost :math:`J` of ``K``.\n\n>>> 1 + 1\n2\n\nSource: x, (1).")
     assert shown == "Cost \\(J\\) of `K`.\n\n```pycon\n>>> 1 + 1\n2\n```\n\n**Source:** x, (1)."
+    shown = to_markdown("The scalar <X, H[X]>, ``<X>`` and a < b.\n\n>>> print('<a>')\n<a>\n")
+    assert shown.startswith("The scalar &lt;X, H[X]>, `<X>` and a < b.")
+    assert "print('<a>')\n<a>" in shown
     shown = to_markdown(".. math:: a\n          + b\n\n:func:`jaxlqr.cost` and ``x``")
     assert r"\[ a + b \]" in shown
     assert 'identifier="jaxlqr.cost" optional' in shown

@@ -8,6 +8,8 @@ _SECTION = re.compile(r"^(Arguments|Attributes|Returns|Raises|Source|Yields): +(
 _ROLE = re.compile(r":(func|class|mod|meth|data|attr):`~?([^`]+)`")
 _MATH = re.compile(r":math:`([^`]+)`")
 _DISPLAY = re.compile(r"^( *)\.\. math::(.*(?:\n(?:\1 +\S.*|\s*(?=\n\1 +\S)))*)", re.MULTILINE)
+_CODE = re.compile(r"``(.+?)``", re.DOTALL)
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _EXAMPLE = re.compile(r"^(?:>>> .*\n?)(?:.+\n?)*", re.MULTILINE)
 
 
@@ -23,7 +25,8 @@ def to_markdown(text: str) -> str:
     text = _DISPLAY.sub(_displayed, text)
     text = _MATH.sub(lambda match: keep(rf"\({match[1]}\)"), text)
     text = _ROLE.sub(lambda match: keep(_reference(match[2])), text)
-    text = text.replace("``", "`")
+    text = _CODE.sub(lambda match: keep(f"`{match[1]}`"), text)
+    text = _TAG.sub("&lt;", text)  # <X, H[X]> is no element of HTML
     text = _SECTION.sub(r"**\1:** ", text)
     for _ in range(2):
         text = re.sub(r"\x00(\d+)\x00", lambda match: kept[int(match[1])], text)

@@ -1,11 +1,13 @@
 """Hooks of mkdocs: notebooks become tutorials, files of the root become pages, formulas become MathML.
 
-MathML is drawn by the browser itself, so pages need no script from elsewhere. With
-JAXLQR_EXECUTE_NOTEBOOKS=all, or the names of some, notebooks are executed and their outputs shown: minutes.
+MathML is drawn by the browser itself, so pages need no script from elsewhere. `mkdocs build` executes the notebooks and
+shows their outputs, which takes minutes; JAXLQR_EXECUTE_NOTEBOOKS=none, or the names of some with commas between,
+executes fewer. `mkdocs serve` executes none unless that variable names them.
 """
 
 import base64
 import html
+import importlib
 import os
 import re
 from pathlib import Path
@@ -17,9 +19,19 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parent.parent.parent
 FROM_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_HEADING = re.compile(r'(<span class="doc doc-object-name[^"]*">)(jaxlqr(?:\.\w+)+)')
 _INLINE_CODE = re.compile(r"(?<!</span>)<code>([^<]*)</code>")
 _JOINT = re.compile(r"(::|[._/](?=\w))")
+_FOLDED = re.compile(r"<!-- begin accuracy -->\n(.*?)<!-- end accuracy -->", re.DOTALL)
 _COLORS_OF_TERMINALS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+_chosen = {"notebooks": "none"}
+
+
+def on_startup(*, command, dirty):
+    """A build for readers executes the notebooks; a preview, which is built at every change, does not."""
+    _chosen["notebooks"] = os.environ.get("JAXLQR_EXECUTE_NOTEBOOKS", "all" if command == "build" else "none")
 
 
 def on_files(files, config):
@@ -34,10 +46,31 @@ def on_files(files, config):
     return files
 
 
+def on_page_markdown(markdown, **_):
+    """Tables of measured accuracy, dozens of rows, are folded."""
+    return _FOLDED.sub(r'<details markdown="1"><summary>All rows</summary>\n\n\1\n</details>', markdown)
+
+
 def on_post_page(output, page, config):
     """Formulas, left in TeX by arithmatex, become MathML; long names may break where they have a joint."""
+    output = _HEADING.sub(lambda match: match[1] + import_path(match[2]), output)
     output = _INLINE_CODE.sub(lambda match: "<code>" + _JOINT.sub(r"\1<wbr>", match[1]) + "</code>", output)
     return _FORMULA.sub(_mathml, output)
+
+
+def import_path(path):
+    """The shortest path from which users import what lies at ``path``: jaxlqr.cost for jaxlqr.lqr.cost.cost."""
+    *rooms, name = path.split(".")
+    holders = [".".join(rooms[:count]) for count in range(1, len(rooms) + 1)]
+    try:
+        value = getattr(importlib.import_module(holders[-1]), name)
+    except (ImportError, AttributeError):  # a method of a class
+        return path
+    return next(f"{holder}.{name}" for holder in holders if _held(holder, name) is value)
+
+
+def _held(holder, name):
+    return vars(importlib.import_module(holder)).get(name)
 
 
 def _mathml(match):
@@ -49,9 +82,10 @@ def _mathml(match):
 def _tutorial(path):
     """Markdown of one notebook, and its images by name."""
     notebook = jupytext.read(path)
-    if {"all", path.stem} & set(os.environ.get("JAXLQR_EXECUTE_NOTEBOOKS", "").split(",")):
+    if {"all", path.stem} & set(_chosen["notebooks"].split(",")):
         import nbclient
 
+        os.environ["TQDM_DISABLE"] = "1"  # a bar is noise on a page
         nbclient.NotebookClient(notebook, timeout=150).execute()  # seconds a cell: a kernel may lose a message
     parts, images = [], {}
     for cell in notebook.cells:
@@ -63,6 +97,8 @@ def _tutorial(path):
         plain = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
         parts.append(f"```python\n{plain}\n```")
         for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":  # progress and warnings, which are not what the cell is for
+                continue
             data = output.get("data", {})
             text = output.get("text") or ("" if "image/png" in data else data.get("text/plain", ""))
             if "image/png" in data:
