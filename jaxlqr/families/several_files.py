@@ -3,6 +3,7 @@
 import glob
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import jax
@@ -48,7 +49,8 @@ def find_files(names: str | Path | Sequence[str | Path]) -> list[Path]:
 def _matches(pattern: Path) -> list[Path]:
     parts = pattern.parts
     plain = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-    return sorted(Path(*parts[:plain]).glob(str(Path(*parts[plain:]))))
+    found = Path(*parts[:plain]).glob(str(Path(*parts[plain:])))
+    return sorted(islice(found, _MOST_FILES + 1))  # **/* from the root of a disk would not end
 
 
 def load_several(names: str | Path | Sequence[str | Path], *, dt: float | None = None) -> LoadedTasks:

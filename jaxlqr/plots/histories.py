@@ -125,6 +125,8 @@ def finish_axes(ax: "Axes", key: str, values: ArrayLike, *, log: bool | None = N
 
     The ordinate is logarithmic if ``log``, or, unless given, if the finite ``values`` drawn on it are positive.
     """
+    from matplotlib.ticker import MaxNLocator
+
     finite = np.asarray(values, dtype=float)
     finite = finite[np.isfinite(finite)]
     if log is None:
@@ -132,6 +134,9 @@ def finish_axes(ax: "Axes", key: str, values: ArrayLike, *, log: bool | None = N
         log = bool(finite.size and np.quantile(finite, 0.05) > 0)
     if log:
         _logarithmic(ax, finite[finite > 0])
+    locator = ax.xaxis.get_major_locator()
+    if isinstance(locator, MaxNLocator):  # not where a user made the axis logarithmic
+        locator.set_params(integer=True)
     ax.set_xlabel("step")
     ax.set_ylabel(_LABELS.get(key, key.replace("_", " ")))
     ax.margins(x=0.02)
