@@ -75,7 +75,7 @@ def test_pages_name_every_key_of_the_files():
     keys = re.compile(r"``(\w+)(?: = [^`]*)?``")  # in the docstrings of the functions that read them
     for page, functions, more in (("tasks_files", (parse_tasks, load_tasks), ()), ("sweep_files", (parse_spec,), AXES)):
         text = (DOCS / f"{page}.md").read_text("utf-8")
-        named = {key for function in functions for key in keys.findall(function.__doc__)}
+        named = {key for function in functions for key in keys.findall(function.__doc__ or "")}
         assert "level" in named
         missing = [key for key in {*named, *more} if f"`{key}" not in text and f"{key} = " not in text]
         assert not missing, f"{page}.md lacks {missing}"
@@ -189,3 +189,15 @@ def test_docstrings_become_markdown():
     shown = to_markdown(".. math:: a\n          + b\n\n:func:`jaxlqr.cost` and ``x``")
     assert r"\[ a + b \]" in shown
     assert 'identifier="jaxlqr.cost" optional' in shown
+
+
+def test_headings_show_the_path_from_which_users_import():
+    for module in ("jupytext", "latex2mathml", "mkdocs"):
+        pytest.importorskip(module)
+    import_path = runpy.run_path(str(DOCS / "site" / "hooks.py"))["import_path"]
+    assert import_path("jaxlqr.lqr.cost.cost") == "jaxlqr.cost"
+    # Two functions of one name keep what tells them apart.
+    assert import_path("jaxlqr.hessian_vector_product") == "jaxlqr.hessian_vector_product"
+    second = "jaxlqr.lqr.closed_form.hessian_vector_product"
+    assert import_path(second) == second
+    assert import_path("jaxlqr.TrainingResult.check") == "jaxlqr.TrainingResult.check"  # a method

@@ -86,7 +86,7 @@ def _tutorial(path):
         import nbclient
 
         os.environ["TQDM_DISABLE"] = "1"  # a bar is noise on a page
-        nbclient.NotebookClient(notebook, timeout=150).execute()  # seconds a cell: a kernel may lose a message
+        nbclient.NotebookClient(notebook, timeout=600).execute()  # seconds a cell: a kernel may lose a message
     parts, images = [], {}
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
