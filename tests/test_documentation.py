@@ -43,6 +43,7 @@ def marked(path):
         "gpu",
         "input_limits",
         "fifty_queries",
+        "watch_a_run",
     )  # they train
     return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
 
@@ -81,7 +82,7 @@ def test_pages_name_every_key_of_the_files():
         assert not missing, f"{page}.md lacks {missing}"
 
 
-SHORT = ["measured_outputs", "process_noise", "fifty_queries", "input_limits", "step_and_bode"]
+SHORT = ["measured_outputs", "process_noise", "fifty_queries", "input_limits", "step_and_bode", "watch_a_run"]
 
 
 def test_home_shows_what_its_five_lines_print():
