@@ -138,7 +138,7 @@ def parse_tasks(document: Mapping[str, Any]) -> LoadedTasks:
         check_known(document["initial"], ("K0",), "[initial]")
         _required(document["initial"], ("K0",), "[initial]")
         value = document["initial"]["K0"]
-        paper = value == "paper" and nominal.get("family") == "boeing"
+        paper = isinstance(value, str) and value == "paper" and nominal.get("family") == "boeing"
         K0 = boeing_initial_gain() if paper else _gain(value, "K0 of [initial]")
     return LoadedTasks(tasks, K0)
 

@@ -10,6 +10,7 @@ from jax import Array, lax
 from jax.core import Tracer
 
 from jaxlqr.lqr.task import LQRTask
+from jaxlqr.matrix_equations.checks import refuse_half
 
 _MATRICES = ("A", "B", "Q", "R")
 
@@ -52,6 +53,7 @@ def perturb(
 
     Source: toso2024, section 7 (masks), section 2.2 (levels); docs/errata.md, T8 (rejection).
     """
+    refuse_half("perturb", task=task)
     if num_tasks < 1:
         raise ValueError(f"num_tasks must be at least 1, got {num_tasks}.")
     if masks is None and not 0 < scale < 1:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from jaxlqr.lqr.cost import closed_loop, infinite_unless, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import stable_discrete_lyapunov
+from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.matrix_equations.products import matmul
 
 
@@ -47,6 +48,7 @@ def scalar_cost(K: Float[Array, "1 1"], task: LQRTask) -> Float[Array, ""]:
     >>> print(f"{scalar_cost(jnp.array([[0.5]]), task):.4f} {scalar_cost(jnp.array([[-0.5]]), task)}")
     1.4881 inf
     """
+    refuse_half("scalar_cost", K=K, task=task)
     k, a, b, q, r, sigma0 = (x[0, 0] for x in (K, task.A, task.B, task.Q, task.R, task.Sigma0))
     margin = 1 - (a - b * k) ** 2
     # NaN, not +inf, inside: a derivative that meets it is NaN in both modes, and the value is chosen outside.

@@ -7,11 +7,13 @@ from jaxtyping import Bool, Float
 
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import gramian_trace, is_schur_stable, stable_discrete_lyapunov
+from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.matrix_equations.products import matmul
 
 
 def closed_loop(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "n n"]:
-    """A - B K, shape [n, n]."""
+    """A - B K, shape [n, n]; ``TypeError`` for half precision, in which no cost is computed."""
+    refuse_half("lqr", K=K, task=task)  # while tracing; compiled code has no check
     return task.A - matmul(task.B, K)
 
 

@@ -10,11 +10,13 @@ from jaxtyping import Float, Key
 
 from jaxlqr.lqr.cost import closed_loop
 from jaxlqr.lqr.task import LQRTask
+from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.matrix_equations.products import matmul
 
 
 def gaussian_initial_state(key: Key[Array, ""], task: LQRTask) -> Float[Array, " n"]:
     """Initial state [n] drawn from N(0, Sigma0)."""
+    refuse_half("gaussian_initial_state", task=task)
     # An eigenvalue root, unlike Cholesky, exists for the semidefinite Sigma0 that a task may have.
     values, vectors = jnp.linalg.eigh(task.Sigma0)
     root = vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]

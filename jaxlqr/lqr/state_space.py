@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from jaxlqr.lqr.hold import held, held_float64
-from jaxlqr.matrix_equations.checks import MatrixLike, as_matrices, check_shapes
+from jaxlqr.matrix_equations.checks import MatrixLike, as_matrices, check_shapes, refuse_half
 
 
 class StateSpace(NamedTuple):
@@ -53,6 +53,7 @@ def zero_order_hold(A: MatrixLike, B: MatrixLike, dt: ArrayLike) -> tuple[Float[
     """
     a, b = as_matrices("zero_order_hold", A=A, B=B)
     check_shapes("zero_order_hold", A=(a, "nn"), B=(b, "nm"))
+    refuse_half("zero_order_hold", dt=dt)
     step = jnp.asarray(dt, jnp.finfo(a.dtype).dtype)
     if step.ndim:
         raise ValueError(f"dt must be a scalar, got shape {step.shape}; use jax.vmap for several sampling times.")

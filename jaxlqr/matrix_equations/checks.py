@@ -16,8 +16,8 @@ def refuse_masked(value: Any, name: str) -> None:
     """Raise ``TypeError`` for a masked array of NumPy, or a list of them: what lies under a mask is no data."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
-            f"{name} must be an array without a mask, got a masked array; write {name}.filled(0.0) for the value that "
-            "masked entries shall have, or numpy.asarray(...) where none is masked."
+            f"{name} must be an array without a mask, got a masked array; write x.filled(0.0) for the value that "
+            "masked entries shall have, or numpy.asarray(x) where none is masked."
         )
     if isinstance(value, list | tuple):
         for row in value:

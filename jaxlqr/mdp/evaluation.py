@@ -8,6 +8,7 @@ from jax import Array, lax
 from jax.lax.linalg import lu, triangular_solve
 
 from jaxlqr.matrix_equations.batching import lapack_with_batch_rule
+from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.mdp.model import MDP
 
 _FULL = lax.Precision.HIGHEST
@@ -41,6 +42,7 @@ class Resolvent:
     """
 
     def __init__(self, mdp: MDP, policy: Array) -> None:
+        refuse_half("mdp", mdp=mdp, policy=policy)
         induced = jnp.einsum("sa,sat->st", policy, mdp.P, precision=_FULL)
         self.matrix: Array = jnp.eye(mdp.P.shape[0], dtype=induced.dtype) - mdp.gamma * induced
         self._factors, self._sound = _factor(lax.stop_gradient(self.matrix).T)

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from jaxlqr.matrix_equations.checks import refuse_masked
 from jaxlqr.mdp.energy import Energy, linear_energy
 
 
@@ -155,6 +156,7 @@ def _checked(value: Any, name: str) -> np.ndarray:
             f"make_mdp looks at the values of {name} and cannot run inside jit, vmap or grad; build the process "
             "outside, or construct MDP from arrays that were checked before."
         )
+    refuse_masked(value, name)
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:

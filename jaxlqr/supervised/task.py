@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.matrix_equations.checks import refuse_masked
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ def make_supervised_tasks(x: Any, y: Any, probability: Any | None = None) -> Sup
     >>> make_supervised_tasks(np.zeros((2, 5, 3)), np.zeros((2, 5))).probability[0, 0].item()
     0.2
     """
+    for name, value in (("x", x), ("y", y), ("probability", probability)):
+        refuse_masked(value, name)
     inputs, targets = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if inputs.ndim != 3 or 0 in inputs.shape or targets.shape != inputs.shape[:2]:
         raise ValueError(f"x must have shape [M, N, d] and y [M, N], got {inputs.shape} and {targets.shape}.")

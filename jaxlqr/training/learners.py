@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.meta.layout import RUN_AXIS, TASK_AXIS, Layout, check_batch_size, over_tasks
 from jaxlqr.meta.objective import Perturbations, num_tasks
 from jaxlqr.oracles.exact import ExactOracle
@@ -136,6 +137,7 @@ def meta_train(
     >>> result.history["cost"].shape, bool((result.history["gap"][-1] < result.history["gap"][0]).all())
     ((21, 3), True)
     """
+    refuse_half("meta_train", params=params)
     rule, scale, inner_step_size = resolve_steps(optimizer, inner_step_size, outer_step_size, step_rule)
     check_count("num_steps", num_steps, 1)
     check_count("num_inner_steps", num_inner_steps, 0)

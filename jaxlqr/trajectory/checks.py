@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlqr.matrix_equations.checks import refuse_half
+
 PyTree = Any
 
 
@@ -18,6 +20,7 @@ def check_arguments(cost: Any, dynamics: Any, x0: Any, U0: Any, params: Any, fin
                 f"ilqr: argument {name} must hold floating arrays of one dtype, got {sorted(map(str, dtypes))}; "
                 "convert them with x.astype(float)."
             )
+    refuse_half("ilqr", x0=x0, U0=U0)
     lengths = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves(U0)}
     if len(lengths) != 1 or None in lengths or 0 in lengths:
         raise ValueError(
