@@ -43,7 +43,7 @@ def read_bounded(path: Path, most: int) -> bytes:
         if len(content) <= most:
             return content
         size = len(content)
-    raise ValueError(f"{path} must have at most {most} bytes, got {size}; save only what is needed in it.")
+    raise ValueError(f"{path} must not be larger than {most} bytes, got {size}; save only what is needed in it.")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Folders of work in progress: jaxlqr uses and removes only those that it made, and in them only what it wrote.
 
-A folder that jaxlqr makes holds a mark, the file ``.jaxlqr-workspace``. A folder without the mark is used only while it
+A folder that jaxlqr makes holds a mark, the file ``.jaxlqr-KIND``. A folder without the mark is used only while it
 is empty. Removal passes over every file whose name jaxlqr does not write in a folder of that kind, and every link.
 """
 
@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from jaxlqr.disk import read_json, write_whole
 
-MARK = ".jaxlqr-workspace"
 LOCK = ".lock"
 _PARTIAL = r"\..+\.part"  # of jaxlqr.disk.write_aside
 #: Names that jaxlqr writes in a folder of each kind. Those with 16 digits are hashes of the content or the settings.
@@ -70,7 +69,7 @@ def claim_workspace(folder: Path, kind: str) -> str:
     mark = _read_mark(folder)
     if mark is None:
         mark = _Mark(kind, secrets.token_hex(8), made)
-        write_whole(folder / MARK, json.dumps(mark._asdict()).encode())
+        write_whole(mark_path(folder, kind), json.dumps({"run": mark.run, "made": made}).encode())
     return mark.run
 
 
@@ -98,14 +97,14 @@ def clear_workspace(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             clear_workspace(path)
-    others = sorted(path.name for path in folder.iterdir() if path.name != MARK)
+    others = sorted(path.name for path in folder.iterdir() if path != mark_path(folder, mark.kind))
     if others:
         # The mark stays, so that the next run can use the folder again.
         warnings.warn(
             f"{folder} is left, because it holds {others[0]}, which no run wrote.", RuntimeWarning, stacklevel=2
         )
         return
-    (folder / MARK).unlink(missing_ok=True)
+    mark_path(folder, mark.kind).unlink(missing_ok=True)
     if mark.made:
         with suppress(OSError):
             folder.rmdir()
@@ -120,13 +119,19 @@ def written_names(folder: Path, kind: str) -> list[Path]:
     )
 
 
+def mark_path(folder: Path, kind: str) -> Path:
+    """The file whose presence says that jaxlqr made the folder."""
+    return folder / f".jaxlqr-{kind}"
+
+
 def _read_mark(folder: Path) -> _Mark | None:
-    path = folder / MARK
-    if path.is_symlink() or not path.is_file():
-        return None
-    try:
-        found = read_json(path)
-        mark = _Mark(found["kind"], found["run"], found["made"])
-    except (ValueError, KeyError):
-        return None
-    return mark if mark.kind in _WRITTEN and isinstance(mark.run, str) and isinstance(mark.made, bool) else None
+    for kind in _WRITTEN:
+        path = mark_path(folder, kind)
+        if path.is_symlink() or not path.is_file():
+            continue
+        try:
+            found = read_json(path)
+        except ValueError:
+            found = {}  # a damaged mark is one: its name says what counts
+        return _Mark(kind, str(found.get("run")), found.get("made") is True)
+    return None

@@ -7,7 +7,7 @@ from filelock import FileLock
 from jaxlqr.cli import main
 from jaxlqr.experiments.units import FOLDER, units_in
 from jaxlqr.training import CheckpointError, Checkpoints
-from jaxlqr.workspace import MARK, claim_workspace, clear_workspace
+from jaxlqr.workspace import claim_workspace, clear_workspace, mark_path
 from tests.experiments.test_sweep import SPEC
 from tests.test_cli_bad_input import assert_one_sentence, tree
 from tests.training.setting import train_quartic
@@ -105,7 +105,7 @@ def test_only_what_was_written_is_removed(tmp_path):
     assert (folder / "8").is_dir()
     with pytest.warns(RuntimeWarning, match=r"is left, because it holds notes\.txt, which no run wrote"):
         checkpoints.clear()
-    assert sorted(path.name for path in folder.iterdir()) == [MARK, "notes.txt"]
+    assert sorted(folder.iterdir()) == [mark_path(folder, "checkpoints"), folder / "notes.txt"]
     claim_workspace(folder, "checkpoints")  # which can be used again
     (folder / "notes.txt").unlink()
     clear_workspace(folder)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from jaxlqr.cli.common import Json, Quiet, answering, one_of, progress_of, use_float64
+from jaxlqr.limits import check_count
 
 PAPERS = {
     "toso2024": "jaxlqr.experiments.toso2024",
@@ -15,6 +16,7 @@ PAPERS = {
     "wang2020": "jaxlqr.experiments.wang2020",
     "nguyen2023": "jaxlqr.experiments.nguyen2023",
 }
+MOST_SEEDS = 1000  # which run side by side; the papers take at most a tenth
 WITHOUT_TRAINING = ("molybog2021", "nguyen2023")  # by the learners, which keep checkpoints
 
 
@@ -52,8 +54,8 @@ def reproduce(
         near = get_close_matches(paper, PAPERS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(PAPERS)}."
         raise ValueError(f"unknown paper {paper!r}; {hint}")
-    if seeds is not None and seeds < 1:
-        raise ValueError(f"the number of seeds must be at least 1, got {seeds}.")
+    if seeds is not None:
+        check_count(seeds, "the number of seeds", 1, MOST_SEEDS)
     from jaxlqr.output import check_folder
 
     folder = check_folder(Path(paper) if out is None else out)

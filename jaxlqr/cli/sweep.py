@@ -16,7 +16,18 @@ def sweep(
         int | None, typer.Option(help="Steps between checkpoints within a batch of runs; else batches are kept whole.")
     ] = None,
     coordinator: Annotated[
-        str | None, typer.Option(help="Where the processes of a job meet.", metavar="HOST:PORT")
+        str | None,
+        typer.Option(
+            help="Where the processes of a job meet: process 0 listens there. The protocol has no authentication.",
+            metavar="HOST:PORT",
+        ),
+    ] = None,
+    coordinator_bind: Annotated[
+        str | None,
+        typer.Option(
+            help="Address that process 0 binds: one of a network you trust. Default: loopback, this machine alone.",
+            metavar="ADDRESS",
+        ),
     ] = None,
     num_processes: Annotated[int | None, typer.Option(help="Processes of the job.")] = None,
     process_id: Annotated[int | None, typer.Option(help="Number of this process, from 0.")] = None,
@@ -52,6 +63,7 @@ def sweep(
                 resume=resume,
                 checkpoint_every=checkpoint_every,
                 coordinator=coordinator,
+                coordinator_bind=coordinator_bind,
                 num_processes=num_processes,
                 process_id=process_id,
                 progress=progress_of(quiet),

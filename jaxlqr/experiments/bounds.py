@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxlqr.experiments.train import load_start
 from jaxlqr.families.several_files import find_files
+from jaxlqr.limits import check_seed
 from jaxlqr.output import OutputFolder
 from jaxlqr.theory.toso2024.report import FORMS, report
 
@@ -47,6 +48,7 @@ def bounds(
         epsilon, delta, seed: as in :func:`jaxlqr.theory.toso2024.report`.
     """
     began = time.perf_counter()
+    check_seed(seed)
     tasks_files = find_files(tasks_file)
     folder = OutputFolder(out, RESULT_FILES, inputs=(*tasks_files, gain_file))
     tasks, K0, source = load_start(tasks_files, gain_file, dt=dt)

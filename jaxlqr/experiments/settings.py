@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxlqr.limits import check_count, check_seed, shown
+
+_MOST_INNER_STEPS, _MOST_COUNT = 1000, 2**31 - 1  # inner steps are differentiated through; counts have 32 bits
 _KINDS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
     (
         ("steps", "samples", "inner_steps", "seed", "minibatch", "max_queries", "checkpoint_every"),
@@ -77,10 +80,11 @@ class TrainSettings:
             ("tasks of a minibatch", self.minibatch, 1),
             ("cost queries", self.max_queries, 1),
         ):
-            if value is not None and value < least:
-                raise ValueError(f"the number of {what} must be at least {least}, got {value}.")
+            if value is not None:
+                most = _MOST_INNER_STEPS if what == "inner steps" else _MOST_COUNT
+                check_count(int(value), f"the number of {what}", least, most)
         if self.checkpoint_every is not None and self.checkpoint_every < 1:
-            raise ValueError(f"there must be at least 1 step between checkpoints, got {self.checkpoint_every}.")
+            raise ValueError(f"there must be at least 1 step between checkpoints, got {shown(self.checkpoint_every)}.")
         for what, value in (
             ("inner step size", self.inner_step),
             ("outer step size", self.outer_step),
@@ -97,5 +101,4 @@ class TrainSettings:
                 near = get_close_matches(value, known, n=1, cutoff=0.5)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {' and '.join(map(repr, known))}."
                 raise ValueError(f"unknown {what} {value!r}; {hint}")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"the seed must lie between 0 and 2^32 - 1, got {self.seed}.")
+        check_seed(self.seed)

@@ -18,6 +18,7 @@ from jax import Array, lax
 from jaxlqr.experiments.settings import TrainSettings as TrainSettings
 from jaxlqr.families.files import load_gain
 from jaxlqr.families.several_files import find_files, load_several
+from jaxlqr.limits import check_history, check_samples
 from jaxlqr.lqr import LQRTask, cost, hessian_vector_product
 from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
 from jaxlqr.meta import maml_loss
@@ -36,6 +37,18 @@ RESULT_FILES = ("gain.npz", "history.npz", "training.png", "summary.json")
 CHECKPOINTS = "checkpoints"
 INNER_FRACTION = 0.1  # default inner step, in units of 1 / L: adaptation refines, it should not leap
 ADAM_STEP = 1e-3  # default step of Adam, which moves each entry of the gain by about this much a step
+
+
+def check_memory(settings: TrainSettings, B_shape: tuple[int, ...], num_runs: int = 1) -> None:
+    """Check that what the settings ask for fits in memory, for tasks whose B has the shape [M, n, m].
+
+    Raises:
+        ValueError: naming the setting, its limit and a remedy.
+    """
+    num_tasks, num_states, num_inputs = B_shape
+    check_history(settings.steps, num_runs, num_tasks)
+    if settings.oracle == "zeroth-order":
+        check_samples(settings.samples, num_runs * num_tasks, num_states, num_inputs)
 
 
 class Start(NamedTuple):
@@ -159,6 +172,7 @@ def train(
     folder = OutputFolder(out, RESULT_FILES, inputs=(*tasks_files, gain_file))
     checkpoints = _checkpoints(folder.path / CHECKPOINTS, settings)
     tasks, K0, gain_source = load_start(tasks_files, gain_file, dt=dt)
+    check_memory(settings, tasks.B.shape)
     inner, outer = default_steps(K0, tasks, settings)
     result = meta_train(
         cost,

@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlqr.disk import npz_bytes, write_whole
+from jaxlqr.disk import check_regular, npz_bytes, write_whole
 from jaxlqr.families.numpy_files import is_of_the_disk
 
 _MOST_BYTES = 1 << 20  # of one compressed drawing; those of Omniglot have less than a thousandth of it
-_FORMAT = 1  # of the cache
+_MOST_TOTAL = 1 << 28  # bytes of all compressed drawings; those of Omniglot have 10 MB
+_MOST_PIXELS = 1 << 29  # of all drawings, a byte each; Omniglot has 32,460 of 105 x 105, two thirds of it
+_FORMAT = 2  # of the cache
 
 
 class Entry(NamedTuple):
@@ -44,7 +46,7 @@ def find_sources(root: str | Path, pattern: str) -> list[Path]:
 
 
 def _is_source(path: Path) -> bool:
-    return path.is_dir() or path.suffix == ".zip"
+    return path.is_dir() or (path.suffix == ".zip" and path.is_file())
 
 
 def read_entries(source: Path, wanted: re.Pattern[str]) -> Iterator[Entry]:
@@ -58,6 +60,7 @@ def read_entries(source: Path, wanted: re.Pattern[str]) -> Iterator[Entry]:
         return
     try:
         with zipfile.ZipFile(source) as archive:
+            _check_total(sum(info.file_size for info in archive.infolist()), str(source))
             for info in sorted(archive.infolist(), key=lambda one: one.filename):
                 path = PurePosixPath(info.filename.replace("\\", "/"))
                 if path.is_absolute() or ".." in path.parts or any(":" in part for part in path.parts[:1]):
@@ -75,20 +78,46 @@ def read_entries(source: Path, wanted: re.Pattern[str]) -> Iterator[Entry]:
 
 
 def _read_folder(folder: Path, wanted: re.Pattern[str]) -> Iterator[Entry]:
-    inside = folder.resolve()
+    inside, total = os.path.realpath(folder), 0
     for path in sorted(folder.rglob("*")):
         relative = PurePosixPath(path.relative_to(folder).as_posix())
         if path.is_dir() or not wanted.search(str(relative)):
             continue
-        if not path.resolve().is_relative_to(inside):
+        if not Path(os.path.realpath(path)).is_relative_to(inside):
             raise ValueError(f"{path} is a link that leads out of the data folder.")
-        _check_size(path.stat().st_size, str(path))
+        size = check_regular(path)
+        total += size
+        _check_size(size, str(path))
+        _check_total(total, str(folder))
         yield Entry(folder.name, relative, path.read_bytes())
 
 
 def _check_size(size: int, name: str) -> None:
     if size > _MOST_BYTES:
         raise ValueError(f"{name} has {size} bytes, which no drawing has; the limit is {_MOST_BYTES}.")
+
+
+def _check_total(size: int, name: str) -> None:
+    if size > _MOST_TOTAL:
+        raise ValueError(f"{name} must hold drawings of at most {_MOST_TOTAL} bytes, got {size}; split it.")
+
+
+class Pixels:
+    """Counts the pixels of drawings that are kept, and refuses more than memory should hold."""
+
+    def __init__(self) -> None:
+        self._total = 0
+
+    def add(self, entry: Entry) -> np.ndarray:
+        """The :func:`ink` of a drawing; the size in its header is counted before it is decoded."""
+        header = entry.content[16:24]  # of a PNG: width and height
+        self._total += int.from_bytes(header[:4], "big") * int.from_bytes(header[4:], "big")
+        if self._total > _MOST_PIXELS:
+            raise ValueError(
+                f"{entry.source} must hold drawings of at most {_MOST_PIXELS} pixels in all, and exceeds them with "
+                f"{entry.path}; make the drawings smaller, or fewer."
+            )
+        return ink(entry)
 
 
 def ink(entry: Entry) -> np.ndarray:
@@ -137,7 +166,9 @@ def fingerprint(sources: list[Path]) -> str:
                 status = path.stat()
                 digest.update(f"{path.relative_to(source)} {status.st_size} {status.st_mtime_ns}\n".encode())
         else:
-            digest.update(source.read_bytes())
+            check_regular(source)
+            with source.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:24]
 
 

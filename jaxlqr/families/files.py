@@ -1,7 +1,7 @@
 """Tasks and gains from a user's files: arrays of NumPy or MATLAB, or TOML that names a system and a perturbation."""
 
-import tomllib
-from collections.abc import Mapping
+import io
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +15,14 @@ from jaxlqr.families.boeing import boeing, boeing_initial_gain
 from jaxlqr.families.heterogeneity import perturb
 from jaxlqr.families.mat_systems import check_time, read_system_file
 from jaxlqr.families.numpy_files import read_numpy
+from jaxlqr.families.text_files import existing, naming, parse_toml, read_text
+from jaxlqr.limits import check_tasks
 from jaxlqr.lqr.task import LQRTask, make_task, stack_tasks
 from jaxlqr.matrix_equations.checks import refuse_masked
 
 _MATRICES = ("A", "B", "Q", "R", "Sigma0")
 _PERTURBED = ("A", "B", "Q", "R")
+_OF_ARRAYS = (*_MATRICES, "K0", "Ts")  # in a .npz
 
 
 class LoadedTasks(NamedTuple):
@@ -58,20 +61,18 @@ def load_tasks(path: str | Path, *, dt: float | None = None) -> LoadedTasks:
     >>> tasks.R.shape, K0 is None
     ((3, 1, 1), True)
     """
-    path = _existing(path, "tasks file")
+    path = existing(path, "tasks file")
     readers = {
-        ".npz": lambda: _tasks_from_arrays(_read_npz(path), dt),
+        ".npz": lambda: _tasks_from_arrays(_read_npz(path, _task_names), dt),
         ".mat": lambda: _tasks_from_arrays(read_system_file(path, dt), dt),
-        ".toml": lambda: parse_tasks(_parsed(path)),
+        ".toml": lambda: parse_tasks(parse_toml(path)),
     }
     if path.suffix not in readers:
         raise ValueError(f"the tasks file must end in .npz, .mat or .toml, got {path}.")
     if dt is not None and path.suffix == ".toml":
         raise ValueError(f"{path}: dt must not be given with a TOML file; write dt = {dt} in its table [nominal].")
-    try:
+    with naming(path):
         return readers[path.suffix]()
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def load_gain(path: str | Path) -> Array:
@@ -80,11 +81,9 @@ def load_gain(path: str | Path) -> Array:
     Of a ``.npz``, such as the ``gain.npz`` that training writes, the array K is taken, else K0. The shape is checked
     where the tasks are known.
     """
-    path = _existing(path, "gain file")
-    try:
+    path = existing(path, "gain file")
+    with naming(path):
         value = _read_gain(path)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
     return _gain(value, str(path))
 
 
@@ -92,16 +91,24 @@ def _read_gain(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
         return read_numpy(path)
     if path.suffix == ".npz":
-        arrays = _read_npz(path)
-        found = [name for name in ("K", "K0") if name in arrays]
-        if not found:
-            raise ValueError(f"the file must hold an array K or K0, got {', '.join(arrays) or 'nothing'}.")
-        return arrays[found[0]]
+        (gain,) = _read_npz(path, _gain_name).values()
+        return gain
     try:
-        return np.loadtxt(path, delimiter=",", ndmin=2)
+        text = read_text(path)
+    except UnicodeDecodeError:
+        raise ValueError("this is not a comma-separated matrix, because it is no text.") from None
+    try:
+        return np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2)
     except ValueError as error:
         # numpy adds advice on its own arguments, which the user of a file cannot follow.
         raise ValueError(f"this is not a comma-separated matrix: {str(error).split('; ')[0].rstrip('.')}.") from None
+
+
+def _gain_name(names: list[str]) -> list[str]:
+    found = [name for name in ("K", "K0") if name in names]
+    if not found:
+        raise ValueError(f"the file must hold an array K or K0, got {', '.join(names[:10]) or 'nothing'}.")
+    return found[:1]
 
 
 def parse_tasks(document: Mapping[str, Any]) -> LoadedTasks:
@@ -148,6 +155,8 @@ def _nominal(table: Mapping[str, Any]) -> LQRTask:
         check_known(table, ("family", "variant"), "[nominal] with a family")
         if table["family"] != "boeing":
             raise ValueError(f'unknown family {table["family"]!r} in [nominal]; known is "boeing".')
+        if not isinstance(table.get("variant", ""), str):
+            raise ValueError(f'variant in [nominal] must be "released" or "printed", got {_shown(table["variant"])}.')
         return boeing(table.get("variant", "released"))
     check_known(table, ("family", "variant", *_MATRICES, "dt"), "[nominal]")
     if "variant" in table or not table:
@@ -171,6 +180,8 @@ def _perturbed(task: LQRTask, table: Mapping[str, Any]) -> LQRTask:
             f"level in {where} must be one number >= 0, or four, for A, B, Q and R, got {_shown(table['level'])}."
         )
     masks = parse_masks(task, table["masks"]) if "masks" in table else None
+    num_states, num_inputs = task.B.shape
+    check_tasks(num_tasks, num_states, num_inputs)
     stack = perturb(jax.random.key(seed), task, num_tasks, jnp.asarray(level), masks=masks, include_nominal=nominal)
     return _checked_stack({name: np.asarray(getattr(stack, name)) for name in _MATRICES})
 
@@ -186,7 +197,7 @@ def parse_masks(task: LQRTask, table: Any) -> list[Array]:
 
 
 def _tasks_from_arrays(arrays: Mapping[str, np.ndarray], dt: float | None) -> LoadedTasks:
-    check_known(arrays, (*_MATRICES, "K0", "Ts"), "the file")
+    check_known(arrays, _OF_ARRAYS, "the file")
     _required(arrays, ("A", "B"), "the file")
     arrays = dict(arrays)
     if "Ts" in arrays:
@@ -211,6 +222,7 @@ def _tasks_from_arrays(arrays: Mapping[str, np.ndarray], dt: float | None) -> Lo
             )
         stacks[name] = value if value.ndim == 3 else np.broadcast_to(value, (len(A), *value.shape))
     K0 = _gain(arrays["K0"], "K0") if "K0" in arrays else None
+    check_tasks(len(A), A.shape[1], B.shape[2])
     return LoadedTasks(_checked_stack(stacks, dt), K0)
 
 
@@ -252,42 +264,13 @@ def _numbers(value: Any, name: str, where: str) -> np.ndarray:
     return array.astype(float)
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(path.name for path in folder.iterdir())
-    except OSError:
-        return []
+def _task_names(names: list[str]) -> list[str]:
+    check_known(dict.fromkeys(names), _OF_ARRAYS, "the file")
+    return names
 
 
-def _existing(path: str | Path, what: str) -> Path:
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"the {what} {path} is a folder.")
-    if not path.exists():
-        near = get_close_matches(path.name, _names(path.parent), n=1, cutoff=0.75)
-        hint = f"; did you mean {path.with_name(near[0])}?" if near else "."
-        raise FileNotFoundError(f"the {what} {path} does not exist{hint}")
-    return path
-
-
-def read_toml(path: str | Path, what: str) -> dict[str, Any]:
-    """The content of a TOML file; errors name the file, and call it ``what``."""
-    path = _existing(path, what)
-    try:
-        return _parsed(path)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-
-
-def _parsed(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"this is not valid TOML: {error}.") from None
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    content = read_numpy(path)
+def _read_npz(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[str, np.ndarray]:
+    content = read_numpy(path, choose)
     if isinstance(content, np.ndarray):
         raise ValueError("this is a single array and not an .npz archive; write it with numpy.savez(path, A=A, B=B).")
     return content

@@ -15,7 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-_MOST_BYTES = 2**28  # of a file, of all that its compressed elements hold, and of a matrix that was sparse
+from jaxlqr.disk import read_bounded
+from jaxlqr.limits import MOST_STATES, MOST_TASK_BYTES
+
+_MOST_BYTES = MOST_TASK_BYTES  # of a file, of all that its compressed elements hold, and of a matrix that was sparse
 _HEADER, _MATRIX, _COMPRESSED = 128, 14, 15
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _SPARSE, _NUMERIC, _COMPLEX = 5, range(6, 16), 0x800
@@ -32,16 +35,15 @@ def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
         ValueError: when the file is of another kind (version 7.3 is HDF5; version 4 has no header), truncated or
             corrupt, is larger than 256 MiB or becomes so when it is decompressed, or a variable is no real matrix.
     """
-    with path.open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise _Refused(f"this is larger than {_MOST_BYTES} bytes; save the matrices A and B alone.")
+    content = read_bounded(path, _MOST_BYTES)
     if content[:8] == b"\x89HDF\r\n\x1a\n" or content[:15] == b"MATLAB 7.3 MAT-":
         raise _Refused("this is of MATLAB's version 7.3, which is HDF5; save it with save(..., '-v7').")
     try:
         found = {}
         for matrix, order in _matrices(content):
             name, value = _matrix(matrix, order, names)
+            if name in found:
+                raise _Refused(f"this must hold one variable {name}, got two; save it again.")
             if name in names:
                 found[name] = value
         return found
@@ -68,6 +70,8 @@ def _matrices(content: bytes) -> Iterator[tuple[bytes, str]]:
             left -= len(inner)
             if machine.unconsumed_tail or left <= 0:
                 raise _Refused(f"this holds more than {_MOST_BYTES} bytes; save the matrices A and B alone.")
+            if not machine.eof:  # zlib says nothing where the checksum at the end is cut off as well
+                raise ValueError("a compressed element was cut off")
             yield from ((part, order) for what, part in _elements(inner, order) if what == _MATRIX)
         elif kind == _MATRIX:
             yield data, order
@@ -143,8 +147,11 @@ def _full(
     """The full matrix with ``values`` in the rows ``indices``; a column begins at its entry of ``starts``."""
     if min(rows, columns) < 0 or starts.size != columns + 1:
         raise ValueError("the columns do not fill the shape")
-    if rows * columns * 8 > _MOST_BYTES:
-        raise _Refused(f"{name} must be small enough to be a full matrix, got shape {(rows, columns)}.")
+    if max(rows, columns) > MOST_STATES:  # a sparse matrix of some kB may be a full one of GB
+        raise _Refused(
+            f"{name} must be small enough to be a full matrix, with at most {MOST_STATES} rows and columns, got shape "
+            f"{(rows, columns)}; reduce the order of the model first."
+        )
     counts, entries = np.diff(starts.astype(np.int64)), int(starts[-1])
     rows_of = indices[:entries].astype(np.int64)
     if starts[0] != 0 or np.any(counts < 0) or not entries == rows_of.size <= values.size:

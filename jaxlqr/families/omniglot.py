@@ -1,5 +1,6 @@
 """Characters of many alphabets, drawn by twenty people each (Omniglot), and digits for those who have not got them."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +12,9 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.families.drawings import (
+    Pixels,
     find_sources,
     fingerprint,
-    ink,
     load_cached,
     read_entries,
     resize,
@@ -102,12 +103,13 @@ def omniglot_runs(root: str | Path, *, image_size: int = 16) -> Episode:
         ValueError: when there are none in ``root``, or one is incomplete.
     """
     files: dict[str, dict[str, object]] = {}
+    pixels = Pixels()
     for source in find_sources(root, _RUNS):
         for entry in read_entries(source, _RUN_FILE):
             found = _RUN_FILE.search(str(entry.path))
             assert found is not None  # it was selected by this pattern
             run, part, name = found.groups()
-            content = entry.content.decode(errors="replace") if part is None else ink(entry)
+            content = entry.content.decode(errors="replace") if part is None else pixels.add(entry)
             files.setdefault(run, {})[name if part is None else f"{part}/{name}"] = content
     if not files:
         raise ValueError(f"no published runs are in {root}; they come as all_runs.zip.")
@@ -183,7 +185,8 @@ def _without_bits(drawings: _Drawings) -> dict[str, np.ndarray]:
 
 
 def _read(root: str | Path, sources: list[Path]) -> _Drawings:
-    contents: dict[tuple[str, str, str], bytes] = {}
+    contents: dict[tuple[str, str, str], bytes] = {}  # digests: the drawings themselves may be large
+    pixels = Pixels()
     rows: dict[tuple[str, str, str], tuple[np.ndarray, bool]] = {}
     for source in sources:
         for entry in read_entries(source, _DRAWING):
@@ -191,12 +194,13 @@ def _read(root: str | Path, sources: list[Path]) -> _Drawings:
             assert found is not None  # it was selected by this pattern
             alphabet, character, drawing = found.groups()
             key = (alphabet, character, drawing)
+            content = hashlib.sha256(entry.content).digest()
             if key in contents:
-                if contents[key] != entry.content:
+                if contents[key] != content:
                     raise ValueError(f"{source}: {entry.path} differs from the same drawing in another archive.")
                 continue
-            contents[key] = entry.content
-            rows[key] = (ink(entry), "evaluation" in f"{source.name}/{entry.path}")
+            contents[key] = content
+            rows[key] = (pixels.add(entry), "evaluation" in f"{source.name}/{entry.path}")
     if not rows:
         raise ValueError(
             f"{root} holds no alphabets; expected images_background*.zip, or folders alphabet/character01/0001_01.png."

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlqr.families.files import LoadedTasks, load_tasks
+from jaxlqr.limits import check_tasks
 
 _MOST_FILES = 10_000
 
@@ -64,7 +65,11 @@ def load_several(names: str | Path | Sequence[str | Path], *, dt: float | None =
         ValueError: when a file is at fault, tasks of two files differ in shape, or two files name different gains.
     """
     paths = find_files(names)
-    loaded = [load_tasks(path, dt=dt) for path in paths]
+    loaded: list[LoadedTasks] = []
+    for path in paths:
+        loaded.append(load_tasks(path, dt=dt))
+        num_states, num_inputs = loaded[-1].tasks.B.shape[1:]
+        check_tasks(sum(len(each.tasks.A) for each in loaded), num_states, num_inputs, "the tasks of all files")
     first = loaded[0]
     K0 = None
     for path, each in zip(paths, loaded, strict=True):

@@ -13,12 +13,14 @@ from jaxlqr.experiments.certified.figure import draw
 from jaxlqr.experiments.certified.runs import Run, model_based, model_free, model_free_plan
 from jaxlqr.experiments.train import load_start
 from jaxlqr.families.several_files import find_files
+from jaxlqr.limits import check_count, check_history, check_seed
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.output import OutputFolder
 from jaxlqr.theory.toso2024 import sublevel_constants, sublevel_heterogeneity_bound
 from jaxlqr.theory.toso2024.report import report
 
 RESULT_FILES = ("certified.png", "runs.npz", "certified.json")
+_MOST_QUERIES = 1e12  # a day of the fastest accelerator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +47,11 @@ class CertifiedSettings:
         for name in ("epsilon", "delta"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in (0, 1), got {getattr(self, name)}.")
-        for name in ("max_steps", "sublevel_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        if not self.max_queries >= 0:
-            raise ValueError(f"max_queries must not be negative, got {self.max_queries}.")
+        check_count(self.max_steps, "max_steps", 1, 2**31 - 1)
+        check_count(self.sublevel_samples, "sublevel_samples", 1, 1_000_000)
+        if not 0 <= self.max_queries <= _MOST_QUERIES:
+            raise ValueError(f"max_queries must lie between 0 and {_MOST_QUERIES:g}, got {self.max_queries}.")
+        check_seed(self.seed)
 
 
 def certified(
@@ -73,6 +75,7 @@ def certified(
     tasks_files = find_files(tasks_file)
     folder = OutputFolder(out, RESULT_FILES, inputs=(*tasks_files, gain_file))
     tasks, K0, source = load_start(tasks_files, gain_file, dt=dt)
+    check_history(settings.max_steps, 1, len(tasks.A), K0.size, "max_steps")
     runs, content = study(tasks, K0, settings, progress)
     told = {"command": "certified", "tasks_files": [str(path) for path in tasks_files], "dt": dt, "gain": source}
     content = told | content

@@ -15,6 +15,7 @@ from jaxlqr.experiments.landscape.settings import LandscapeSettings as Landscape
 from jaxlqr.experiments.landscape.study import describe, frames, look_at_plane
 from jaxlqr.experiments.train import TrainSettings, default_steps, load_start
 from jaxlqr.families.several_files import find_files
+from jaxlqr.limits import check_history
 from jaxlqr.output import OutputFolder
 
 RESULT_FILES = ("landscape.png", "landscape.gif", "landscape.npz", "summary.json")
@@ -51,6 +52,8 @@ def landscape(
     tasks_files = find_files(tasks_file)
     folder = OutputFolder(out, RESULT_FILES, inputs=(*tasks_files, gain_file))
     start = load_start(tasks_files, gain_file, dt=dt)
+    if start.K0.size > 1:
+        check_history(settings.steps, 4, len(start.tasks.A), start.K0.size, "the number of steps")  # four optimisers
     inner = default_steps(start.K0, start.tasks, TrainSettings(inner_step=settings.inner_step, outer_step=1.0))[0]
     scalar = start.K0.size == 1
     if scalar and (settings.frames or settings.plane is not None):

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from jaxlqr.limits import check_count, check_seed
+
 PLANES = ("curvature", "optima")
 
 
@@ -39,13 +41,12 @@ class LandscapeSettings:
             raise ValueError(f"the inner step size must be positive and finite, got {self.inner_step}.")
         if self.plane is not None and self.plane not in PLANES:
             raise ValueError(f'plane must be "curvature" or "optima", got {self.plane!r}.')
-        for what, value, least in (
-            ("resolution", self.resolution, 8),
-            ("number of starts", self.starts, 1),
-            ("number of steps", self.steps, 1),
-            ("number of frames", self.frames, 0),
+        # The most of each keeps arrays and figures below a gigabyte, and the work below some hours.
+        for what, value, least, most in (
+            ("resolution", self.resolution, 8, 2048),
+            ("number of starts", self.starts, 1, 100_000),
+            ("number of steps", self.steps, 1, 1_000_000),
+            ("number of frames", self.frames, 0, 1000),
         ):
-            if value < least:
-                raise ValueError(f"the {what} must be at least {least}, got {value}.")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"the seed must lie between 0 and 2^32 - 1, got {self.seed}.")
+            check_count(value, f"the {what}", least, most)
+        check_seed(self.seed)

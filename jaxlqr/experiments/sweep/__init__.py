@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxlqr.experiments.sweep.figure import sweep_figure
+from jaxlqr.experiments.sweep.processes import agree, join
 from jaxlqr.experiments.sweep.spec import SweepSpec as SweepSpec
 from jaxlqr.experiments.sweep.spec import load_spec as load_spec
 from jaxlqr.experiments.sweep.spec import parse_spec as parse_spec
@@ -30,6 +31,7 @@ def sweep(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
+    coordinator_bind: str | None = None,
     progress: bool | None = None,
 ) -> dict[str, Any]:
     """Train every run of a sweep; ``results.parquet`` has a row for each.
@@ -46,6 +48,7 @@ def sweep(
         coordinator: host and port at which the processes of a job meet, to see that they are all there and have the
             same sweep; without it this is the only process.
         num_processes, process_id: of the job; unless given, those that the cluster tells JAX.
+        coordinator_bind: address that process 0 binds, see :func:`jaxlqr.experiments.sweep.processes.join`.
         progress: show a live table; None shows it in a terminal.
 
     Returns:
@@ -53,12 +56,12 @@ def sweep(
         ``best`` run of a finished sweep, the one with the least median gap.
     """
     began = time.perf_counter()
-    _join(coordinator, num_processes, process_id)  # before anything is computed: JAX asks for it
+    join(coordinator, num_processes, process_id, bind=coordinator_bind)  # before anything is computed: JAX asks for it
     spec = load_spec(spec_file)
     folder = check_folder(out).absolute()
     check_inputs(folder, (SPEC, RESULTS), (spec_file,))
     store = SweepStore(folder, spec)
-    num_processes, process_id = (1, 0) if coordinator is None else _agree(spec)
+    num_processes, process_id = (1, 0) if coordinator is None else agree(description(spec)["sha256"])
     if num_processes > 1 and checkpoint_every is not None:
         raise ValueError(
             "several processes keep whole batches only; leave out checkpoint_every, or make batches smaller."
@@ -96,34 +99,6 @@ def sweep(
         "best": best,
         "seconds": time.perf_counter() - began,
     }
-
-
-def _join(coordinator: str | None, count: int | None, number: int | None) -> None:
-    if coordinator is None:
-        if count is not None or number is not None:
-            raise ValueError("num_processes and process_id belong to a coordinator, HOST:PORT; give it, too.")
-        return
-    if (count is None) != (number is None) or (count is not None and not 0 <= (number or 0) < count):
-        raise ValueError(f"process_id must lie below num_processes, got {number} of {count}; give both or neither.")
-    import jax
-
-    jax.distributed.initialize(coordinator, count, number)
-
-
-def _agree(spec: SweepSpec) -> tuple[int, int]:
-    """Number of processes and this one's, after all of them agreed on what to compute."""
-    import jax
-    import numpy as np
-    from jax.experimental.multihost_utils import assert_equal
-
-    sha = np.frombuffer(bytes.fromhex(description(spec)["sha256"]), np.uint8)
-    try:
-        assert_equal(sha, "the processes have different sweep files")
-    except AssertionError as error:
-        raise ValueError(f"{str(error).splitlines()[0]}; start them all with the same one.") from None
-    # From here on each works by itself: one that is lost must not take the others along.
-    jax.distributed.shutdown()
-    return jax.process_count(), jax.process_index()
 
 
 def _statuses(store: SweepStore, number: int, watch: Watch, *, fresh: bool) -> list[str]:

@@ -12,8 +12,10 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.sweep.plants import load_plants
-from jaxlqr.experiments.train import TrainSettings, default_steps
-from jaxlqr.families.files import check_known, parse_masks, parse_tasks, read_toml
+from jaxlqr.experiments.train import TrainSettings, check_memory, default_steps
+from jaxlqr.families.files import check_known, parse_masks, parse_tasks
+from jaxlqr.families.text_files import read_toml
+from jaxlqr.limits import MOST_SEED, check_seed, check_tasks, shown
 from jaxlqr.lqr import LQRTask, optimal_gain
 from jaxlqr.lqr.stabilize import average_task, check_stabilizes_all
 
@@ -23,7 +25,7 @@ _OF_TASKS = ("level", "task_seed")
 _OF_ONE_RUN = ("max_queries", "checkpoint_every", "resume")  # runs of a batch end together
 _OF_TRAINING = tuple(field.name for field in fields(TrainSettings) if field.name not in _OF_ONE_RUN)
 AXES = (*_OF_TASKS, *_OF_TRAINING)
-MOST_RUNS = 10_000_000
+MOST_RUNS = 1_000_000
 _MOST_TASKS_AT_ONCE = 4096
 
 
@@ -158,7 +160,17 @@ def parse_spec(document: Mapping[str, Any], *, folder: Path = Path()) -> SweepSp
     batch = document.get("batch", max(1, _MOST_TASKS_AT_ONCE // count))
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
         raise ValueError(f"batch must be a positive integer, the runs trained side by side, got {batch!r}.")
-    return replace(spec, batch=min(batch, len(runs)))
+    spec = replace(spec, batch=min(batch, len(runs)))
+    _check_batch(spec)
+    return spec
+
+
+def _check_batch(spec: SweepSpec) -> None:
+    """Check the memory that the largest batch takes: its runs are trained side by side."""
+    num_states, num_inputs = spec.nominal.B.shape
+    check_tasks(spec.batch * spec.num_tasks, num_states, num_inputs, "the tasks of a batch")
+    for runs in spec.batches():  # whose runs share the number of steps and of samples
+        check_memory(spec.training(runs[0]), (spec.num_tasks, num_states, num_inputs), spec.batch)
 
 
 def _training(settings: TrainSettings, values: Mapping[str, Any]) -> TrainSettings:
@@ -186,8 +198,8 @@ def _check_runs(spec: SweepSpec) -> None:
         spec.training(run)
         if spec.plants is not None:
             continue
-        if not 0 <= values["task_seed"] < 2**32:
-            raise ValueError(f"task_seed must lie between 0 and 2^32 - 1, got {values['task_seed']}.")
+        if not 0 <= values["task_seed"] <= MOST_SEED:
+            raise ValueError(f"task_seed must lie between 0 and 2^32 - 1, got {shown(values['task_seed'])}.")
         if not (np.all(np.asarray(values["level"]) >= 0) and np.all(np.isfinite(values["level"]))):
             raise ValueError(f"level must be finite and not negative, got {values['level']}.")
 
@@ -234,6 +246,7 @@ def _random(table: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, 
     check_known(ranges, numeric, "[random.ranges]")
     seed = table.get("seed", 0)
     _check_type("task_seed", seed)
+    check_seed(seed)
     # An entropy for each axis: adding one does not change the draws of the others.
     columns = [_drawn(np.random.default_rng([seed, AXES.index(name)]), name, ranges[name], count) for name in ranges]
     return tuple(ranges), list(zip(*columns, strict=True))
@@ -248,6 +261,8 @@ def _drawn(generator: np.random.Generator, name: str, table: Any, count: int) ->
     for key in ("low", "high"):
         _check_type(name, table.get(key))
     low, high = float(table["low"]), float(table["high"])
+    if not math.isfinite(high - low):
+        raise ValueError(f"low and high must be finite, and so must be their difference, for {where}.")
     if scale not in (None, "linear", "log"):
         raise ValueError(f'scale of {where} must be "linear" or "log", got {scale!r}.')
     if not (low < high and (scale != "log" or low > 0)):
