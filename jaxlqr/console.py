@@ -12,7 +12,7 @@ _UNLIMITED = 100_000  # columns: a pipe has no edge at which a table would have 
 def open_console() -> "Console":
     """The console on which results are printed: that of rich in a terminal, else one that cuts and wraps nothing.
 
-    What is not a terminal gets Markdown tables, a title as a line above, and no colours.
+    What is not a terminal gets Markdown tables, a title as a line above, a caption as one below, and no colours.
 
     >>> from rich.table import Table
     >>> table = Table("gain", "gap", title="two runs")
@@ -53,10 +53,15 @@ def _plain() -> "Console":
                 if not isinstance(one, Table):
                     super().print(one, **options)
                     continue
-                title, one.title = one.title, None
-                if title:
-                    super().print(Text.from_markup(title) if isinstance(title, str) else title)
+                # As lines: a table cuts a title or a caption that is longer than its columns.
+                (title, one.title), (caption, one.caption) = (one.title, None), (one.caption, None)
+                self._line(title)
                 one.box = box.MARKDOWN  # which has a blank line above and below
                 super().print(one, no_wrap=True)
+                self._line(caption)
+
+        def _line(self, text: Any) -> None:
+            if text:
+                super().print(Text.from_markup(text) if isinstance(text, str) else text)
 
     return Plain(width=_UNLIMITED, highlight=False, color_system=None, force_terminal=False, soft_wrap=False)

@@ -86,11 +86,13 @@ def test_every_command_takes_json_and_has_an_example():
 
 
 def test_a_table_in_a_pipe_is_whole(capsys):
-    table = Table("name", "value", title="a title")
+    caption = "a caption that is longer than the table is wide: " + "word " * 200 + "its end"
+    table = Table("name", "value", title="a title", caption=caption)
     table.add_row("long " * 60 + "end", "1 | 2")
     open_console().print(table)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "a title"
+    assert lines[-1] == caption
     assert [line for line in lines if "long long" in line and "end" in line and "…" not in line]
     assert sum(line.startswith("|") for line in lines) == 3
 

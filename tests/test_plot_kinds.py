@@ -43,6 +43,9 @@ def test_a_pole_map_marks_first_and_last_poles_and_the_unit_circle():
     circle = next(line for line in ax.lines if line.get_label() == "unit circle")
     np.testing.assert_allclose(np.hypot(circle.get_xdata(), circle.get_ydata()), 1)
     assert [text.get_text() for text in ax.get_legend().get_texts()][-3:] == ["a", "b", "c"]
+    # The poles may lie anywhere within the axes, the legend of the tasks stands beside them.
+    ax.figure.draw_without_rendering()
+    assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1
     alone = plots.plot_poles(GAINS[:1], TASKS)
     assert not [line for line in alone.lines if line.get_marker() == "o" and len(line.get_xdata())]
 

@@ -51,7 +51,7 @@ def plot_poles(
     Arguments:
         gains, tasks, each_task: as in :func:`closed_loop_poles`; one step alone gives crosses.
         ax: axes to draw on; those of a new figure unless given.
-        labels: one for each task, for the legend.
+        labels: one for each task, for the legend, which then stands beside the axes.
 
     Returns:
         The axes.
@@ -77,8 +77,13 @@ def plot_poles(
             if len(of) > 1:
                 axes.plot(of[0].real, of[0].imag, "o", color=color, markersize=5, markerfacecolor="none")
             label = None if labels is None else labels[number]
-            axes.plot(of[-1].real, of[-1].imag, "x", color=color, markersize=5, label=label)
+            # Beyond the palette another cross tells the tasks of one colour apart.
+            cross = "x+"[number // len(COLORS) % 2]
+            axes.plot(of[-1].real, of[-1].imag, cross, color=color, markersize=5, label=label)
         axes.set_aspect("equal", adjustable="datalim")  # a wide panel has room beside the circle
         axes.set(xlabel="real part", ylabel="imaginary part")
-        axes.legend(loc="upper right", fontsize=6.5)
+        if labels is None:
+            axes.legend(loc="upper right", fontsize=6.5)
+        else:  # poles may lie anywhere within the axes
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0, fontsize=6.5)
     return axes

@@ -10,6 +10,7 @@ import pytest
 import jaxlqr
 from jaxlqr.cli import main
 from jaxlqr.experiments import certified as experiment
+from jaxlqr.experiments.certified.figure import draw
 from jaxlqr.experiments.certified.runs import Run, model_based, model_free_plan
 from jaxlqr.theory import toso2024
 
@@ -35,6 +36,17 @@ def test_a_broken_promise_is_told():
     assert left["holds"]
     assert not left["stays"]
     assert np.isinf(left["iterations"]["measured"])
+
+
+def test_legends_of_the_figure_lie_below_the_axes():
+    content = {
+        "settings": {"epsilon": 0.1}, "model_free_plan": {"run": True, "queries": 1.0},
+        "rows": [{"name": "h_G", "source": "Lemma 5", "ratio": {"printed": 2.0, "corrected": 1.0}}],
+    }  # fmt: skip
+    drawn = draw([run([1.0, 0.5, 0.1], [1.0, 0.9, 0.8])], content)
+    drawn.draw_without_rendering()
+    for ax in drawn.axes:
+        assert ax.get_legend().get_window_extent().y1 < ax.get_window_extent().y0
 
 
 def test_a_model_based_run_keeps_its_promises():

@@ -9,6 +9,7 @@ import pytest
 
 import jaxlqr
 from jaxlqr.experiments import musavi2023
+from jaxlqr.experiments.musavi2023 import figure
 from jaxlqr.experiments.musavi2023.setting import SIGMA0, STARTS, A, B, draw, stabilising_grid
 from jaxlqr.experiments.musavi2023.tables import RESOLUTION, GrowingSteps
 from jaxlqr.families import check_common_dynamics
@@ -90,6 +91,17 @@ def test_training_and_grid_search_agree_and_all_is_written(tmp_path, capsys):
     out = capsys.readouterr().out
     for title in ("Table I:", "Table II:", "Steps to a fraction", "Left over right side"):
         assert title in out
+
+
+def test_the_figure_names_the_boundary_and_explains_the_rise_of_the_last_start(monkeypatch):
+    monkeypatch.setattr(figure, "_SIDE", 12)
+    monkeypatch.setattr(figure, "evaluate", lambda *_: np.linspace(1, 5, 144))  # the map itself is not at issue
+    rows = np.geomspace(1, 1e-2, 4)[None]
+    history = {"gradient_norm": rows, "w1": 1 + rows[..., None], "w2": -2 - rows[..., None]}
+    plane, speed = figure.draw(draw(jax.random.key(0)), [history] * len(STARTS)).axes
+    names = [text.get_text() for text in plane.get_legend().get_texts()]
+    assert names == ["boundary of stability", *(f"start {number}" for number in range(1, 5))]
+    assert ["grows faster" in text.get_text() for text in speed.texts] == [True]
 
 
 def test_a_number_of_seeds_below_one_is_refused(tmp_path):

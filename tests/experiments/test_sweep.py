@@ -208,6 +208,7 @@ def test_the_figure_shows_medians_of_the_runs_that_completed(whole):
     assert level.get_lines()[0].get_xdata().tolist() == [0.001]
     np.testing.assert_allclose(step.get_lines()[0].get_ydata()[0], np.median(columns["gap_last"][:2]))
     assert "4 of them failed" in figure.get_suptitle()
+    assert (level.get_xscale(), step.get_xscale()) == ("linear", "log")  # factors matter for step sizes
 
 
 def test_an_empty_batch_is_not_compiled_for(spec_file):

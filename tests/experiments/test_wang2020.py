@@ -52,8 +52,14 @@ def test_tightness_counts_violations():
 def test_figures_draw_every_start_every_form_and_every_study():
     steps = np.linspace(0, 0.5, MAX_STEPS + 1)
     curves = {name: np.stack([steps, steps - 0.1, steps + 0.1]) for name in LABELS}
-    drawn = figure.draw_adaptation({"grid": curves, "river": curves}, {"grid": 0.6, "river": 0.6})
+    optima = {"grid": 0.6, "river": 0.6}
+    drawn = figure.draw_adaptation({"grid": curves, "river": curves}, optima, num_splits=5)
     assert [ax.get_title() for ax in drawn.axes] == ["grid", "river"]
+    assert len(drawn.axes[0].collections) == len(LABELS)
+    # The intervals of two splits would cover the curves.
+    few = figure.draw_adaptation({"grid": curves}, optima, num_splits=2).axes[0]
+    assert len(few.collections) == 0
+    assert few.get_title() == "grid (mean of 2; no intervals)"
     assert len(drawn.axes[0].get_legend().get_texts()) == len(LABELS)
     maps = {title: (np.full((81, 4), 0.25), np.full(81, 1 / 81)) for title in ("before", "after")}
     assert [ax.get_title() for ax in figure.draw_policies(maps, 5).axes[:2]] == ["before", "after"]

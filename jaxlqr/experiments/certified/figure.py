@@ -37,7 +37,7 @@ def _draw_runs(ax: "Axes", runs: list[Run], content: dict[str, Any]) -> None:
     plan = content["model_free_plan"]
     if not plan["run"]:
         ax.set_title(f"model-free would need {plan['queries']:.1e} queries: not run")
-    ax.legend(loc="lower left")
+    _legend_below(ax)
 
 
 def _draw_ratios(ax: "Axes", rows: list[dict[str, Any]]) -> None:
@@ -50,4 +50,9 @@ def _draw_ratios(ax: "Axes", rows: list[dict[str, Any]]) -> None:
     ax.set_xscale("log")
     ax.set_yticks(places, [f"{row['name']} ({row['source']})" for row in rows])
     ax.set_xlabel("measured / bound at K0; above 1 it is violated")
-    ax.legend(loc="lower left")
+    _legend_below(ax)
+
+
+def _legend_below(ax: "Axes") -> None:
+    """A legend under the axes: curves and marks may lie anywhere within."""
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)

@@ -11,6 +11,7 @@ from jaxlqr.meta.landscape import evaluate
 from jaxlqr.plots import COLORS, median_band, new_figure, plot_landscape, style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SIDE = 360  # points along each side of the map
@@ -37,10 +38,27 @@ def draw(tasks: LQRTask, histories: list[dict[str, np.ndarray]]) -> "Figure":
             steps = sorted({start.first_step, start.last_step})
             label = f"start {number + 1}, $\\eta$ = " + " to ".join(f"{step:g}" for step in steps)
             norms = history["gradient_norm"]
-            median_band(speed, np.arange(norms.shape[1]), norms, label, color)
-        plane.set(xlabel="$w_1$", ylabel="$w_2$", title=f"one draw; objective (grey) at $\\eta$ = {INNER_STEPS[-1]:g}")
+            line = median_band(speed, np.arange(norms.shape[1]), norms, label, color)
+            if len(steps) > 1:
+                _explain_rise(speed, np.asarray(line.get_ydata(), dtype=float), color)
+        title = f"one draw; grey: the objective at $\\eta$ = {INNER_STEPS[-1]:g}, where it is finite"
+        plane.set(xlabel="$w_1$", ylabel="$w_2$", title=title)
         plane.legend(loc="lower right")
         speed.set_yscale("log")
         speed.set(xlabel="iteration", ylabel="norm of the meta-gradient", title="all draws: median and quartiles")
         speed.legend()
     return figure
+
+
+def _explain_rise(ax: "Axes", norms: np.ndarray, color: str) -> None:
+    """Say at the end of the curve of the growing inner step why it rises: each inner step has its own objective."""
+    ax.annotate(
+        "$\\eta$ grows faster than\nthe steps follow the\nmoving minimiser",
+        (len(norms) - 1, norms[-1]),
+        xytext=(-6, 26),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7,
+        color=color,
+        arrowprops={"arrowstyle": "->", "color": color},
+    )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BINS = 12
+_BINS, _TICKS = 12, 6
 
 
 def sweep_figure(columns: Mapping[str, Sequence[Any]], axes: Sequence[str]) -> "Figure":
@@ -46,11 +46,19 @@ def _panel(ax: "Axes", name: str, values: Sequence[Any], gap: np.ndarray, good: 
         band(ax, places, middle, low, high, color=COLORS[0], marker="o", markersize=3)
         if np.all(low > 0) and np.max(high) > 10 * np.min(low):
             ax.set_yscale("log")
-        if numeric and min(places) > 0 and max(places) > 20 * min(places):
+        if numeric and min(places) > 0 and (max(places) > 20 * min(places) or _is_scale(name)):
             ax.set_xscale("log")
+            if len(places) <= _TICKS:
+                ax.set_xticks(places, [f"{place:g}" for place in places])
+                ax.set_xticks([], minor=True)
     if not numeric:
         ax.set_xticks([place for place, _ in groups], sorted({str(value) for value in values}))
     ax.set_xlabel(name.replace("_", " "))
+
+
+def _is_scale(name: str) -> bool:
+    """Whether factors matter and not differences, as for step sizes and radii."""
+    return name in ("inner_step", "outer_step", "radius")
 
 
 def _groups(values: np.ndarray) -> list[tuple[float, np.ndarray]]:

@@ -87,7 +87,7 @@ def reproduce(
         curves[title] = {start: student_interval(rows.mean(axis=1)) for start, rows in results.returns.items()}
         optima[title] = float(results.optimal.mean())
     with folder:
-        folder.write_figure("adaptation.png", figure.draw_adaptation(curves, optima))
+        folder.write_figure("adaptation.png", figure.draw_adaptation(curves, optima, num_splits))
         folder.write_figure("policies.png", figure.draw_policies(*_maps(learned["gridworld"])))
         folder.write_figure("theory.png", theory_figure.draw_theory(gaps, sides, used, networks, errors))
         folder.write_arrays("curves.npz", _arrays(learned, gaps, sides) | _flat(networks) | _flat(errors))

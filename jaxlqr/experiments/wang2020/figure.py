@@ -13,21 +13,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_FEWEST = 4  # splits
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (1, 3)))
 
 
-def draw_adaptation(curves: dict[str, dict[str, np.ndarray]], optima: dict[str, float]) -> "Figure":
+def draw_adaptation(curves: dict[str, dict[str, np.ndarray]], optima: dict[str, float], num_splits: int) -> "Figure":
     """One panel for each family of tasks.
 
     Arguments:
         curves: by title, then by start: mean and both ends of its interval [3, MAX_STEPS + 1].
         optima: mean return of the optima by title.
+        num_splits: number of splits that the intervals are over. Bands are drawn from four on: those of two splits
+            are wider than the whole range of returns.
     """
     columns = min(2, len(curves))
     figure, axes = new_figure(-(-len(curves) // columns), columns, panel_size=(4.2, 3.3))
     with style():
         for number, (ax, (title, of)) in enumerate(zip(axes.flat, curves.items(), strict=False)):
-            _draw_curves(ax, title, of, optima[title])
+            told = title if num_splits >= _FEWEST else f"{title} (mean of {num_splits}; no intervals)"
+            _draw_curves(ax, told, of, optima[title], num_splits >= _FEWEST)
             if number == 0:
                 ax.legend(loc="lower right", fontsize=6.5)
     return figure
@@ -42,10 +46,13 @@ def draw_policies(maps: dict[str, tuple[np.ndarray, np.ndarray]], goal: int) -> 
     return figure
 
 
-def _draw_curves(ax: "Axes", title: str, curves: dict[str, np.ndarray], optimal: float) -> None:
+def _draw_curves(ax: "Axes", title: str, curves: dict[str, np.ndarray], optimal: float, intervals: bool) -> None:
     steps = np.arange(MAX_STEPS + 1)
     for (name, (mean, low, high)), dashes, color in zip(curves.items(), _DASHES, COLORS, strict=False):
-        band(ax, steps, mean, low, high, LABELS[name], color, alpha=0.12, linestyle=dashes)
+        if intervals:
+            band(ax, steps, mean, low, high, LABELS[name], color, alpha=0.12, linestyle=dashes)
+        else:
+            ax.plot(steps, mean, color=color, label=LABELS[name], linestyle=dashes)
     ax.axhline(optimal, color="black", linewidth=0.8)
     ax.annotate(
         "optimum of each task",
@@ -57,7 +64,7 @@ def _draw_curves(ax: "Axes", title: str, curves: dict[str, np.ndarray], optimal:
         fontsize=7,
     )
     ax.set(xlabel="proximal steps on the task", ylabel="return on held-out tasks", title=title)
-    # Intervals from two splits are wider than the range of returns: they are cut, not the curves.
+    # Where intervals are wider than the range of returns they are cut, not the curves.
     ax.set_ylim(0, 1.15 * optimal)
 
 
