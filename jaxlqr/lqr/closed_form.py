@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from jaxlqr.compiled import compiled
+from jaxlqr.lqr.checks import as_gain, gain_and_task, gain_direction_and_task
 from jaxlqr.lqr.cost import closed_loop, infinite_unless, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import stable_discrete_lyapunov
@@ -37,6 +39,7 @@ def _value_derivative(X: Float[Array, "m n"], terms: _Terms) -> Float[Array, "n 
     return stable_discrete_lyapunov(terms.A_K.mT, change + change.mT)[0]
 
 
+@compiled(prepare=gain_and_task)
 def scalar_cost(K: Float[Array, "1 1"], task: LQRTask) -> Float[Array, ""]:
     r"""Cost of a gain [1, 1] for a task with one state and one input; as :func:`jaxlqr.cost`, without its equation.
 
@@ -56,6 +59,7 @@ def scalar_cost(K: Float[Array, "1 1"], task: LQRTask) -> Float[Array, ""]:
     return infinite_unless(margin > 0, value)
 
 
+@compiled(prepare=gain_and_task)
 def gradient(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "m n"]:
     """Gradient 2 E_K Sigma_K of the cost, shape [m, n].
 
@@ -65,6 +69,7 @@ def gradient(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "m n"]:
     return 2 * matmul(terms.E, terms.Sigma)
 
 
+@compiled(prepare=gain_direction_and_task)
 def hessian_quadratic_form(K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     """The second derivative of the cost along ``X``, <X, H[X]>, a scalar.
 
@@ -74,6 +79,7 @@ def hessian_quadratic_form(K: Float[Array, "m n"], X: Float[Array, "m n"], task:
     return jnp.sum(X * printed_hessian_vector_product(K, X, task))
 
 
+@compiled(prepare=gain_direction_and_task)
 def printed_hessian_vector_product(
     K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask
 ) -> Float[Array, "m n"]:
@@ -84,6 +90,7 @@ def printed_hessian_vector_product(
     return 2 * matmul(matmul(metric, X) - 2 * change, terms.Sigma)
 
 
+@compiled(prepare=gain_direction_and_task)
 def hessian_vector_product(K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask) -> Float[Array, "m n"]:
     """The Hessian of the cost applied to ``X``, shape [m, n].
 
@@ -99,6 +106,11 @@ def hessian_vector_product(K: Float[Array, "m n"], X: Float[Array, "m n"], task:
     return 2 * (matmul(slope, terms.Sigma) + matmul(terms.E, sigma_derivative))
 
 
+def _two_gains(K: Array, moved: Array, task: LQRTask) -> dict[str, Array]:
+    return gain_and_task(K, task) | {"moved": as_gain(moved, task, "moved")}
+
+
+@compiled(prepare=_two_gains)
 def cost_change(K: Float[Array, "m n"], moved: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     r"""J(K') - J(K) for gains ``K`` and ``moved`` [m, n], accurate when they are close; NaN unless both stabilise.
 

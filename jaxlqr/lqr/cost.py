@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
+from jaxlqr.compiled import compiled
+from jaxlqr.lqr.checks import gain_and_task, gain_direction_and_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import gramian_trace, is_schur_stable, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.checks import refuse_half
@@ -44,6 +46,7 @@ def _(primals, tangents):
     return infinite_unless(stable, value), tangents[1] * jnp.where(stable, 1.0, jnp.nan).astype(value.dtype)
 
 
+@compiled(prepare=gain_and_task)
 def cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     r"""Cost :math:`J(K) = \mathrm{tr}(P_K \Sigma_0)` of the feedback u = -K x; +inf when ``K`` does not stabilise.
 
@@ -68,11 +71,13 @@ def cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     return infinite_unless(~jnp.isnan(value), value)
 
 
+@compiled(prepare=gain_direction_and_task)
 def hessian_vector_product(K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask) -> Float[Array, "m n"]:
     """Second derivative of :func:`cost` at ``K`` applied to ``X``, both [m, n], by forward-over-reverse autodiff."""
     return jax.jvp(jax.grad(lambda gain: cost(gain, task)), (K,), (X,))[1]
 
 
+@compiled(prepare=gain_and_task)
 def spectral_radius(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     """Largest modulus of the eigenvalues of A - B K, a scalar; below one when ``K`` stabilises.
 
@@ -83,6 +88,7 @@ def spectral_radius(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     return jnp.max(jnp.abs(jnp.linalg.eigvals(closed_loop(K, task))))
 
 
+@compiled(prepare=gain_and_task)
 def is_stabilizing(K: Float[Array, "m n"], task: LQRTask) -> Bool[Array, ""]:
     """Whether the spectral radius of A - B K is below one, exactly where :func:`cost` is finite.
 

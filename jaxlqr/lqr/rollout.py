@@ -2,18 +2,29 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Key
 
+from jaxlqr.arguments import as_key, check_count
+from jaxlqr.compiled import compiled
+from jaxlqr.lqr.checks import as_gain, check_task
 from jaxlqr.lqr.cost import closed_loop
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.matrix_equations.products import matmul
 
 
+def _key_and_task(key: Any, task: Any) -> dict[str, Any]:
+    check_task(task)
+    return {"key": as_key(key)}
+
+
+@compiled(prepare=_key_and_task)
 def gaussian_initial_state(key: Key[Array, ""], task: LQRTask) -> Float[Array, " n"]:
     """Initial state [n] drawn from N(0, Sigma0)."""
     refuse_half("gaussian_initial_state", task=task)
@@ -24,6 +35,19 @@ def gaussian_initial_state(key: Key[Array, ""], task: LQRTask) -> Float[Array, "
     return jnp.matmul(root, noise, precision=lax.Precision.HIGHEST)
 
 
+def _arguments_of_rollout(K: Any, task: Any, x0: Any, noise: Any) -> dict[str, Any]:
+    check_task(task)
+    x0, noise = (jnp.asarray(value, getattr(value, "dtype", float)) for value in (x0, noise))
+    n = task.A.shape[0]
+    if x0.shape != (n,) or noise.shape[1:] != (n,):
+        raise ValueError(
+            f"x0 and noise must have shapes ({n},) and (horizon, {n}), got {x0.shape} and {noise.shape}; map over a "
+            "batch with jax.vmap."
+        )
+    return {"K": as_gain(K, task), "x0": x0, "noise": noise}
+
+
+@compiled(prepare=_arguments_of_rollout)
 def rollout(
     K: Float[Array, "m n"], task: LQRTask, x0: Float[Array, " n"], noise: Float[Array, "horizon n"]
 ) -> tuple[Float[Array, "horizon n"], Float[Array, "horizon m"], Float[Array, " horizon"]]:
@@ -77,9 +101,8 @@ class RolloutCost:
     initial_state: Callable[[Array, LQRTask], Array] = gaussian_initial_state
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "num_rollouts"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        check_count("horizon", self.horizon)
+        check_count("num_rollouts", self.num_rollouts)
         if not self.process_noise >= 0:
             raise ValueError(f"process_noise must be a standard deviation >= 0, got {self.process_noise}.")
         if not self.state_limit > 0:
@@ -90,12 +113,7 @@ class RolloutCost:
 
     def with_key(self, key: Array) -> Callable[[Array, LQRTask], Array]:
         """The loss as a deterministic function of (params, task) whose random numbers come from ``key``."""
-
-        def sampled(params: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
-            keys = jax.random.split(key, self.num_rollouts)
-            return jnp.mean(jax.vmap(lambda k: self._one(k, params, task))(keys))
-
-        return sampled
+        return partial(_sampled_cost, self, as_key(key))
 
     def _one(self, key: Key[Array, ""], K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
         start_key, noise_key = jax.random.split(key)
@@ -106,3 +124,14 @@ class RolloutCost:
         total = jnp.sum(stage_costs)
         within = jnp.all(jnp.sum(states**2, axis=1) <= self.state_limit**2) & jnp.isfinite(total)
         return jnp.where(within, total, jnp.inf)
+
+
+def _params_and_task(params: Any, task: Any) -> dict[str, Any]:
+    check_task(task)
+    return {"params": as_gain(params, task, "params")}
+
+
+@compiled(prepare=_params_and_task)
+def _sampled_cost(loss: RolloutCost, key: Array, params: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
+    keys = jax.random.split(key, loss.num_rollouts)
+    return jnp.mean(jax.vmap(lambda k: loss._one(k, params, task))(keys))

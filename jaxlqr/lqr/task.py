@@ -199,6 +199,32 @@ def stack_tasks(tasks: Sequence[LQRTask]) -> LQRTask:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *tasks)
 
 
+def as_stack(tasks: Any) -> Any:
+    """``tasks`` as a stack with a leading task axis: a list is stacked, and one task or a deeper stack refused.
+
+    What is no :class:`LQRTask` is returned as it is: any other pytree may be a stack.
+
+    >>> as_stack([make_task([[0.5]], [[1.0]])]).A.shape
+    (1, 1, 1)
+    """
+    if isinstance(tasks, list | tuple) and tasks and all(isinstance(task, LQRTask) for task in tasks):
+        tasks = stack_tasks(tasks)
+    if not isinstance(tasks, LQRTask):
+        return tasks
+    shape = np.shape(tasks.A)
+    if len(shape) == 2:
+        raise ValueError(
+            f"tasks must be a stack of tasks, whose A is [M, n, n], got one task with A of shape {shape}; use "
+            "jaxlqr.stack_tasks([task])."
+        )
+    if len(shape) != 3:
+        raise ValueError(
+            f"tasks must be a stack of tasks, whose A is [M, n, n], got A of shape {shape}; take out the further axes "
+            "with jax.tree.map(lambda leaf: leaf[:, 0], tasks), or map over them with jax.vmap."
+        )
+    return tasks
+
+
 def _of_system(system: Any, B: Any, dt: float | None) -> tuple[Any, Any]:
     """A and B of a system, once it is clear whether ``dt`` must be there."""
     if B is not None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.lax.linalg import lu, triangular_solve
 
+from jaxlqr.compiled import compiled
 from jaxlqr.matrix_equations.batching import lapack_with_batch_rule
 from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.mdp.model import MDP
@@ -104,6 +105,7 @@ def reached(P: Array, measure: Array) -> Array:
     return jnp.matmul(measure.ravel(), P.reshape(measure.size, -1), precision=_FULL)
 
 
+@compiled()
 def evaluate(mdp: MDP, policy: Array) -> Evaluation:
     r"""Exact values of a policy: :math:`V = (1 - \gamma) (I - \gamma P_\pi)^{-1} r_\pi`, Q, the advantages and J.
 
@@ -130,6 +132,7 @@ def evaluate_with(resolvent: Resolvent, mdp: MDP, policy: Array) -> Evaluation:
     return Evaluation(V, Q, Q - V[:, None], jnp.sum(mdp.zeta * V))
 
 
+@compiled()
 def visitation(mdp: MDP, policy: Array) -> Array:
     r"""State-action visitation :math:`\sigma_\pi(s, a) = (1-\gamma) \sum_t \gamma^t\, \mathrm{Pr}(s_t = s, a_t = a)`.
 
@@ -144,6 +147,7 @@ def visitation(mdp: MDP, policy: Array) -> Array:
     return visitation_with(Resolvent(mdp, policy), mdp, policy, mdp.zeta)
 
 
+@compiled()
 def visitation_from(mdp: MDP, policy: Array, s: int | Array, a: int | Array) -> Array:
     r"""Visitation :math:`\sigma^{(s,a)}_\pi` [S, A] of what follows action ``a`` in state ``s``: it starts from
     :math:`P(\cdot|s, a)`.

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.arguments import check_count
+from jaxlqr.compiled import compiled
 from jaxlqr.matrix_equations.batching import over_stack
 from jaxlqr.mdp.evaluation import Resolvent, evaluate_with, reached, visitation_with
 from jaxlqr.mdp.model import MDP, MDPTask
 from jaxlqr.mdp.policy import check_positive, tilt
-from jaxlqr.mdp.simulation import check_count
 
 Variant = Literal["corrected", "printed"]
 _CACHE = 2**18  # bytes of P side by side; best among 1 to 250 processes of 20 states, and 1 to 10 of 81
@@ -72,6 +73,13 @@ def density(parts: Anatomy, mdp: MDP, temperature: Array, eta: float | Array, va
     return horizon / temperature * (parts.sigma * parts.after + second)
 
 
+def _check_step_and_chunk(eta: Any, chunk_size: Any) -> None:
+    check_positive("eta", eta, zero_allowed=True)
+    if chunk_size is not None:
+        check_count("chunk_size", chunk_size)
+
+
+@compiled(static=("chunk_size",), prepare=_check_step_and_chunk)
 def meta_gradient(
     theta: Any,
     tasks: MDPTask,
@@ -110,7 +118,6 @@ def meta_gradient(
     """
     if variant not in ("corrected", "printed"):
         raise ValueError(f'variant must be "corrected" or "printed", got {variant!r}.')
-    check_positive("eta", eta, zero_allowed=True)
     count = tasks.mdp.r.shape[0]
     shares = jnp.full(count, 1 / count, tasks.mdp.r.dtype) if weights is None else jnp.asarray(weights)
     if tasks.mdp.r.ndim != 3 or shares.shape != (count,):
@@ -132,6 +139,5 @@ def meta_gradient(
         in_cache = max(1, _CACHE // one_P)
         gradients = lax.platform_dependent(tasks, shares, cpu=in_chunks(in_cache), default=in_chunks(None))
     else:
-        check_count("chunk_size", chunk_size)
         gradients = in_chunks(chunk_size)(tasks, shares)
     return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), gradients)

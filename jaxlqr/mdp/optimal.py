@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.compiled import compiled
 from jaxlqr.mdp.evaluation import evaluate
 from jaxlqr.mdp.model import MDP
 
 
+@compiled()
 def optimal_policy(mdp: MDP, max_iterations: int = 100) -> Array:
     """A deterministic optimal policy [S, A], by Howard's policy iteration from the greedy policy of the rewards.
 

@@ -8,11 +8,13 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from jaxlqr.compiled import compiled
 from jaxlqr.mdp.energy import Energy, linear_energy
 from jaxlqr.mdp.evaluation import evaluate
 from jaxlqr.mdp.model import MDP
 
 
+@compiled(prepare=lambda temperature: check_positive("temperature", temperature))
 def policy(theta: Any, features: Any = None, temperature: float | Array = 1.0, energy: Energy = linear_energy) -> Array:
     r"""Probabilities :math:`\pi_\theta(a|s) \propto \exp(f_\theta(s, a) / \tau)`, [S, A]; rows sum to one.
 
@@ -27,10 +29,10 @@ def policy(theta: Any, features: Any = None, temperature: float | Array = 1.0, e
 
     Source: wang2020, equation (3.2).
     """
-    check_positive("temperature", temperature)
     return jax.nn.softmax(energy(theta, features) / temperature, axis=-1)
 
 
+@compiled()
 def proximal_step(mdp: MDP, policy: Array, eta: float | Array) -> Array:
     r"""The policy after one KL-proximal step, [S, A]: :math:`\pi'(a|s) \propto \pi(a|s) \exp(\eta\, Q^\pi(s, a))`.
 

@@ -6,11 +6,13 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.compiled import compiled
 from jaxlqr.mdp.evaluation import evaluate
 from jaxlqr.mdp.model import MDPTask
 from jaxlqr.mdp.policy import check_positive, tilt
 
 
+@compiled()
 def mdp_return(theta: Any, task: MDPTask) -> Array:
     r"""Return :math:`J(\pi_\theta)` of one task, normalised by :math:`1 - \gamma`: the mean reward under visitation.
 
@@ -27,6 +29,7 @@ def mdp_return(theta: Any, task: MDPTask) -> Array:
     return evaluate(task.mdp, task.policy(theta)).J
 
 
+@compiled()
 def mdp_loss(theta: Any, task: MDPTask) -> Array:
     """The negative of :func:`mdp_return`, to be minimised by :func:`jaxlqr.meta_train` and its kin, with any oracle."""
     return -mdp_return(theta, task)
@@ -66,10 +69,12 @@ class ProximalLoss:
         if self.gradient not in ("exact", "first_order", "printed"):
             raise ValueError(f'gradient must be "exact", "first_order" or "printed", got {self.gradient!r}.')
 
+    @compiled()
     def __call__(self, theta: Any, task: MDPTask) -> Array:
         J = evaluate(task.mdp, self.adapted(theta, task)).J
         return -(_with_slope(J, 1 - task.mdp.gamma) if self.gradient == "printed" else J)
 
+    @compiled()
     def adapted(self, theta: Any, task: MDPTask) -> Array:
         """The policy after the steps [S, A]."""
         slope = {"exact": 1.0, "first_order": 0.0, "printed": 1 - task.mdp.gamma}[self.gradient]

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.arguments import as_key, check_count
+from jaxlqr.compiled import compiled
 from jaxlqr.mdp.model import MDP, MDPTask
 from jaxlqr.mdp.policy import check_positive, tilt
-from jaxlqr.mdp.simulation import Values, check_count, discounted, draw_states, simulate
+from jaxlqr.mdp.simulation import Values, discounted, draw_states, simulate
 
 
 class Sampled(NamedTuple):
@@ -74,15 +77,7 @@ class SampledProximalLoss:
 
     def with_key(self, key: Array) -> Callable[[Any, MDPTask], Array]:
         """The loss as a deterministic function of (theta, task) whose random numbers come from ``key``."""
-
-        def sampled(theta: Any, task: MDPTask) -> Array:
-            logits = task.logits(theta)
-            fixed = lax.stop_gradient(logits)
-            told = self.estimate(key, fixed, task)
-            # The estimate of the gradient is that of no estimate of the return: a term of value zero carries it.
-            return -told.J - jnp.sum(task.temperature * told.D * (logits - fixed))
-
-        return sampled
+        return partial(_sampled_loss, self, as_key(key))
 
     def estimate(self, key: Array, logits: Array, task: MDPTask) -> Sampled:
         """The return after the step and the density of its gradient at energies over temperature [S, A]."""
@@ -121,3 +116,12 @@ class SampledProximalLoss:
         discount = mdp.gamma ** (1 + jnp.arange(self.horizon))
         weights = jnp.zeros_like(policy).at[followed, taken].add(discount[:, None] * to_go * shares[None])
         return weights - policy * jnp.sum(weights, axis=1, keepdims=True)
+
+
+@compiled()
+def _sampled_loss(loss: SampledProximalLoss, key: Array, theta: Any, task: MDPTask) -> Array:
+    logits = task.logits(theta)
+    fixed = lax.stop_gradient(logits)
+    told = loss.estimate(key, fixed, task)
+    # The estimate of the gradient is that of no estimate of the return: a term of value zero carries it.
+    return -told.J - jnp.sum(task.temperature * told.D * (logits - fixed))

@@ -1,13 +1,14 @@
 """A process that can only be simulated: trajectories, and values of a policy estimated from them."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 
+from jaxlqr.arguments import as_key, check_count
+from jaxlqr.compiled import compiled
 from jaxlqr.mdp.evaluation import evaluate
 from jaxlqr.mdp.model import MDP
 
@@ -20,6 +21,12 @@ class Trajectories(NamedTuple):
     rewards: Array
 
 
+def _key_and_horizon(key: Any, horizon: Any) -> dict[str, Any]:
+    check_count("horizon", horizon)
+    return {"key": as_key(key)}
+
+
+@compiled(static=("horizon",), prepare=_key_and_horizon)
 def simulate(
     key: Array, mdp: MDP, policy: Array, states: Array, horizon: int, actions: Array | None = None
 ) -> Trajectories:
@@ -32,7 +39,6 @@ def simulate(
     >>> simulate(jax.random.key(0), riverswim(), swims, jnp.zeros(3, int), horizon=4).states.shape
     (4, 3)
     """
-    check_count("horizon", horizon)
     cumulative_P, cumulative_policy = jnp.cumsum(mdp.P, axis=-1), jnp.cumsum(policy, axis=-1)
     first_key, step_key = jax.random.split(key)
     if actions is None:
@@ -111,6 +117,7 @@ class MonteCarloValues:
         check_count("num_rollouts", self.num_rollouts)
         check_count("horizon", self.horizon)
 
+    @compiled()
     def __call__(self, key: Array, mdp: MDP, policy: Array) -> Array:
         S, A = mdp.r.shape
         s, a = (jnp.repeat(part, self.num_rollouts) for part in jnp.divmod(jnp.arange(S * A), A))
@@ -143,6 +150,7 @@ class TemporalDifferenceValues:
     def __post_init__(self) -> None:
         check_count("num_sweeps", self.num_sweeps)
 
+    @compiled()
     def __call__(self, key: Array, mdp: MDP, policy: Array) -> Array:
         S, A = mdp.r.shape
         pairs = jnp.divmod(jnp.arange(S * A), A)
@@ -162,9 +170,3 @@ class TemporalDifferenceValues:
 def discounted(rewards: Array, gamma: Array) -> Array:
     """Normalised returns (1 - gamma) sum_t gamma^t r_t [N] of rewards [horizon, N]."""
     return (1 - gamma) * jnp.tensordot(gamma ** jnp.arange(len(rewards)), rewards, 1)
-
-
-def check_count(name: str, value: int) -> None:
-    """Raise unless ``value`` is an integer of at least 1."""
-    if not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")

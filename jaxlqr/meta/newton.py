@@ -1,6 +1,5 @@
 """The exact optimum of the meta-objective, by damped Newton: for few parameters and cheap derivatives."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,6 +8,7 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
+from jaxlqr.compiled import compiled
 from jaxlqr.meta.objective import maml_gradient, maml_loss
 from jaxlqr.oracles.protocol import Loss, PyTree
 
@@ -31,7 +31,7 @@ class NewtonOptimum(NamedTuple):
     num_steps: Array
 
 
-@partial(jax.jit, static_argnames=("loss", "num_inner_steps", "max_steps"))
+@compiled(static=("num_inner_steps", "max_steps"))
 def newton_optimum(
     loss: Loss,
     params: PyTree,

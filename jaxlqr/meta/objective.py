@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from jaxlqr.compiled import compiled
 from jaxlqr.meta.layout import Layout, check_batch_size, over_tasks
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, all_finite, step_along
@@ -39,6 +40,7 @@ def num_tasks(tasks: PyTree) -> int:
     return length
 
 
+@compiled(static=("num_inner_steps",))
 def adapt(loss: Loss, params: PyTree, task: PyTree, inner_step_size: float | Array, num_inner_steps: int = 1) -> PyTree:
     """Parameters after ``num_inner_steps`` exact gradient steps on one task; differentiable."""
     for _ in range(num_inner_steps):
@@ -46,6 +48,7 @@ def adapt(loss: Loss, params: PyTree, task: PyTree, inner_step_size: float | Arr
     return params
 
 
+@compiled(static=("num_inner_steps",))
 def maml_loss(
     loss: Loss,
     params: PyTree,
@@ -79,6 +82,7 @@ def maml_loss(
     return jnp.sum(weights * losses)
 
 
+@compiled(static=("num_inner_steps", "first_order", "perturbations", "batch_size"))
 def maml_gradient(
     loss: Loss,
     params: PyTree,

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
+from jaxlqr.compiled import compiled
 from jaxlqr.meta import gram_weighting, riccati_weighting
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, task_weights
 from jaxlqr.oracles.protocol import Loss
@@ -161,7 +162,7 @@ class _Counts(NamedTuple):
     trials: int
 
 
-@partial(jax.jit, static_argnums=0, static_argnames=("method", "counts"))
+@compiled(static=("training", "method", "counts"))
 def _tow(training: Training, state: State, batches: PyTree, beta, *, method: Method, counts: _Counts) -> TowResult:
     dtype = jnp.result_type(*jax.tree.leaves(state.params))
     beta = jnp.asarray(beta, dtype)

@@ -15,6 +15,8 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
+from jaxlqr.compiled import compiled
+
 
 def uniform(losses: Array) -> Array:
     """Weights 1/M whatever the losses [M] are, [M].
@@ -72,6 +74,11 @@ def _dirichlet(scores: Array, kappa: float | Array, function: str) -> Array:
             f"{function}: argument kappa must be a number above 1, got {kappa}; at 1 the prior is flat and all weight "
             "falls on one task, below it there is no minimum. The paper uses 1.2."
         )
+    return _minimiser(scores, kappa)
+
+
+@compiled()
+def _minimiser(scores: Array, kappa: float | Array) -> Array:
     strength = jnp.asarray(kappa, scores.dtype) - 1
     behind = jnp.max(scores) - scores
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.compiled import compiled
 from jaxlqr.oracles.protocol import Expansion, Loss, PyTree, with_key
 
 
@@ -34,10 +35,12 @@ class ExactOracle:
         gradient, product = jax.linearize(self._gradient_of(loss, task, key), params)
         return Expansion(gradient, product, none_failed)
 
+    @compiled()
     def gradient(self, loss: Loss, params: PyTree, task: PyTree, key: Array | None = None) -> PyTree:
         """Gradient of the loss with respect to ``params``."""
         return self._gradient_of(loss, task, key)(params)
 
+    @compiled()
     def hessian_vector_product(
         self, loss: Loss, params: PyTree, vector: PyTree, task: PyTree, key: Array | None = None
     ) -> PyTree:

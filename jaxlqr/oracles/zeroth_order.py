@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
+from jaxlqr.compiled import compiled
 from jaxlqr.matrix_equations.products import matmul
 from jaxlqr.oracles.protocol import Expansion, Loss, PyTree, StochasticLoss, with_key
 
@@ -87,14 +88,17 @@ class ZerothOrderOracle:
         asked = jnp.asarray(2 * self.num_samples + second_order, jnp.int32)
         return Expansion(self._gradient(params, queries), product, failed.astype(jnp.int32), asked)
 
+    @compiled()
     def gradient(self, loss: Loss, params: PyTree, task: PyTree, key: Array) -> PyTree:
         """Estimate of the gradient from 2 m queries, a pytree like ``params``."""
         return self._gradient(params, self._ask(loss, params, task, key, with_base=False))
 
+    @compiled()
     def hessian_vector_product(self, loss: Loss, params: PyTree, vector: PyTree, task: PyTree, key: Array) -> PyTree:
         """Estimate of the Hessian applied to ``vector``, from 2 m + 1 queries; both are pytrees like ``params``."""
         return self._hessian_vector_product(params, self._ask(loss, params, task, key, with_base=True), vector)
 
+    @compiled(static=("with_base",))
     def _ask(self, loss: Loss, params: PyTree, task: PyTree, key: Array, *, with_base: bool) -> _Queries:
         flat, unravel = ravel_pytree(params)
         direction_key, loss_key = jax.random.split(key)

@@ -1,5 +1,7 @@
 """What constants that hold at a gain assume of it and of the tasks: said outside jit, in one sentence."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ from jax import Array
 from jax.core import Tracer
 
 from jaxlqr.lqr.stabilize import check_stabilizes_all
-from jaxlqr.lqr.task import LQRTask
+from jaxlqr.lqr.task import LQRTask, as_stack
 
 _MATRICES = ("A", "B", "Q", "R", "Sigma0")
 
@@ -31,6 +33,21 @@ def check_inputs(K: Array, tasks: LQRTask) -> None:
                 f"for task {task}; make {name} positive definite."
             )
     check_stabilizes_all(K, tasks, name="K")
+
+
+def gain_and_tasks(K: Any, tasks: Any) -> dict[str, Any]:
+    """``K`` as an array and ``tasks`` as a stack, of shapes that fit; what a function of (K, tasks) begins with."""
+    tasks = as_stack(tasks)
+    K = jnp.asarray(K, getattr(K, "dtype", tasks.B.dtype))
+    check_shapes(K, tasks)
+    return {"K": K, "tasks": tasks}
+
+
+def assumed(K: Any, tasks: Any) -> dict[str, Any]:
+    """:func:`gain_and_tasks`, whose values meet the assumptions of :func:`check_inputs` unless they are traced."""
+    checked = gain_and_tasks(K, tasks)
+    check_inputs(**checked)
+    return checked
 
 
 def check_shapes(K: Array, tasks: LQRTask) -> None:

@@ -115,8 +115,8 @@ def test_equal_settings_are_one_key_of_the_compilation_cache():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"horizon": 0}, "horizon must be at least 1, got 0"),
-        ({"num_rollouts": 0}, "num_rollouts must be at least 1, got 0"),
+        ({"horizon": 0}, "horizon must be an integer of at least 1, got 0"),
+        ({"num_rollouts": 0}, "num_rollouts must be an integer of at least 1, got 0"),
         ({"process_noise": -0.1}, "process_noise must be a standard deviation >= 0, got -0.1"),
         ({"process_noise": float("nan")}, "process_noise must be"),
         ({"state_limit": 0.0}, "state_limit must be positive, got 0.0"),

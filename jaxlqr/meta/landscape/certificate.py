@@ -1,13 +1,13 @@
 """Proposition 1 of molybog2021, checked after the fact: is this stationary point a global minimiser?"""
 
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from jaxlqr.compiled import compiled
 from jaxlqr.lqr.cost import cost
 from jaxlqr.meta.landscape.objective import check_step, mean_value, task_values
 from jaxlqr.meta.objective import num_tasks
@@ -101,7 +101,7 @@ def certify(
     return certificate
 
 
-@partial(jax.jit, static_argnames=("loss", "single"))
+@compiled(static=("single",))
 def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> tuple[Array, Certificate]:
     flat, unravel = ravel_pytree(K)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxlqr.compiled import compiled
 from jaxlqr.meta.landscape.objective import check_step, in_parts, mean_value, nowhere_feasible
 from jaxlqr.meta.landscape.points import StationaryPoints, classify
 from jaxlqr.meta.objective import num_tasks
@@ -113,7 +114,7 @@ class _Look(NamedTuple):
     hessian: Array
 
 
-@partial(jax.jit, static_argnames=("loss", "num_steps", "chunk_size"))
+@compiled(static=("num_steps", "chunk_size"))
 def _search(loss: Loss, num_steps: int, chunk_size: int, starts, tasks, inner_step_size):
     shape = starts.shape[1:]
 

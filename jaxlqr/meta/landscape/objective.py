@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
+from jaxlqr.compiled import compiled
 from jaxlqr.meta.objective import adapt, num_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree, step_along
 
@@ -104,7 +105,7 @@ def evaluate(
     return values
 
 
-@partial(jax.jit, static_argnames=("loss", "num_inner_steps", "chunk_size", "per_task"))
+@compiled(static=("num_inner_steps", "chunk_size", "per_task"))
 def _evaluate(loss: Loss, num_inner_steps: int, chunk_size: int, per_task: bool, grid, tasks, inner_step_size) -> Array:
     def one(params: PyTree) -> Array:
         values = task_values(loss, params, tasks, inner_step_size, num_inner_steps)

@@ -1,7 +1,6 @@
 """Planes through a parameter space of any dimension, on which a landscape can be mapped."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.compiled import compiled
 from jaxlqr.meta.landscape.objective import check_step, evaluate, mean_value
 from jaxlqr.oracles.protocol import Loss, PyTree
 
@@ -116,7 +116,7 @@ def plane_of_curvature(loss: Loss, params: Any, tasks: PyTree, inner_step_size: 
     return Plane(origin=np.asarray(params), first=signs[0] * leading[0], second=signs[1] * leading[1])
 
 
-@partial(jax.jit, static_argnames="loss")
+@compiled()
 def _hessian(loss: Loss, params: Array, tasks: PyTree, inner_step_size) -> Array:
     def objective(flat: Array) -> Array:
         return mean_value(loss, flat.reshape(params.shape), tasks, inner_step_size)

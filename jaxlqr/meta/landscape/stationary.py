@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from jaxlqr.compiled import compiled
 from jaxlqr.meta.landscape.objective import CHUNK, check_step, in_parts, mean_value, nowhere_feasible
 from jaxlqr.meta.landscape.points import StationaryPoints, classify
 from jaxlqr.meta.objective import num_tasks
@@ -139,7 +140,7 @@ def _increasing(grid: Any) -> np.ndarray:
     return grid
 
 
-@partial(jax.jit, static_argnames=("loss", "chunk_size"))
+@compiled(static=("chunk_size",))
 def _slopes(loss: Loss, chunk_size: int, grid, tasks, inner_step_size) -> tuple[Array, Array]:
     def one(params: Array) -> tuple[Array, ...]:
         return _derivatives(lambda p: mean_value(loss, p, tasks, inner_step_size), params, 1)
@@ -159,7 +160,7 @@ def _derivatives(function: Callable[[Array], Array], params: Array, order: int) 
     return tower(params, order)
 
 
-@partial(jax.jit, static_argnames=("loss", "order"))
+@compiled(static=("order",))
 def _refine(loss: Loss, order: int, tasks, low, high, falls, inner_step_size) -> _Found:
     """The root of the derivative of this order in each bracket; ``falls``: that derivative is negative at ``low``."""
 

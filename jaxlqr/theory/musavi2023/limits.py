@@ -1,6 +1,6 @@
 """Limits on the inner and outer step sizes: Lemmas 1 and 3, and Condition 1."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,17 +8,19 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from jaxlqr.compiled import compiled
 from jaxlqr.families import check_common_dynamics
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.objective import maml_gradient
-from jaxlqr.theory.checks import check_inputs
+from jaxlqr.theory.checks import check_inputs, gain_and_tasks
 from jaxlqr.theory.musavi2023.radius import delta as delta
 from jaxlqr.theory.musavi2023.radius import delta_bar as delta_bar
 from jaxlqr.theory.musavi2023.radius import spectral_norm
 from jaxlqr.theory.musavi2023.smoothness import meta_constants, smoothness
 
 
+@compiled(prepare=gain_and_tasks)
 def inner_step_limit(K: Array, tasks: LQRTask) -> Array:
     r"""Inner step below which a task-stabilising gain is MAML-stabilising, :math:`\min_i \delta_i / \|\nabla J_i\|`.
 
@@ -40,6 +42,7 @@ def inner_step_limit(K: Array, tasks: LQRTask) -> Array:
     return jnp.min(jax.vmap(one)(tasks))
 
 
+@compiled(prepare=gain_and_tasks)
 def outer_step_limit(K: Array, tasks: LQRTask, inner_step_size: Array | float) -> Array:
     r"""Outer step below which the next gain still stabilises all tasks, :math:`\min_i \bar\delta_i / \|\nabla F\|`.
 
@@ -59,6 +62,7 @@ def outer_step_limit(K: Array, tasks: LQRTask, inner_step_size: Array | float) -
     return radius / spectral_norm(maml_gradient(cost, K, tasks, inner_step_size))
 
 
+@compiled(prepare=gain_and_tasks)
 def condition_1_inner(K: Array, tasks: LQRTask, alpha: Array | float) -> Array:
     r"""The first half of Condition 1: the least upper bound on the inner step, a scalar.
 
@@ -101,6 +105,18 @@ class Condition1(NamedTuple):
     gradient: Array
 
 
+def _check_condition_1(K: Any, tasks: Any, alpha: Any, a: Any, b: Any, inner_step_size: Any) -> dict[str, Any]:
+    check_parameters(alpha, a, b)
+    checked = gain_and_tasks(K, tasks)
+    if not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(checked)):
+        check_inputs(**checked)
+        check_common_dynamics(checked["tasks"])
+    if inner_step_size is not None and not isinstance(inner_step_size, Tracer) and not np.asarray(inner_step_size) > 0:
+        raise ValueError(f"inner_step_size must be positive, got {inner_step_size}; leave it out for 0.9 of its limit.")
+    return checked
+
+
+@compiled(prepare=_check_condition_1)
 def condition_1(
     K: Array,
     tasks: LQRTask,
@@ -131,12 +147,6 @@ def condition_1(
 
     Source: musavi2023, Condition 1; for ``validity_limit`` docs/errata.md, M6.
     """
-    check_parameters(alpha, a, b)
-    if not any(isinstance(leaf, Tracer) for leaf in (K, *jax.tree.leaves(tasks))):
-        check_inputs(K, tasks)
-        check_common_dynamics(tasks)
-    if inner_step_size is not None and not isinstance(inner_step_size, Tracer) and not np.asarray(inner_step_size) > 0:
-        raise ValueError(f"inner_step_size must be positive, got {inner_step_size}; leave it out for 0.9 of its limit.")
     limit = condition_1_inner(K, tasks, alpha)
     eta = jnp.asarray(0.9 * limit if inner_step_size is None else inner_step_size)
     gradient = maml_gradient(cost, K, tasks, eta)
@@ -181,6 +191,7 @@ class OuterLimits(NamedTuple):
     validity: Array
 
 
+@compiled(prepare=gain_and_tasks)
 def outer_limits(
     K: Array, tasks: LQRTask, inner_step_size: Array | float, gradient: Array, alpha: Array | float
 ) -> OuterLimits:

@@ -3,6 +3,8 @@ r"""How far a gain may move and still stabilise: the radii :math:`\delta` and :m
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.compiled import compiled
+from jaxlqr.lqr.checks import gain_and_task
 from jaxlqr.lqr.cost import closed_loop, cost
 from jaxlqr.lqr.task import LQRTask
 
@@ -23,6 +25,7 @@ def relaxation(K: Array, task: LQRTask) -> Array:
     return cost(K, task) / (mu * jnp.linalg.eigvalsh(task.Q)[0])
 
 
+@compiled(prepare=gain_and_task)
 def delta(K: Array, task: LQRTask) -> Array:
     r"""Radius within which every gain stabilises the task, with the amplification at most doubled, a scalar.
 
@@ -42,6 +45,7 @@ def delta(K: Array, task: LQRTask) -> Array:
     return 1 / (4 * relaxation(K, task) * spectral_norm(task.B) * (spectral_norm(A_K) + 1))
 
 
+@compiled(prepare=gain_and_task)
 def delta_bar(K: Array, task: LQRTask) -> Array:
     r"""A larger radius within which every gain stabilises the task, a scalar.
 

@@ -31,9 +31,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.compiled import compiled
+from jaxlqr.lqr.checks import gain_and_task
 from jaxlqr.lqr.cost import closed_loop, cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import stable_discrete_lyapunov
+from jaxlqr.theory.checks import gain_and_tasks
 from jaxlqr.theory.musavi2023.radius import delta, spectral_norm
 
 
@@ -52,6 +55,7 @@ class Smoothness(NamedTuple):
     rho: Array
 
 
+@compiled(prepare=gain_and_task)
 def smoothness(K: Array, task: LQRTask) -> Smoothness:
     """:class:`Smoothness` of the cost of ``task`` at the gain ``K`` [m, n], by the chain of bounds of this module.
 
@@ -90,6 +94,7 @@ def _adapted(K: Array, task: LQRTask, inner_step_size: Array | float) -> tuple[A
     return K - inner_step_size * gradient, gradient
 
 
+@compiled(prepare=gain_and_tasks)
 def meta_smoothness(K: Array, tasks: LQRTask, inner_step_size: Array | float) -> Array:
     r"""Lipschitz constant L(K) of the meta-gradient, a scalar.
 
@@ -111,6 +116,7 @@ def meta_smoothness(K: Array, tasks: LQRTask, inner_step_size: Array | float) ->
     return meta_constants(K, tasks, inner_step_size)[0]
 
 
+@compiled(prepare=gain_and_tasks)
 def meta_smoothness_radius(K: Array, tasks: LQRTask, inner_step_size: Array | float) -> Array:
     r"""Radius around K in which :func:`meta_smoothness` holds: the smallest over tasks of :math:`\delta(K)` and of
     :math:`\delta_i(\tilde K_i) / (1 + \eta\ell_i)`, since adapted gains must be near, too.

@@ -4,13 +4,14 @@ The bounds, the tasks and the optima they contain are differentiable, so a bound
 """
 
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.compiled import compiled
 from jaxlqr.theory.toso2024.constants import Form
 from jaxlqr.theory.toso2024.instances import Parameters, draw
 from jaxlqr.theory.toso2024.instances import instance as instance
@@ -42,7 +43,7 @@ AT_ONE_GAIN = Inequalities(NAMES, draw, _at_one_gain)
 """Lemmas 3 to 6, and one step of Theorems 1 and 3."""
 
 
-@partial(jax.jit, static_argnames=("num_draws", "form", "num_states", "num_inputs", "num_tasks", "inequalities"))
+@compiled(static=("num_draws", "num_states", "num_inputs", "num_tasks", "inequalities"))
 def random_margins(
     key: Array,
     num_draws: int,
@@ -89,10 +90,8 @@ def _optimizer(rate: float) -> "optax.GradientTransformation":
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
 
-@partial(
-    jax.jit,
-    static_argnames=(
-        "form",
+@compiled(
+    static=(
         "num_states",
         "num_inputs",
         "num_tasks",
@@ -101,7 +100,7 @@ def _optimizer(rate: float) -> "optax.GradientTransformation":
         "num_steps",
         "rate",
         "inequalities",
-    ),
+    )
 )
 def attack(
     key: Array,

@@ -10,7 +10,9 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
+from jaxlqr.theory.checks import assumed
 from jaxlqr.theory.toso2024.quantities import Quantities, quantities
 from jaxlqr.theory.toso2024.smoothness import HessianParts, corrected, printed, printed_parts
 
@@ -39,6 +41,7 @@ class Constants(NamedTuple):
     gradient_domination: Array
 
 
+@compiled(prepare=assumed)
 def constants(K: Array, tasks: LQRTask, form: Form = "corrected") -> Constants:
     r"""Constants of Lemmas 3, 5 and 6 at the gain ``K``.
 
@@ -84,6 +87,7 @@ def constants(K: Array, tasks: LQRTask, form: Form = "corrected") -> Constants:
     )
 
 
+@compiled(prepare=assumed)
 def hessian_parts(K: Array, tasks: LQRTask) -> HessianParts:
     r"""The parts :math:`h_1` to :math:`h_9` and :math:`\tilde\mu` of the printed h_hess of Lemma 6 at the gain ``K``.
 

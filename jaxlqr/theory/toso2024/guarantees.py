@@ -5,7 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
+from jaxlqr.theory.checks import assumed
 from jaxlqr.theory.toso2024.constants import Constants, Form, constants
 from jaxlqr.theory.toso2024.heterogeneity import gradient_heterogeneity_bound
 from jaxlqr.theory.toso2024.quantities import quantities
@@ -18,6 +20,7 @@ class StepSizeLimits(NamedTuple):
     outer: Array
 
 
+@compiled(static=("num_inputs", "model_free"))
 def step_size_limits(h: Constants, num_inputs: int, *, model_free: bool = False) -> StepSizeLimits:
     r"""Largest step sizes with which Theorems 1 and 3, or 2 and 4 when ``model_free``, hold.
 
@@ -35,6 +38,7 @@ def step_size_limits(h: Constants, num_inputs: int, *, model_free: bool = False)
     return StepSizeLimits(jnp.min(jnp.stack(inner)), 1 / (4 * h.h_grad))
 
 
+@compiled(static=("shape",))
 def smoothing_radius(
     h: Constants, epsilon: float | Array, shape: tuple[int, int], form: Form = "corrected"
 ) -> tuple[Array, Array]:
@@ -54,6 +58,7 @@ def smoothing_radius(
     return jnp.minimum(near, epsilon / (2 * gradient)), jnp.minimum(near, epsilon / (2 * hessian))
 
 
+@compiled(static=("shape",))
 def bias_rates(h: Constants, shape: tuple[int, int], form: Form = "corrected") -> tuple[Array, Array]:
     r"""Bounds of the bias of the gradient and of the Hessian estimate, per unit of the radius.
 
@@ -64,6 +69,7 @@ def bias_rates(h: Constants, shape: tuple[int, int], form: Form = "corrected") -
     return h.h_grad, h.h_hess * (1.0 if form == "printed" else d * (d * (d + 3)) ** 0.5 / 6)
 
 
+@compiled(static=("shape",))
 def sample_bounds(
     h: Constants, J_max: Array, shape: tuple[int, int], radius: float | Array, form: Form = "corrected"
 ) -> tuple[Array, Array]:
@@ -81,6 +87,7 @@ def sample_bounds(
     return d * (h.h_G + h.h_grad * radius), d / 2 * (d * (d + 3)) ** 0.5 * (h.h_H + h.h_hess * radius)
 
 
+@compiled(static=("shape",))
 def num_samples(
     h: Constants,
     J_max: Array,
@@ -129,6 +136,7 @@ def num_samples(
     return bernstein(1, d + 1, samples[0], h.h_G), bernstein(1, d**2 + 1, samples[1], h.h_H)
 
 
+@compiled()
 def stability_tolerance(room: Array) -> Array:
     r"""Largest error of each estimate with which a step of Theorem 2 stays in the sub-level set, at most 1.
 
@@ -138,6 +146,7 @@ def stability_tolerance(room: Array) -> Array:
     return jnp.minimum(jnp.sqrt(jnp.min(room) / 1296), 1.0)
 
 
+@compiled()
 def accuracy_tolerance(accuracy: float | Array, gradient_domination: Array, form: Form = "corrected") -> Array:
     r"""Largest error of each estimate with which (8) holds with the tolerance ``accuracy``, half of which it takes up.
 
@@ -158,6 +167,7 @@ def accuracy_tolerance(accuracy: float | Array, gradient_domination: Array, form
     return relative if form == "printed" else jnp.minimum(jnp.sqrt(relative), 1.0)
 
 
+@compiled()
 def iterations(h: Constants, gap: Array, outer_step_size: float | Array, epsilon: float | Array) -> Array:
     """Outer iterations after which Theorem 3 promises ``epsilon`` plus the bias, for initial gaps [M]; one per task."""
     return 8 / (outer_step_size * h.gradient_domination) * jnp.log(gap / epsilon)
@@ -170,6 +180,7 @@ class OptimalityBounds(NamedTuple):
     optimum: Array
 
 
+@compiled(static=("model_free",), prepare=assumed)
 def optimality_bounds(
     K: Array, tasks: LQRTask, epsilon: float | Array = 0.0, *, model_free: bool = False, form: Form = "corrected"
 ) -> OptimalityBounds:

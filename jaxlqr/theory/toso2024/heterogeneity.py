@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.theory.checks import check_several
+from jaxlqr.theory.checks import assumed, check_several
 from jaxlqr.theory.toso2024.constants import Form
 from jaxlqr.theory.toso2024.quantities import norm, quantities
 
 
+@compiled()
 def heterogeneity(tasks: LQRTask) -> Array:
     r"""Levels :math:`(\epsilon_1, \ldots, \epsilon_4)` [4]: largest spectral distances between two tasks' A, B, Q, R.
 
@@ -30,6 +32,7 @@ def heterogeneity(tasks: LQRTask) -> Array:
     return jnp.stack([largest(stack) for stack in (tasks.A, tasks.B, tasks.Q, tasks.R)])
 
 
+@compiled(prepare=assumed)
 def gradient_heterogeneity_bound(K: Array, tasks: LQRTask, form: Form = "corrected") -> tuple[Array, Array]:
     r"""Bound :math:`f_z(\bar\epsilon) = \sum_k \epsilon_k h_{het}^k(K)` of the distance of two tasks' gradients at K.
 

@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.compiled import compiled
 from jaxlqr.lqr.closed_form import cost_change, gradient
 from jaxlqr.lqr.task import LQRTask
+from jaxlqr.theory.checks import assumed
 from jaxlqr.theory.toso2024.constants import Constants, Form, constants
 from jaxlqr.theory.toso2024.guarantees import step_size_limits
 from jaxlqr.theory.toso2024.heterogeneity import gradient_heterogeneity_bound
@@ -23,6 +25,7 @@ def over(measured: Array, bound: Array) -> Array:
     return jnp.where(positive, ratio, outside)
 
 
+@compiled(prepare=assumed)
 def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected") -> dict[str, Array]:
     r"""Measured over bound of each inequality, a dict of scalars by :data:`NAMES`.
 

@@ -6,12 +6,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.compiled import compiled
 from jaxlqr.lqr.closed_form import gradient, hessian_vector_product
 from jaxlqr.lqr.cost import closed_loop, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import discrete_lqr, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.products import matmul
-from jaxlqr.theory.checks import check_inputs
+from jaxlqr.theory.checks import assumed
 
 
 @jax.tree_util.register_dataclass
@@ -108,6 +109,7 @@ def _of_task(K: Array, task: LQRTask) -> dict[str, Array]:
 _LARGEST = ("A", "B", "Q", "R", "P", "closed", "weight", "BPA", "BPA_frobenius", "trace_R", "trace_closed")
 
 
+@compiled(prepare=assumed)
 def quantities(K: Array, tasks: LQRTask) -> Quantities:
     """:class:`Quantities` of a stack of tasks (leading axis M) at the gain ``K`` [m, n].
 
@@ -122,12 +124,6 @@ def quantities(K: Array, tasks: LQRTask) -> Quantities:
     >>> print(f"{quantities(jnp.array([[0.5]]), tasks).closed:.1f}")
     0.4
     """
-    check_inputs(K, tasks)
-    return _quantities(K, tasks)
-
-
-@jax.jit
-def _quantities(K: Array, tasks: LQRTask) -> Quantities:
     each = jax.vmap(lambda task: _of_task(K, task))(tasks)
     J_max, J_min = jnp.max(each["J"]), jnp.min(each["J_best"])
     return Quantities(

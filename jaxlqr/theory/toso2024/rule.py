@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.theory.checks import check_several
 from jaxlqr.theory.toso2024.constants import constants
@@ -72,7 +73,7 @@ class Promise(NamedTuple):
     heterogeneity_allowed: Array
 
 
-@jax.jit
+@compiled()
 def promises(gains: Array, tasks: LQRTask) -> Promise:
     r""":class:`Promise` at each of the ``gains`` [steps, m, n] of a run with :class:`CertifiedSteps`.
 

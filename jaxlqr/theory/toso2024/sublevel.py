@@ -1,18 +1,27 @@
 """Constants over the stabilising sub-level set, which Theorems 1 to 4 of toso2024 take their suprema over."""
 
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.arguments import as_key, check_count
+from jaxlqr.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.theory.checks import check_inputs
+from jaxlqr.theory.checks import assumed
 from jaxlqr.theory.toso2024.constants import Constants, Form, constants
 from jaxlqr.theory.toso2024.heterogeneity import gradient_heterogeneity_bound
 from jaxlqr.theory.toso2024.quantities import quantities
 
 
+def _check_sampling(key: Any, K0: Any, tasks: Any, num_samples: Any) -> dict[str, Any]:
+    check_count("num_samples", num_samples)
+    checked = assumed(K0, tasks)
+    return {"key": as_key(key), "K0": checked["K"], "tasks": checked["tasks"]}
+
+
+@compiled(static=("num_samples",), prepare=_check_sampling)
 def sample_sublevel(key: Array, K0: Array, tasks: LQRTask, num_samples: int, gamma: float | Array = 1.0) -> Array:
     r"""Gains [num_samples, m, n] of the sub-level set :math:`J_i(K) - J_i^* \le \gamma (J_i(K_0) - J_i^*)` for every
     task.
@@ -29,9 +38,6 @@ def sample_sublevel(key: Array, K0: Array, tasks: LQRTask, num_samples: int, gam
 
     Source: toso2024, Definition 2.
     """
-    check_inputs(K0, tasks)
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
     level = gamma * quantities(K0, tasks).gap * (1 + 1e-12)
 
     def inside(K: Array) -> Array:
@@ -60,6 +66,7 @@ def sample_sublevel(key: Array, K0: Array, tasks: LQRTask, num_samples: int, gam
     return jnp.concatenate([edges, within])[:num_samples]
 
 
+@compiled(static=("num_samples",), prepare=_check_sampling)
 def sublevel_constants(
     key: Array,
     K0: Array,
@@ -81,6 +88,7 @@ def sublevel_constants(
     return _worst(_with_first(key, K0, tasks, num_samples, gamma), tasks, form)
 
 
+@compiled(static=("num_samples",), prepare=_check_sampling)
 def sublevel_heterogeneity_bound(
     key: Array,
     K0: Array,
@@ -97,12 +105,12 @@ def _with_first(key: Array, K0: Array, tasks: LQRTask, num_samples: int, gamma: 
     return jnp.concatenate([K0[None], sample_sublevel(key, K0, tasks, num_samples, gamma)])
 
 
-@partial(jax.jit, static_argnames="form")
+@compiled()
 def _widest(gains: Array, tasks: LQRTask, form: Form) -> Array:
     return jnp.max(lax.map(lambda K: gradient_heterogeneity_bound(K, tasks, form)[0], gains, batch_size=256))
 
 
-@partial(jax.jit, static_argnames="form")
+@compiled()
 def _worst(gains: Array, tasks: LQRTask, form: Form) -> Constants:
     each = lax.map(lambda K: constants(K, tasks, form), gains, batch_size=256)
     worst = jax.tree.map(lambda leaf: jnp.max(leaf, axis=0), each)

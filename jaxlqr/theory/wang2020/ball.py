@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.compiled import compiled
+
 # Halvings of the interval of log(lambda): from 1e-30 to 1 times its upper end, to the last digit.
 _HALVINGS = 64
 _LARGE = 1e150  # its square is finite
@@ -17,6 +19,7 @@ class Approximation(NamedTuple):
     residual: Array
 
 
+@compiled()
 def best_in_ball(features: Array, target: Array, weights: Array, radius: float | Array) -> Approximation:
     r"""Solve :math:`\min_{\|v\|_2 \le R} \| f - \Phi v \|_w` with :math:`\|g\|_w^2 = \sum_j w_j g_j^2`.
 

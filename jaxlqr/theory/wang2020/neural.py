@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.compiled import compiled
 from jaxlqr.supervised import TwoLayer
 
 
@@ -24,6 +25,7 @@ class Linearisation(NamedTuple):
     error: Array
 
 
+@compiled()
 def linearisation(network: TwoLayer, weights: Array, x: Array, rho: Array) -> Linearisation:
     r"""Feature drift and linearisation error at ``weights`` [m, d], over inputs x [N, d] with measure rho [N].
 
@@ -46,6 +48,7 @@ def linearisation(network: TwoLayer, weights: Array, x: Array, rho: Array) -> Li
     return Linearisation(drift, jnp.sqrt(jnp.sum(rho * (network(weights, x) - linear) ** 2)))
 
 
+@compiled()
 def tangent_kernel(x: Array) -> Array:
     r"""Neural tangent kernel of :func:`jaxlqr.supervised.two_layer` at infinite width [N, N], for inputs [N, d].
 
@@ -66,6 +69,7 @@ def tangent_kernel(x: Array) -> Array:
     return jnp.where(product > 0, inner * (jnp.pi - angle) / (2 * jnp.pi), 0)
 
 
+@compiled()
 def kernel_features(kernel: Array) -> Array:
     """Features [N, N] whose inner products are a kernel [N, N], positive semidefinite: its symmetric root.
 

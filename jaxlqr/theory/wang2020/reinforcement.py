@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
+from jaxlqr.compiled import compiled
 from jaxlqr.mdp.gradient import Anatomy, Variant, anatomy, density
 from jaxlqr.mdp.model import MDPTask
 from jaxlqr.theory.wang2020.ball import best_in_ball
@@ -48,6 +49,7 @@ class Densities(NamedTuple):
     D: Array
 
 
+@compiled()
 def meta_visitation(theta: Any, tasks: MDPTask, eta: float | Array) -> tuple[Array, Array]:
     r"""Meta-visitation measures :math:`\varsigma_i` [M, S, A] and their mean :math:`\varrho` [S, A].
 
@@ -57,6 +59,7 @@ def meta_visitation(theta: Any, tasks: MDPTask, eta: float | Array) -> tuple[Arr
     return follow, jnp.mean(follow, axis=0)
 
 
+@compiled()
 def C_0(theta: Any, tasks: MDPTask, eta: float | Array, measure: Measure = "meta") -> Array:
     r"""The constant of Assumption 3.4: the largest :math:`\|d\mu/d\varrho\|_\varrho` over
     :math:`\mu = \sigma_{\pi_i}, \varsigma_i`.
@@ -74,6 +77,7 @@ def C_0(theta: Any, tasks: MDPTask, eta: float | Array, measure: Measure = "meta
     return _C_0(parts, _measure(parts, measure))
 
 
+@compiled()
 def gap_densities(
     theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, variant: Variant = "corrected"
 ) -> Densities:
@@ -85,6 +89,7 @@ def gap_densities(
     return _densities(theta_star, _anatomies(omega, tasks, eta), tasks, eta, variant)
 
 
+@compiled()
 def f_omega(theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, variant: Variant = "corrected") -> Array:
     r""":math:`f_\omega = N / D` [S, A], infinite where only D is zero; 0 where both are.
 
@@ -93,6 +98,7 @@ def f_omega(theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, var
     return _quotient(gap_densities(theta_star, omega, tasks, eta, variant))
 
 
+@compiled()
 def theorem_3_5(
     theta_star: Any,
     omega: Any,

@@ -15,6 +15,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
+from jaxlqr.compiled import compiled
 from jaxlqr.meta.objective import adapt
 from jaxlqr.supervised.risks import Risk, frechet_derivative, linear
 from jaxlqr.supervised.task import SupervisedTask
@@ -31,6 +32,12 @@ class _Terms(NamedTuple):
     measure: Array
 
 
+def _check_common_inputs(tasks: SupervisedTask) -> None:
+    if not isinstance(tasks.x, Tracer) and not np.all(np.asarray(tasks.x) == np.asarray(tasks.x[:1])):
+        raise ValueError("tasks must have common inputs, x[i] = x[0]: the theorem compares functions on one set.")
+
+
+@compiled(prepare=_check_common_inputs)
 def theorem_4_4(
     theta_star: Any,
     omega: Any,
@@ -69,8 +76,6 @@ def theorem_4_4(
         raise ValueError("risk must be squared or logistic, whose predictions are scalars, got the cross-entropy.")
     if form == "printed" and risk.predictor is not linear:
         raise ValueError('the printed form is for the linear predictor; use form="task_indexed", which is for any.')
-    if not isinstance(tasks.x, Tracer) and not np.all(np.asarray(tasks.x) == np.asarray(tasks.x[:1])):
-        raise ValueError("tasks must have common inputs, x[i] = x[0]: the theorem compares functions on one set.")
 
     def adapted(theta: Any) -> tuple[Any, Array, Array]:
         moved = jax.vmap(lambda task: adapt(risk, theta, task, eta))(tasks)
@@ -95,6 +100,7 @@ def theorem_4_4(
     return GapBound(value - best, radius * epsilon + right, epsilon, constant, residual)
 
 
+@compiled()
 def meta_features(omega: Any, tasks: SupervisedTask, eta: float | Array, risk: Risk) -> Array:
     r"""Derivatives of the adapted predictions with respect to omega [M, N, d], for scalar predictions of any predictor:
 

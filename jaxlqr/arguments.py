@@ -1,0 +1,31 @@
+"""Arguments of any room as callers write them: an integer for a key, numbers for options, in one sentence if wrong."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+
+
+def as_key(key: Any, name: str = "key") -> Array:
+    """A random key, from a key or an integer seed.
+
+    >>> as_key(3).shape
+    ()
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return jax.random.key(int(key))
+    dtype = getattr(key, "dtype", None)
+    if dtype is None or not (jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32):
+        got = type(key).__name__ if dtype is None else f"an array of {dtype}"
+        raise ValueError(f"{name} must be a random key or an integer seed, got {got}; write jax.random.key(0).")
+    return key
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise ``ValueError`` unless ``value`` is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
