@@ -29,9 +29,11 @@ from jaxlqr.matrix_equations import solve_discrete_are as solve_discrete_are
 from jaxlqr.matrix_equations import solve_discrete_lyapunov as solve_discrete_lyapunov
 from jaxlqr.matrix_equations import solve_sylvester as solve_sylvester
 from jaxlqr.matrix_equations import sylvester_result as sylvester_result
+from jaxlqr.meta import FeasibleLoss as FeasibleLoss
 from jaxlqr.meta import adapt as adapt
 from jaxlqr.meta import maml_gradient as maml_gradient
 from jaxlqr.meta import maml_loss as maml_loss
+from jaxlqr.meta import mean_over_feasible as mean_over_feasible
 from jaxlqr.oracles import ExactOracle as ExactOracle
 from jaxlqr.oracles import ZerothOrderOracle as ZerothOrderOracle
 from jaxlqr.training import Status as Status

@@ -132,6 +132,8 @@ def _meta() -> Calls:
         "maml_loss": lambda: meta.maml_loss(jaxlqr.cost, K, TASKS, 1e-3),
         "grad of maml_loss": lambda: jax.grad(meta.maml_loss, 1)(jaxlqr.cost, K, TASKS, 1e-3),
         "maml_gradient": lambda: meta.maml_gradient(jaxlqr.cost, K, TASKS, 1e-3),
+        "mean_over_feasible": lambda: meta.mean_over_feasible(jaxlqr.cost, K, TASKS),
+        "FeasibleLoss": lambda: jaxlqr.FeasibleLoss(jaxlqr.cost)(K, TASK),
         "maml_gradient from costs": lambda: meta.maml_gradient(jaxlqr.cost, K, TASKS, 1e-3, oracle, KEY),
         "maml_gradient of a local function": lambda: meta.maml_gradient(
             lambda gain, task: jaxlqr.cost(gain, task), K, TASKS, 1e-3

@@ -1,5 +1,7 @@
 """Learning across tasks, for any loss and any oracle."""
 
+from jaxlqr.meta.feasible import FeasibleLoss as FeasibleLoss
+from jaxlqr.meta.feasible import mean_over_feasible as mean_over_feasible
 from jaxlqr.meta.objective import adapt as adapt
 from jaxlqr.meta.objective import maml_gradient as maml_gradient
 from jaxlqr.meta.objective import maml_loss as maml_loss

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlqr.families import boeing, perturb
+from jaxlqr.families import boeing, heterogeneity, perturb
 
 MATRICES = ("A", "B", "Q", "R")
 KEY = jax.random.key(0)
@@ -58,6 +58,28 @@ def test_levels_for_each_matrix_and_another_scale():
         np.testing.assert_allclose(changes[1:], 0.3 * level, rtol=ROUNDING, atol=0)
 
 
+def test_large_families_are_drawn_without_comparing_pairs():
+    # The factor 0.499 keeps every pair nearer than the level, also antipodal ones.
+    nominal = boeing()
+    tasks = perturb(KEY, nominal, 100_000, LEVEL)
+    for name in MATRICES:
+        changes = norms(np.asarray(getattr(tasks, name)) - np.asarray(getattr(nominal, name)))
+        np.testing.assert_allclose(changes[1:], 0.499 * LEVEL, rtol=ROUNDING)
+    few = np.asarray(tasks.A[::1000])
+    assert np.max(norms(few[:, None] - few[None, :])) < LEVEL
+    assert np.min(norms(np.diff(np.asarray(tasks.A), axis=0))) > 1e-3 * LEVEL  # no two in a row are the same
+
+
+def test_a_small_scale_draws_what_rejection_would():
+    nominal = boeing()
+    matrices = [getattr(nominal, name) for name in MATRICES]
+    for first in (True, False):
+        free = heterogeneity._free(KEY, matrices, 5, 0.4, first)
+        separated = heterogeneity._separated(KEY, matrices, 5, 0.4, first)
+        for one, other in zip(free, separated, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-13)  # rounding of two orders of one norm
+
+
 def test_masks_say_where_and_how_much():
     nominal = boeing()
     rng = np.random.default_rng(1)
@@ -101,8 +123,9 @@ def test_one_task_and_the_default_level_zero():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_tasks": 0}, "num_tasks must be at least 1, got 0"),
+        ({"num_tasks": 0}, "num_tasks must be an integer of at least 1, got 0"),
         ({"scale": 1.0}, r"scale must lie in \(0, 1\).*got 1\.0"),
+        ({"scale": 0.6, "num_tasks": 257}, "scale must be below 0.5 for more than 256 tasks, got 0.6 for 257"),
         ({"scale": 0.0}, r"scale must lie in \(0, 1\).*got 0\.0"),
         ({"masks": [jnp.eye(4)] * 3}, "masks must be four matrices of the shapes"),
         ({"masks": [jnp.eye(4)] * 4}, "masks must be four matrices of the shapes"),
