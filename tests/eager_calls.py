@@ -235,6 +235,7 @@ def _musavi2023() -> Calls:
         "condition_1": lambda: musavi2023.condition_1(K, COMMON),
         "delta": lambda: musavi2023.delta(K, TASK),
         "delta_bar": lambda: musavi2023.delta_bar(K, TASK),
+        "iteration_bound": lambda: musavi2023.iteration_bound(1.0, 10.0, 0.1),
         "inner_step_limit": lambda: musavi2023.inner_step_limit(K, TASKS),
         "outer_step_limit": lambda: musavi2023.outer_step_limit(K, TASKS, 1e-6),
         "meta_smoothness": lambda: musavi2023.meta_smoothness(K, TASKS, 1e-6),
@@ -247,9 +248,17 @@ def _musavi2023() -> Calls:
 def _nguyen2023() -> Calls:
     x, S, y, zero = jnp.array([0.1, 0.2]), jnp.eye(2), jnp.array([1.0, 0.0]), jnp.zeros(2)
     rates = {"learning_rate": 0.1, "epsilon": 1.0}
-    calls = {name: getattr(nguyen2023, name) for name in dir(nguyen2023) if "cross_entropy" in name}
+    limits = {"bound": 1.0, "delta": 0.5, "num_tasks": 3, "alpha": 0.1, "smoothness": 1.0, "sigma": 0.1}
+    calls = {
+        name: getattr(nguyen2023, name)
+        for name in dir(nguyen2023)
+        if "cross_entropy" in name and "lipschitz" not in name
+    }
     return {name: lambda f=function: f(x, S, y) for name, function in calls.items()} | {
         "gradient_variance": lambda: nguyen2023.gradient_variance(1.0, 0.5, 3, 0.1, 1.0),
+        "theorem_5": lambda: nguyen2023.theorem_5(**limits, first_loss=1.0, num_updates=10),
+        "adapted_smoothness": lambda: nguyen2023.adapted_smoothness(1.0, 1.0, 1.0, 0.0),
+        "cross_entropy_lipschitz": lambda: nguyen2023.cross_entropy_lipschitz(S),
         "stationarity_floor": lambda: nguyen2023.stationarity_floor(1.0, 0.5, 3, 0.1),
         "weight_norm": lambda: nguyen2023.weight_norm(0.5, 3),
         "adam_action_jacobian": lambda: nguyen2023.adam_action_jacobian(jnp.eye(2), y, zero, zero, 1, **rates),
