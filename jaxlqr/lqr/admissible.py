@@ -73,10 +73,12 @@ def unstabilizable_modes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     stuck = _unstable(alone, margin=0.0)
     if np.any(np.abs(_unstable(alone, margin=_NEAR)) < 1 + _NEAR) and _is_stable(alone):
         stuck = np.array([])  # the powers decide near the circle, as they do for the cost
-    if stuck.size or not np.any(reached):
+    a, b = a[np.ix_(reached, reached)], b[reached]
+    unstable = _unstable(a, margin=_NEAR)
+    if stuck.size or not unstable.size:
         return stuck
-    a, b = _balanced(a[np.ix_(reached, reached)], b[reached])
-    doubtful = np.array([value for value in _unstable(a, margin=_NEAR) if not _has_full_rank(a, b, value)])
+    a, b = _balanced(a, b)
+    doubtful = np.array([value for value in unstable if not _has_full_rank(a, b, value)])
     if doubtful.size == 0 or _is_stable(a) or _is_stabilised(a, b):
         return np.array([])
     return doubtful

@@ -28,9 +28,12 @@ def _key_and_task(key: Any, task: Any) -> dict[str, Any]:
 def gaussian_initial_state(key: Key[Array, ""], task: LQRTask) -> Float[Array, " n"]:
     """Initial state [n] drawn from N(0, Sigma0)."""
     refuse_half("gaussian_initial_state", task=task)
-    # An eigenvalue root, unlike Cholesky, exists for the semidefinite Sigma0 that a task may have.
-    values, vectors = jnp.linalg.eigh(task.Sigma0)
-    root = vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]
+    # An eigenvalue root, unlike Cholesky, exists for the semidefinite Sigma0 that a task may have. States have the unit
+    # of their standard deviation, so that a small one is not lost in the rounding of a large one.
+    variance = jnp.diagonal(task.Sigma0)
+    unit = jnp.sqrt(jnp.where(variance > 0, variance, 1))
+    values, vectors = jnp.linalg.eigh(task.Sigma0 / unit[None] / unit[:, None])
+    root = unit[:, None] * vectors * jnp.sqrt(jnp.maximum(values, 0))[None, :]
     noise = jax.random.normal(key, task.Sigma0.shape[:1], task.Sigma0.dtype)
     return jnp.matmul(root, noise, precision=lax.Precision.HIGHEST)
 

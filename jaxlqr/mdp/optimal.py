@@ -24,7 +24,8 @@ def optimal_policy(mdp: MDP, max_iterations: int = 100) -> Array:
         policy, _, count = carry
         better = evaluate(mdp, policy)
         # An action is changed for a gain above rounding only, or ties would alternate for ever.
-        gain = jnp.max(better.A, axis=1) > 1e-12 * jnp.maximum(1, jnp.max(jnp.abs(mdp.r)))
+        rounding = 32 * jnp.finfo(better.A.dtype).eps * jnp.max(jnp.abs(mdp.r))
+        gain = jnp.max(better.A, axis=1) > rounding
         greedy = jnp.where(gain[:, None], _greedy(better.Q), policy)
         return greedy, jnp.any(gain), count + 1
 

@@ -44,8 +44,9 @@ def newton_optimum(
 ) -> NewtonOptimum:
     r"""A local minimum of :func:`jaxlqr.maml_loss` near ``params``.
 
-    The Hessian, by forward-mode autodiff of the exact meta-gradient, is made positive by taking the moduli of its
-    eigenvalues; a step is halved until the objective does not grow.
+    The Hessian, by forward-mode autodiff of the exact meta-gradient, is scaled to a unit diagonal, so that no unit of a
+    parameter matters, and made positive by taking the moduli of its eigenvalues. A step is halved until the objective
+    does not grow.
 
     Arguments:
         loss: function (params, task) -> scalar, hashable; +inf marks infeasible parameters.
@@ -53,7 +54,8 @@ def newton_optimum(
         tasks: pytree with a leading task axis.
         inner_step_size, num_inner_steps: of the adaptation; 0 steps for the optimum of the mean loss.
         max_steps: at most so many steps.
-        tolerance: stop when the gradient's norm is below this fraction of that at the start.
+        tolerance: stop when the gradient's norm is below this fraction of that at the start, where each parameter is
+            measured in the unit that makes its own curvature one at the start.
 
     Returns:
         :class:`NewtonOptimum`. Runs inside ``jit`` and ``vmap``.
@@ -80,9 +82,10 @@ def newton_optimum(
 
     def step(carry):
         flat, slope, hessian, count, _ = carry
-        values, vectors = jnp.linalg.eigh(hessian)
+        unit = _units(hessian)
+        values, vectors = jnp.linalg.eigh(hessian * unit[None] * unit[:, None])
         floor = jnp.finfo(flat.dtype).eps * jnp.max(jnp.abs(values))
-        direction = vectors @ (vectors.T @ slope / jnp.maximum(jnp.abs(values), floor))
+        direction = unit * (vectors @ (vectors.T @ (unit * slope) / jnp.maximum(jnp.abs(values), floor)))
         candidates = flat[None] - jnp.asarray(_FRACTIONS, flat.dtype)[:, None] * direction[None]
         objectives = jax.vmap(value)(candidates)
         # The last candidate is no step. Rounding may raise the objective at the optimum itself.
@@ -92,13 +95,20 @@ def newton_optimum(
         return new, *look(new), count + 1, taken == len(_FRACTIONS) - 1
 
     slope, hessian = look(start)
-    scale = jnp.linalg.norm(slope)
+    first = _units(hessian)
+    scale = jnp.linalg.norm(first * slope)
 
     def unfinished(carry):
         _, slope, _, count, stuck = carry
-        return (jnp.linalg.norm(slope) > tolerance * scale) & (count < max_steps) & ~stuck
+        return (jnp.linalg.norm(first * slope) > tolerance * scale) & (count < max_steps) & ~stuck
 
     begin = (start, slope, hessian, jnp.asarray(0), jnp.asarray(False))
     flat, slope, hessian, count, _ = lax.while_loop(unfinished, step, begin)
-    size = jnp.where(scale > 0, jnp.linalg.norm(slope) / jnp.where(scale > 0, scale, 1), 0.0)
+    size = jnp.where(scale > 0, jnp.linalg.norm(first * slope) / jnp.where(scale > 0, scale, 1), 0.0)
     return NewtonOptimum(unravel(flat), size, jnp.linalg.eigvalsh(hessian)[0], count)
+
+
+def _units(hessian: Array) -> Array:
+    """Units of the parameters in which the diagonal of a Hessian has moduli of one; one where it is zero."""
+    size = jnp.abs(jnp.diagonal(hessian))
+    return jnp.where(size > 0, lax.rsqrt(jnp.where(size > 0, size, 1)), 1)

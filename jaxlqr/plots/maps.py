@@ -91,7 +91,8 @@ def contour_levels(values: ArrayLike) -> np.ndarray:
     if not finite.size:
         raise ValueError("values must hold a finite entry, got none: nothing of the plane is feasible.")
     least, high = float(np.min(finite)), float(np.quantile(finite, 0.9))
-    high = min(max(high, least * 1.01), least * 20) if least > 0 else max(high, least + 1e-12 * (1 + abs(least)))
+    high = min(max(high, least * 1.01), least * 20) if least > 0 else max(high, least * (1 - 1e-12))
+    high = high if high > least else least + 1  # all values are zero
     return least + (high - least) * np.linspace(0, 1, 25) ** 2
 
 

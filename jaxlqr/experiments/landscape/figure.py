@@ -73,7 +73,7 @@ def _points(ax: "Axes", study: PlaneStudy) -> None:
     if len(points.values) == 0:
         return
     place, away = study.plane.coordinates(points.params), study.plane.distance(points.params)
-    on = away <= 1e-6 * (1 + np.linalg.norm(study.plane.origin))
+    on = away <= 1e-6 * np.max(np.linalg.norm(study.points.params.reshape(len(away), -1), axis=1))
     for kind in Kind:
         for index, face, suffix in ((on, COLORS[1], ""), (~on, "none", ", off the plane")):
             chosen = index & (points.kinds == kind)

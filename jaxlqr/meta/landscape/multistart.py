@@ -42,8 +42,8 @@ def multistart(
         inner_step_size: adaptation step size, positive.
         num_steps: Newton steps of each start.
         tolerance: an end is a stationary point when the undamped Newton step from there is below ``tolerance`` times
-            :math:`1 + \|\theta\|`.
-        separation: ends closer than this, times :math:`1 + \|\theta\|`, are one point.
+            :math:`1 + \|\theta\|`, where each entry of :math:`\theta` has the spread of the starts for its unit.
+        separation: ends closer than this, times the same, are one point.
 
     Returns:
         :class:`StationaryPoints` in the order of their values; ``num_lost`` counts the feasible starts that ended at
@@ -68,31 +68,41 @@ def multistart(
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
     size = min(_TOGETHER, len(starts))
-    ends, looks, first = in_parts(partial(_search, loss, num_steps, size), size, starts, tasks, inner_step_size)
+    # Searched and judged in units in which each entry of the parameters has a spread of one.
+    unit = _units(starts.reshape(len(starts), -1))
+    search = partial(_search, loss, num_steps, size, jnp.asarray(unit))
+    ends, looks, first = in_parts(search, size, starts, tasks, inner_step_size)
     ends, first = np.asarray(ends), np.asarray(first)
     if not np.any(np.isfinite(first)):
         raise ValueError(nowhere_feasible(len(starts), num_tasks(tasks)).replace("grid", "starts", 1))
     values, gradients, hessians = (np.asarray(part) for part in looks)
-    flat = ends.reshape(len(ends), -1)
+    flat = ends.reshape(len(ends), -1) / unit
     scale = 1 + np.linalg.norm(flat, axis=1)
     feasible = np.isfinite(values) & np.isfinite(first)
     safe = np.where(feasible[:, None, None], hessians, np.eye(flat.shape[1]))
-    eigenvalues, vectors = np.linalg.eigh((safe + safe.mT) / 2)
+    safe = (safe + safe.mT) / 2
+    curvatures, vectors = np.linalg.eigh(safe)
     inner = np.abs(np.einsum("kij,ki->kj", vectors, np.where(feasible[:, None], gradients, 0)))
     # As a product: along a direction without curvature the gradient must be zero itself.
-    reached = feasible & np.all(inner <= tolerance * scale[:, None] * np.abs(eigenvalues), axis=1)
+    reached = feasible & np.all(inner <= tolerance * scale[:, None] * np.abs(curvatures), axis=1)
     kept = _distinct(flat, values, np.flatnonzero(reached), separation * scale)
     index = np.array([members[0] for members in kept], int)
     return StationaryPoints(
         params=ends[index],
         values=values[index],
-        gradients=gradients[index],
-        eigenvalues=eigenvalues[index],
-        kinds=classify(eigenvalues[index]) if len(index) else np.zeros(0, int),
+        gradients=gradients[index] / unit,
+        eigenvalues=np.linalg.eigvalsh(safe[index] / unit / unit[:, None]),
+        kinds=classify(curvatures[index]) if len(index) else np.zeros(0, int),
         hits=np.array([len(members) for members in kept], int),
         least=float(np.nanmin([*first[np.isfinite(first)], *values[index]])),
         num_lost=int(np.sum(np.isfinite(first) & ~reached)),
     )
+
+
+def _units(starts: np.ndarray) -> np.ndarray:
+    """A unit for each entry of the parameters: the spread of the starts; where they agree, their modulus or one."""
+    spread, size = np.ptp(starts, axis=0), np.max(np.abs(starts), axis=0)
+    return np.where(spread > 0, spread, np.where(size > 0, size, 1))
 
 
 def _distinct(points: np.ndarray, values: np.ndarray, candidates: np.ndarray, distance: np.ndarray) -> list[list[int]]:
@@ -115,11 +125,11 @@ class _Look(NamedTuple):
 
 
 @compiled(static=("num_steps", "chunk_size"))
-def _search(loss: Loss, num_steps: int, chunk_size: int, starts, tasks, inner_step_size):
+def _search(loss: Loss, num_steps: int, chunk_size: int, unit, starts, tasks, inner_step_size):
     shape = starts.shape[1:]
 
     def objective(flat: Array) -> Array:
-        return mean_value(loss, flat.reshape(shape), tasks, inner_step_size)
+        return mean_value(loss, (flat * unit).reshape(shape), tasks, inner_step_size)
 
     def with_gradient(flat: Array):
         value, gradient = jax.value_and_grad(objective)(flat)
@@ -148,6 +158,6 @@ def _search(loss: Loss, num_steps: int, chunk_size: int, starts, tasks, inner_st
         zero = jnp.zeros((), start.dtype)
         blank = _Look(zero, jnp.zeros_like(start), jnp.eye(len(start), dtype=start.dtype))
         point, seen, _, first = lax.fori_loop(0, num_steps + 1, step, (start, blank, zero + 1e-2, zero))
-        return point.reshape(shape), seen, first
+        return (point * unit).reshape(shape), seen, first
 
-    return lax.map(one, starts.reshape(len(starts), -1), batch_size=chunk_size)
+    return lax.map(one, starts.reshape(len(starts), -1) / unit[None], batch_size=chunk_size)

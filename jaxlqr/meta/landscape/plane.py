@@ -14,6 +14,7 @@ from jaxlqr.oracles.protocol import Loss, PyTree
 
 # Rays from the origin on which the feasible set is measured, and their points, geometric between these radii.
 _RAYS, _RADII = 48, np.geomspace(1e-4, 1e3, 141)
+_RATIO = 10 ** (7 / 140)  # between two radii
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +146,15 @@ def extent(
     """
     angles = np.linspace(0, 2 * np.pi, _RAYS, endpoint=False)
     units = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    ends = (_RADII[:, None, None] * units).reshape(-1, 2, *[1] * plane.origin.ndim)
+    # Radii in the unit of the origin, to a step between two of them.
+    length = float(np.linalg.norm(plane.origin)) or 1.0
+    radii = _RADII * _RATIO ** round(np.log(length) / np.log(_RATIO))
+    ends = (radii[:, None, None] * units).reshape(-1, 2, *[1] * plane.origin.ndim)
     grid = plane.origin + ends[:, 0] * plane.first + ends[:, 1] * plane.second
     values = evaluate(loss, tasks, grid, inner_step_size, num_inner_steps=num_inner_steps)
     inside = np.isfinite(np.asarray(values)).reshape(len(_RADII), _RAYS)
     # The first infinite radius of each ray, or the last radius.
-    reach = _RADII[np.where(inside.all(0), -1, np.argmin(inside, 0))]
+    reach = radii[np.where(inside.all(0), -1, np.argmin(inside, 0))]
     reach = np.minimum(reach, 4 * np.median(reach))[:, None] * units
     (left, bottom), (right, top) = reach.min(0), reach.max(0)
     pad_x, pad_y = margin * (right - left), margin * (top - bottom)

@@ -23,11 +23,11 @@ class Kind(enum.IntEnum):
     DEGENERATE = 3
 
 
-def classify(eigenvalues: Any, tolerance: float = 1e-9) -> np.ndarray:
+def classify(eigenvalues: Any, tolerance: float = 1e-9, scale: Any = None) -> np.ndarray:
     """:class:`Kind` codes [...] of stationary points, from their Hessian eigenvalues [..., d].
 
-    An eigenvalue counts as zero below ``tolerance`` times the largest modulus among those of the same point (or times
-    one, if that is larger than the modulus).
+    An eigenvalue counts as zero below ``tolerance`` times ``scale`` [...], a curvature in the units of the eigenvalues;
+    unless given, the largest modulus among those of the same point. Then a single eigenvalue is zero only if it is 0.
 
     >>> [Kind(kind).name for kind in classify([[1.0, 2.0], [-1.0, -2.0], [-1.0, 2.0], [0.0, 2.0]])]
     ['MINIMUM', 'MAXIMUM', 'SADDLE', 'DEGENERATE']
@@ -35,7 +35,8 @@ def classify(eigenvalues: Any, tolerance: float = 1e-9) -> np.ndarray:
     values = np.asarray(eigenvalues, dtype=float)
     if values.ndim == 0 or values.shape[-1] == 0:
         raise ValueError(f"eigenvalues must have shape [..., d] with d >= 1, got {values.shape}.")
-    scale = np.maximum(np.max(np.abs(values), axis=-1, keepdims=True), 1.0)
+    largest = np.max(np.abs(values), axis=-1, keepdims=True)
+    scale = largest if scale is None else np.maximum(largest, np.asarray(scale, float)[..., None])
     sign = np.where(np.abs(values) > tolerance * scale, np.sign(values), 0.0)
     kinds = np.full(values.shape[:-1], Kind.SADDLE)
     kinds[np.all(sign > 0, axis=-1)] = Kind.MINIMUM

@@ -30,17 +30,17 @@ def stationary_points(
 
     The derivative, by autodiff, is evaluated on the grid; each change of sign between neighbours is a bracket, inside
     which Newton's method, with bisection where it would leave the bracket, runs until its step is below ``tolerance``
-    times :math:`1 + |\theta|`. Where the derivative comes near zero without changing sign, its extremum, a root of
-    :math:`h''`, is found likewise: beyond zero, it parts two more brackets; at zero to rounding, it is a stationary
-    point of its own, of kind ``DEGENERATE``. A change of sign across which the objective is infinite is no stationary
-    point. What the grid cannot see is two changes between neighbours that do not bend the slopes on it.
+    times :math:`|\theta|` plus the width of the grid. Where the derivative comes near zero without changing sign, its
+    extremum, a root of :math:`h''`, is found likewise: beyond zero, it parts two more brackets; at zero to rounding, it
+    is a stationary point of its own, of kind ``DEGENERATE``. A change of sign across which the objective is infinite is
+    no stationary point. What the grid cannot see is two changes between neighbours that do not bend the slopes on it.
 
     Arguments:
         loss: function (params, task) -> scalar.
         tasks: pytree with a leading task axis.
         grid: increasing parameters [points, 1, ..., 1], for LQR [points, 1, 1].
         inner_step_size: adaptation step size, positive.
-        tolerance: of the parameter.
+        tolerance: of the parameter, relative to its modulus and the width of the grid.
 
     Returns:
         :class:`StationaryPoints`, which may be none.
@@ -64,10 +64,11 @@ def stationary_points(
 
     def refine(order: int, low: np.ndarray, high: np.ndarray, falls: np.ndarray) -> _Found:
         # What is added to fill the lanes are copies, cut off again.
-        lanes = -(-len(low) // _LANES) * _LANES
-        filled = [np.resize(part, (lanes, *part.shape[1:])) for part in (low, high, falls)]
-        found = _refine(loss, order, tasks, *filled, inner_step_size)
-        return _Found(*(np.asarray(part)[: len(low)] for part in found))
+        count = len(low)
+        lanes = -(-count // _LANES) * _LANES
+        low, high, falls = (np.resize(part, (lanes, *part.shape[1:])) for part in (low, high, falls))
+        found = _refine(loss, order, tasks, low, high, falls, inner_step_size)
+        return _Found(*(np.asarray(part)[:count] for part in found))
 
     low, high, falls, touching = _brackets(grid, values, slopes, refine)
     found = touching
@@ -75,7 +76,8 @@ def stationary_points(
         crossing = refine(1, low, high, falls)
         reached = max(tolerance, _NOISE * np.finfo(grid.dtype).eps)
         # As a product: a point of zero curvature is kept if its derivative is zero, too.
-        step = reached * (1 + np.abs(crossing.params.reshape(len(low)))) * np.abs(crossing.curvature)
+        width = float(np.ptp(grid))
+        step = reached * (width + np.abs(crossing.params.reshape(len(low)))) * np.abs(crossing.curvature)
         kept = np.isfinite(crossing.value) & (np.abs(crossing.derivative) <= step)
         found = _join(touching, _at(crossing, kept))
     found = _at(found, np.argsort(found.params.ravel()))
@@ -84,7 +86,7 @@ def stationary_points(
         values=found.value,
         gradients=found.derivative[:, None],
         eigenvalues=found.curvature[:, None],
-        kinds=classify(found.curvature[:, None]),
+        kinds=classify(found.curvature[:, None], scale=_around(grid, slopes, found.params)),
         hits=np.ones(len(found.value), int),
         least=float(min([*values[np.isfinite(values)], *found.value])),
     )
@@ -105,6 +107,16 @@ def _join(*found: _Found) -> _Found:
     return _Found(*map(np.concatenate, zip(*found, strict=True)))
 
 
+def _around(grid: np.ndarray, slopes: np.ndarray, params: np.ndarray) -> np.ndarray:
+    """How much the slope changes over the grid points around each point, over their distance: what a curvature is
+    compared with."""
+    points, size = grid.ravel(), np.where(np.isfinite(slopes), np.abs(slopes), 0)
+    last = np.clip(np.searchsorted(points, params.ravel()) + 1, 1, len(points) - 1)
+    first = np.maximum(last - 3, 0)
+    largest = np.array([np.max(size[i : j + 1]) for i, j in zip(first, last, strict=True)])
+    return largest / (points[last] - points[first])
+
+
 def _brackets(grid: np.ndarray, values: np.ndarray, slopes: np.ndarray, refine: Callable[..., _Found]):
     """Brackets (low, high, whether the slope is negative at low) of changes of sign, and points of touching."""
     falling = slopes < 0
@@ -120,7 +132,8 @@ def _brackets(grid: np.ndarray, values: np.ndarray, slopes: np.ndarray, refine: 
     if len(dips) == 0:
         return low, high, falls, _Found(grid[:0], values[:0], values[:0], values[:0])
     turned = refine(2, grid[dips - 1], grid[dips + 1], ~falling[dips])
-    scale = np.abs(turned.value) + np.maximum(size[dips - 1], size[dips + 1])
+    # What rounding of the value makes of a slope, over the width of the grid, and the slopes beside it.
+    scale = np.abs(turned.value) / float(np.ptp(grid)) + np.maximum(size[dips - 1], size[dips + 1])
     touching = np.abs(turned.derivative) <= _NOISE * np.finfo(grid.dtype).eps * scale
     beyond = ~touching & np.isfinite(turned.value) & ((turned.derivative < 0) != falling[dips])
     middle, around = turned.params[beyond], dips[beyond]
