@@ -40,3 +40,18 @@ from jaxlqr.training import Status as Status
 from jaxlqr.training import TrainingResult as TrainingResult
 from jaxlqr.training import meta_train as meta_train
 from jaxlqr.training import policy_gradient as policy_gradient
+
+# Rooms that are imported when they are used: they would double the time to import this package.
+_LAZY = ("plots", "theory", "trajectory")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'jaxlqr' has no attribute {name!r}")
+    import importlib
+
+    return importlib.import_module(f"jaxlqr.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -25,6 +25,12 @@ def as_key(key: Any, name: str = "key") -> Array:
     return key
 
 
+def check_number(name: str, value: Any) -> None:
+    """Raise ``ValueError`` for text and for None in place of a number; arrays and traced values pass."""
+    if value is None or isinstance(value, str):
+        raise ValueError(f"{name} must be a number, got {value!r}; docs/howto/step_sizes.md says how to pick one.")
+
+
 def check_count(name: str, value: Any, least: int = 1) -> None:
     """Raise ``ValueError`` unless ``value`` is an integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:

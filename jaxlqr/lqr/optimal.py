@@ -6,10 +6,13 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from jaxlqr.compiled import compiled
+from jaxlqr.lqr.checks import check_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import discrete_lqr, solve_discrete_are
 
 
+@compiled(prepare=lambda task: check_task(task))
 def optimal_gain(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto") -> Float[Array, "m n"]:
     """Gain K* [m, n] that minimises the cost for every initial state: (R + B'PB)^-1 B'PA, with P from the Riccati
     equation. Differentiable in the task; NaN where no stabilising solution exists. ``method`` as in
@@ -22,6 +25,7 @@ def optimal_gain(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto")
     return discrete_lqr(task.A, task.B, task.Q, task.R, method=method).gain
 
 
+@compiled(prepare=lambda task: check_task(task))
 def optimal_cost(task: LQRTask, *, method: Literal["auto", "doubling"] = "auto") -> Float[Array, ""]:
     """Least cost tr(P Sigma0) over all gains, a scalar; ``method`` as in :func:`jaxlqr.solve_discrete_are`."""
     P = solve_discrete_are(task.A, task.B, task.Q, task.R, method=method)

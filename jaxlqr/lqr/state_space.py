@@ -74,9 +74,11 @@ def sampled(A: np.ndarray, B: np.ndarray, dt: float) -> tuple[np.ndarray, np.nda
 def check_dt(dt: Any) -> float:
     """``dt`` as a positive, finite number of time units, or ``ValueError``."""
     try:
+        if isinstance(dt, str | bytes):
+            raise TypeError
         number = float(np.asarray(dt))
     except (TypeError, ValueError):
-        raise ValueError(f"dt must be a number, the sampling time, got {dt!r}.") from None
+        raise ValueError(f"dt must be a number, the sampling time, got {dt!r}; write dt=0.01.") from None
     if isinstance(dt, bool) or not 0 < number < float("inf"):
         raise ValueError(f"dt must be a positive and finite sampling time, got {dt!r}.")
     return number

@@ -15,6 +15,7 @@ from jaxlqr.lqr.admissible import rounding_unit, symmetric_part, unstabilizable_
 from jaxlqr.lqr.state_space import check_dt, is_system, plain, read_system, sampled
 from jaxlqr.matrix_equations.checks import MatrixLike, refuse_masked
 from jaxlqr.optional import optional
+from jaxlqr.status import short_repr
 
 
 @jax.tree_util.register_dataclass
@@ -40,6 +41,9 @@ class LQRTask:
     Q: Float[Array, "*tasks n n"]
     R: Float[Array, "*tasks m m"]
     Sigma0: Float[Array, "*tasks n n"]
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def metrics(self, params: Any, loss: Any, value: Array) -> dict[str, Array]:
         """Scalars recorded at each training step, where the loss has this value: cost and spectral radius of A - B K.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.matrix_equations.batching import Solved
-from jaxlqr.status import check_lanes
+from jaxlqr.status import check_lanes, short_repr
 
 
 class SolveStatus(enum.IntEnum):
@@ -89,6 +89,9 @@ class EquationResult:
     iterations: Array
     residual: Array
     condition: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self, SolveStatus)
 
     def check(self, *, allow_ill_conditioned: bool = True) -> "EquationResult":
         """Raise ``ArithmeticError`` with symptom, likely causes and remedies for a lane without a good value.

@@ -5,3 +5,17 @@ from jaxlqr.meta.feasible import mean_over_feasible as mean_over_feasible
 from jaxlqr.meta.objective import adapt as adapt
 from jaxlqr.meta.objective import maml_gradient as maml_gradient
 from jaxlqr.meta.objective import maml_loss as maml_loss
+
+_LAZY = ("landscape", "trajectory_weighting", "weighting")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'jaxlqr.meta' has no attribute {name!r}")
+    import importlib
+
+    return importlib.import_module(f"jaxlqr.meta.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -10,8 +10,7 @@ from jaxtyping import Float
 
 from jaxlqr.compiled import compiled
 from jaxlqr.lqr.cost import infinite_unless
-from jaxlqr.lqr.task import as_stack
-from jaxlqr.meta.objective import num_tasks
+from jaxlqr.meta.objective import num_tasks, params_and_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree
 
 
@@ -58,7 +57,7 @@ def _gated(loss: Loss, params: PyTree, task: PyTree) -> tuple[Array, Array]:
     return loss(*jax.tree.map(gate, (params, task), (fixed_params, fixed_task))), feasible
 
 
-@compiled(prepare=lambda tasks: {"tasks": as_stack(tasks)})
+@compiled(prepare=params_and_tasks)
 def mean_over_feasible(
     loss: Loss, params: PyTree, tasks: PyTree, weights: Float[Array, " tasks"] | None = None
 ) -> Float[Array, ""]:

@@ -1,7 +1,7 @@
 r"""The meta-objective :math:`\sum_i w_i\, J_i(\theta - \eta \nabla J_i(\theta))` and its gradient, for any loss."""
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,11 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from jaxlqr.arguments import as_key, check_count, check_number
 from jaxlqr.compiled import compiled
+from jaxlqr.lqr.task import LQRTask, as_stack
 from jaxlqr.meta.layout import Layout, check_batch_size, over_tasks
-from jaxlqr.oracles.exact import ExactOracle
+from jaxlqr.oracles.exact import ExactOracle, as_oracle
 from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, all_finite, step_along
 
 Perturbations = Literal["independent", "shared"]
@@ -40,7 +42,36 @@ def num_tasks(tasks: PyTree) -> int:
     return length
 
 
-@compiled(static=("num_inner_steps",))
+def _steps(inner_step_size: Any, num_inner_steps: Any) -> dict[str, Any]:
+    """The inner step size, which may be left out where no inner step is taken."""
+    check_count("num_inner_steps", num_inner_steps, 0)
+    if inner_step_size is None and num_inner_steps == 0:
+        return {"inner_step_size": 0.0}
+    check_number("inner_step_size", inner_step_size)
+    return {}
+
+
+def params_and_tasks(params: Any, tasks: Any) -> dict[str, Any]:
+    """Tasks as a stack, and a gain for LQR tasks, written as nested lists, as an array."""
+    tasks = as_stack(tasks)
+    if isinstance(params, list | tuple) and isinstance(tasks, LQRTask):
+        params = jnp.asarray(params, tasks.A.dtype)
+    return {"params": params, "tasks": tasks}
+
+
+def _arguments_of_loss(params: Any, tasks: Any, inner_step_size: Any, num_inner_steps: Any) -> dict[str, Any]:
+    return params_and_tasks(params, tasks) | _steps(inner_step_size, num_inner_steps)
+
+
+def _arguments_of_gradient(
+    params: Any, tasks: Any, inner_step_size: Any, num_inner_steps: Any, oracle: Any, key: Any
+) -> dict[str, Any]:
+    keys = {} if key is None else {"key": as_key(key)}
+    loss_arguments = _arguments_of_loss(params, tasks, inner_step_size, num_inner_steps)
+    return loss_arguments | keys | {"oracle": as_oracle(oracle)}
+
+
+@compiled(static=("num_inner_steps",), prepare=_steps)
 def adapt(loss: Loss, params: PyTree, task: PyTree, inner_step_size: float | Array, num_inner_steps: int = 1) -> PyTree:
     """Parameters after ``num_inner_steps`` exact gradient steps on one task; differentiable."""
     for _ in range(num_inner_steps):
@@ -48,12 +79,12 @@ def adapt(loss: Loss, params: PyTree, task: PyTree, inner_step_size: float | Arr
     return params
 
 
-@compiled(static=("num_inner_steps",))
+@compiled(static=("num_inner_steps",), prepare=_arguments_of_loss)
 def maml_loss(
     loss: Loss,
     params: PyTree,
     tasks: PyTree,
-    inner_step_size: float | Array,
+    inner_step_size: float | Array | None = None,
     num_inner_steps: int = 1,
     weights: Array | None = None,
 ) -> Float[Array, ""]:
@@ -63,7 +94,7 @@ def maml_loss(
         loss: function (params, task) -> scalar, unbatched.
         params: pytree of parameters, a gain [m, n] for LQR.
         tasks: pytree with a leading task axis M.
-        inner_step_size: step size of the adaptation.
+        inner_step_size: step size of the adaptation; not needed with ``num_inner_steps=0``.
         num_inner_steps: number of adaptation steps; 0 is the plain multi-task objective.
         weights: task weights [M]; 1/M each unless given.
 
@@ -82,12 +113,12 @@ def maml_loss(
     return jnp.sum(weights * losses)
 
 
-@compiled(static=("num_inner_steps", "first_order", "perturbations", "batch_size"))
+@compiled(static=("num_inner_steps", "first_order", "perturbations", "batch_size"), prepare=_arguments_of_gradient)
 def maml_gradient(
     loss: Loss,
     params: PyTree,
     tasks: PyTree,
-    inner_step_size: float | Array,
+    inner_step_size: float | Array | None = None,
     oracle: Oracle | None = None,
     key: Array | None = None,
     *,
@@ -126,7 +157,7 @@ def maml_gradient(
         params,
         tasks,
         inner_step_size,
-        ExactOracle() if oracle is None else oracle,
+        as_oracle(oracle),
         key,
         num_inner_steps=num_inner_steps,
         weights=weights,
@@ -141,7 +172,7 @@ def meta_estimate(
     loss: Loss,
     params: PyTree,
     tasks: PyTree,
-    inner_step_size: float | Array,
+    inner_step_size: float | Array | None,
     oracle: Oracle,
     key: Array | None,
     *,

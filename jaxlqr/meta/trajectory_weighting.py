@@ -15,7 +15,7 @@ from jaxlqr.compiled import compiled
 from jaxlqr.meta import gram_weighting, riccati_weighting
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, task_weights
 from jaxlqr.oracles.protocol import Loss
-from jaxlqr.status import check_lanes
+from jaxlqr.status import check_lanes, short_repr
 from jaxlqr.trajectory.expansion import follow
 
 if TYPE_CHECKING:
@@ -62,6 +62,9 @@ class TowResult:
     nominal_cost: Array
     step_lengths: Array
     status: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self, TowStatus)
 
     def check(self) -> "TowResult":
         """Raise ``RuntimeError`` unless J is finite under the nominal weights; return self. Outside ``jit`` only."""

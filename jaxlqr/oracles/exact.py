@@ -1,13 +1,26 @@
 """Derivatives by automatic differentiation."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxlqr.compiled import compiled
-from jaxlqr.oracles.protocol import Expansion, Loss, PyTree, with_key
+from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, with_key
+
+
+def as_oracle(oracle: Any) -> Oracle:
+    """An oracle: the exact one for None and ``"exact"``, else ``oracle``, or ``ValueError`` for what is none."""
+    if oracle is None or (isinstance(oracle, str) and oracle == "exact"):
+        return ExactOracle()
+    if isinstance(oracle, type) or not hasattr(oracle, "expand"):
+        raise ValueError(
+            f"oracle must be an oracle, got {oracle!r}; pass jaxlqr.ExactOracle(), or "
+            "jaxlqr.ZerothOrderOracle(num_samples=50, radius=1e-2) with a radius in units of the parameters."
+        )
+    return oracle
 
 
 @jax.tree_util.register_dataclass

@@ -5,6 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxlqr.arguments import check_count as check_count
+from jaxlqr.arguments import check_number
+from jaxlqr.lqr.checks import check_task
+from jaxlqr.lqr.task import LQRTask
+from jaxlqr.meta.objective import params_and_tasks
 from jaxlqr.training.steps import StepRule
 
 if TYPE_CHECKING:
@@ -20,6 +25,10 @@ def _plain_descent() -> "optax.GradientTransformation":
 
 def resolve_steps(optimizer: Any, inner: Any, outer: Any, step_rule: StepRule | None) -> tuple[Any, Any, Any]:
     """The optimiser, the factor on its updates and the inner step: traced numbers, so that others compile nothing."""
+    check_optimizer(optimizer)
+    for name, value in (("inner_step_size", inner), ("the (outer) step size", outer)):
+        if isinstance(value, str):
+            check_number(name, value)
     if (step_rule is None) == (inner is None):
         raise ValueError("give exactly one of inner_step_size and step_rule.")
     if step_rule is not None:
@@ -35,9 +44,31 @@ def resolve_steps(optimizer: Any, inner: Any, outer: Any, step_rule: StepRule | 
     return _plain_descent() if optimizer is None else optimizer, outer, inner
 
 
-def check_count(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+def check_optimizer(optimizer: Any) -> None:
+    """Raise ``ValueError`` unless ``optimizer`` is None or an optimiser of optax."""
+    if optimizer is not None and not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        raise ValueError(
+            f"optimizer must be an optax optimiser, got {optimizer!r}; write for example optimizer=optax.adam(1e-3)."
+        )
+
+
+def one_task(task: Any, *, batched: bool) -> Any:
+    """``task``, which must not be a stack, unless ``batched``."""
+    if isinstance(task, LQRTask) and not batched:
+        check_task(task)
+    return task
+
+
+def stack_of_tasks(params: Any, tasks: Any, *, batched: bool) -> dict[str, Any]:
+    """``params`` as arrays and ``tasks`` as a stack; with ``batched``, as one stack for each run."""
+    if not batched:
+        return params_and_tasks(params, tasks)
+    if isinstance(tasks, LQRTask) and np.ndim(tasks.A) != 4:
+        raise ValueError(
+            f"tasks must be a stack for each run with batched=True, whose A is [runs, M, n, n], got A of shape "
+            f"{np.shape(tasks.A)}; stack those of the runs with jax.tree.map(lambda *leaves: jnp.stack(leaves), *runs)."
+        )
+    return {"params": params, "tasks": tasks}
 
 
 def check_minibatch(minibatch_size: int | None, count: int, *, sharded: bool) -> None:

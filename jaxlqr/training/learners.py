@@ -11,18 +11,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.arguments import as_key
 from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.meta.layout import RUN_AXIS, TASK_AXIS, Layout, check_batch_size, over_tasks
 from jaxlqr.meta.objective import Perturbations, num_tasks
-from jaxlqr.oracles.exact import ExactOracle
+from jaxlqr.oracles.exact import ExactOracle, as_oracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
 from jaxlqr.training.arguments import (
     check_budget,
     check_count,
     check_minibatch,
     hashable,
+    one_task,
     reject_start,
     resolve_steps,
+    stack_of_tasks,
 )
 from jaxlqr.training.checkpoint import Checkpoints
 from jaxlqr.training.fingerprint import kept_checkpoints
@@ -138,9 +141,12 @@ def meta_train(
     ((21, 3), True)
     """
     refuse_half("meta_train", params=params)
+    params, tasks = stack_of_tasks(params, tasks, batched=batched).values()
+    check_count("num_inner_steps", num_inner_steps, 0)
+    if num_inner_steps == 0 and step_rule is None and inner_step_size is None:
+        inner_step_size = 0.0
     rule, scale, inner_step_size = resolve_steps(optimizer, inner_step_size, outer_step_size, step_rule)
     check_count("num_steps", num_steps, 1)
-    check_count("num_inner_steps", num_inner_steps, 0)
     check_count("max_backtracks", max_backtracks, 1)
     check_count("chunk_size", chunk_size, 1)
     check_batch_size(batch_size)
@@ -153,7 +159,7 @@ def meta_train(
     count = num_tasks(
         jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), tasks) if batched else tasks
     )
-    key = jax.random.key(0) if key is None else key
+    key = as_key(0 if key is None else key)
     if runs is not None and key.shape != (runs,):
         key = jax.random.split(key, runs)
     dtype = jnp.result_type(*jax.tree.leaves(params))
@@ -163,7 +169,7 @@ def meta_train(
         return np.broadcast_to(np.asarray(value, dtype), lead)
 
     shares: Any = np.full((*lead, count), 1 / count) if weights is None else weights
-    source: Oracle = ExactOracle() if oracle is None else oracle
+    source = as_oracle(oracle)
     source = jax.tree.map(per_run, source)  # its numbers become arrays: another radius compiles nothing
     layout = Layout(batch_size, mesh_of(tasks))
     by_run = partial(place, mesh=layout.mesh, lead=(RUN_AXIS,) if batched else ())
@@ -273,7 +279,7 @@ def policy_gradient(
     result = meta_train(
         loss,
         params,
-        with_task_axis(task, batched=batched),
+        with_task_axis(one_task(task, batched=batched), batched=batched),
         num_steps=num_steps,
         inner_step_size=0.0,
         num_inner_steps=0,

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.oracles.protocol import PyTree
-from jaxlqr.status import check_lanes
+from jaxlqr.status import check_lanes, short_repr
 from jaxlqr.tables import Variable, to_pandas, to_xarray
 from jaxlqr.training.sharding import to_host
 
@@ -55,6 +55,9 @@ class TrainingResult:
     params: PyTree
     history: dict[str, Array]
     status: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self, Status)
 
     def check(self) -> "TrainingResult":
         """Raise ``RuntimeError`` with likely causes and remedies unless every run completed; return self."""

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from jaxlqr.status import check_lanes
+from jaxlqr.status import check_lanes, short_repr
 
 PyTree = Any
 
@@ -51,6 +51,9 @@ class IlqrResult:
     status: Array
     iterations: Array
     history: dict[str, Array]
+
+    def __repr__(self) -> str:
+        return short_repr(self, IlqrStatus)
 
     def check(self) -> "IlqrResult":
         """Raise ``RuntimeError`` with symptom, likely causes and remedies unless every run converged; return self.

@@ -10,6 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlqr.matrix_equations.checks import as_floating
+from jaxlqr.status import short_repr
 from jaxlqr.trajectory.linear_quadratic import Stage, Value, backward, objective, simulate
 from jaxlqr.trajectory.parallel import backward_in_parallel, simulate_in_parallel
 
@@ -39,6 +40,9 @@ class TVLQRSolution:
     value_matrices: Array
     value_vectors: Array
     cost: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
 
 def tvlqr(

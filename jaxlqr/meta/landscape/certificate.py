@@ -12,6 +12,7 @@ from jaxlqr.lqr.cost import cost
 from jaxlqr.meta.landscape.objective import check_step, mean_value, task_values
 from jaxlqr.meta.objective import num_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree
+from jaxlqr.status import short_repr
 
 
 @jax.tree_util.register_dataclass
@@ -42,6 +43,9 @@ class Certificate:
     is_step_small: Array
     is_adapted_stationary: Array
     is_single_task: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     @property
     def holds(self) -> Array:

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxlqr.status import short_repr
+
 
 class Kind(enum.IntEnum):
     """What a stationary point is, from the eigenvalues of the Hessian there.
@@ -68,6 +70,9 @@ class StationaryPoints:
     hits: np.ndarray
     least: float
     num_lost: int = 0
+
+    def __repr__(self) -> str:
+        return short_repr(self)
 
     def of_kind(self, kind: Kind) -> np.ndarray:
         """Indices of the points of one kind."""
