@@ -9,7 +9,7 @@
 #
 # **What we measured.** The gradient lacks two factors $1/(1-\gamma)$; corrected it is autodiff to rounding (erratum W1).
 # The theorem as printed is false, and corrected it is loose by four orders of magnitude; a sharper form is loose by 28 (W2).
-# Theorem 4.4, on supervised learning, is right and can be much tighter (W4).
+# Theorem 4.4, on supervised learning, is right; with the task as an argument it is mostly much tighter (W4).
 # All of it: [errata of wang2020](../docs/errata/wang2020.md).
 
 # %%

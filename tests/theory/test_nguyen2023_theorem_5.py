@@ -32,7 +32,7 @@ def test_theorem_5_fails_for_new_mini_batches_and_holds_for_the_same_tasks():
     assert bound.floor == 0
     same = mean_squared_gradient(jnp.zeros(num_updates), start, alpha)
     assert 0 < same <= bound.transient < 2e-5
-    alternating = mean_squared_gradient(jnp.resize(jnp.array([0.0, 1.0]), num_updates), start, alpha)
+    alternating = mean_squared_gradient(jnp.resize(jnp.array([0.0, 1.0]), (num_updates,)), start, alpha)
     assert alternating == pytest.approx(0.266, abs=1e-3)  # the value on the page has three digits
 
 

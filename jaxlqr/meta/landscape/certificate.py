@@ -124,6 +124,11 @@ def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> 
     _, slopes, curvatures = jax.vmap(task_derivatives, (None, 0))(flat, tasks)
     ratios = inner_step_size * jnp.max(jnp.abs(jnp.linalg.eigvalsh(curvatures)), axis=1)
     adapted = jax.vmap(task_derivatives)(flat[None] - inner_step_size * slopes, tasks)
+
+    def adapted_is_stationary(value: Array, slope: Array, hessian: Array) -> Array:
+        bends, directions = jnp.linalg.eigh(hessian)
+        return _is_stationary(value, slope, bends, directions, tolerance)
+
     certificate = Certificate(
         value=value,
         gradient_norm=jnp.linalg.norm(gradient),
@@ -133,11 +138,7 @@ def _certify(loss: Loss, single: bool, K, tasks, inner_step_size, tolerance) -> 
         is_stationary=_is_stationary(value, gradient, eigenvalues, vectors, tolerance),
         is_minimum=eigenvalues[0] > 0,
         is_step_small=jnp.all(ratios < 1),
-        is_adapted_stationary=jnp.all(
-            jax.vmap(lambda value, slope, hessian: _is_stationary(value, slope, *jnp.linalg.eigh(hessian), tolerance))(
-                *adapted
-            )
-        ),
+        is_adapted_stationary=jnp.all(jax.vmap(adapted_is_stationary)(*adapted)),
         is_single_task=jnp.asarray(single),
     )
     return task_values(loss, K, tasks, inner_step_size), certificate

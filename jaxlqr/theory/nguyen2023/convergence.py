@@ -75,8 +75,8 @@ def stationarity_floor(bound: float, delta: float, num_tasks: int, alpha: float)
 class StationarityBound(NamedTuple):
     r"""The bound of Theorem 5, as printed: :math:`\epsilon_0`, and :math:`\kappa / T`, which tends to zero."""
 
-    floor: float
-    transient: float
+    floor: float | Array
+    transient: float | Array
 
 
 def theorem_5(

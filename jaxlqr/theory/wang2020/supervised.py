@@ -52,7 +52,7 @@ def theorem_4_4(
     The printed form holds, with the pointwise Hessian in :math:`\phi_{\ell,\omega}` (4.15). In the task-indexed form
     the task is one more argument of w, u and :math:`\phi`: :math:`w_i = \delta R_i/\delta h_{\omega_i}`,
     :math:`u_i = h_{\omega_i} - h_{\theta^*_i}`, :math:`\phi_i = (I - \eta \nabla^2 R_i(\omega)) \nabla h_{\omega_i}`.
-    It is tighter, and for the squared loss and linear features its residual is zero from
+    It is mostly tighter, and for the squared loss and linear features its residual is zero from
     :math:`R = \|\omega - \theta^*\|` on (docs/errata.md, W4). It holds for any predictor, networks of any width too,
     since only convexity in the prediction is used.
 
