@@ -8,12 +8,16 @@ executes fewer. `mkdocs serve` executes none unless that variable names them.
 import base64
 import html
 import importlib
+import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import jupytext
 from latex2mathml.converter import convert
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parent.parent.parent
@@ -82,13 +86,11 @@ def _mathml(match):
 def _tutorial(path):
     """Markdown of one notebook, and its images by name."""
     notebook = jupytext.read(path)
+    outputs = [[] for _ in notebook.cells]
     if {"all", path.stem} & set(_chosen["notebooks"].split(",")):
-        import nbclient
-
-        os.environ["TQDM_DISABLE"] = "1"  # a bar is noise on a page
-        nbclient.NotebookClient(notebook, timeout=600).execute()  # seconds a cell: a kernel may lose a message
+        outputs = _executed(path)
     parts, images = [], {}
-    for cell in notebook.cells:
+    for cell, shown in zip(notebook.cells, outputs, strict=True):
         if cell.cell_type == "markdown":
             parts.append(_links(cell.source))
             if len(parts) == 1:
@@ -96,20 +98,30 @@ def _tutorial(path):
             continue
         plain = "\n".join(line for line in cell.source.splitlines() if not line.startswith("%"))
         parts.append(f"```python\n{plain}\n```")
-        for output in cell.get("outputs", []):
-            if output.get("name") == "stderr":  # progress and warnings, which are not what the cell is for
-                continue
-            data = output.get("data", {})
-            text = output.get("text") or ("" if "image/png" in data else data.get("text/plain", ""))
-            if "image/png" in data:
+        for output in shown:
+            text = _COLORS_OF_TERMINALS.sub("", output.get("text", "")).strip()
+            if "image/png" in output:
                 name = f"{path.stem}_{len(images)}.png"
-                images[name] = base64.b64decode(data["image/png"])
+                images[name] = base64.b64decode(output["image/png"])
                 parts.append(f"![Figure of the cell above]({name})")
-            elif "application/vnd.jupyter.widget-view+json" in data:  # sliders, or a progress bar
-                parts.extend(["*Here are sliders, in Jupyter.*"] if "interact(" in plain else [])
-            elif text.strip():
-                parts.append(f"```text\n{_COLORS_OF_TERMINALS.sub('', text).strip()}\n```")
+            elif "widget" in output:
+                parts.append("*Here are sliders, in Jupyter.*")
+            elif text:
+                parts.append(f"```text\n{text}\n```")
     return "\n\n".join(parts) + "\n", images
+
+
+def _executed(path):
+    """The outputs of each cell of a notebook, which is executed in a process of its own."""
+    # A bar is noise on a page.
+    environment = os.environ | {"TQDM_DISABLE": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    script = Path(__file__).with_name("execute.py")
+    finished = subprocess.run(
+        [sys.executable, script, path], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if finished.returncode:
+        raise PluginError(f"{path.name} fails: {finished.stderr[-2000:]}")
+    return json.loads(finished.stdout.splitlines()[-1])
 
 
 def _links(text):
