@@ -1,6 +1,7 @@
 """The notebooks are short scripts without outputs, and every one runs."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -107,3 +108,16 @@ def test_notebook_runs_in_a_kernel_and_draws(path, tmp_path):
         # What a slider draws lies in the state of its widget; an error there would not stop the kernel.
         assert "image/png" in str(notebook.metadata["widgets"])
         assert "Traceback" not in str(notebook.metadata["widgets"])
+
+
+@pytest.mark.slow
+def test_the_site_gets_texts_and_figures():
+    for module in ("IPython", "jupytext"):
+        pytest.importorskip(module)
+    script = FOLDER.parent / "docs" / "site" / "execute.py"
+    finished = subprocess.run(
+        [sys.executable, str(script), str(FOLDER / "quickstart.py")], capture_output=True, text=True, check=True
+    )
+    outputs = [output for cell in json.loads(finished.stdout.splitlines()[-1]) for output in cell]
+    assert any(output.get("text", "").startswith("gain") for output in outputs)
+    assert "image/png" in outputs[-1]

@@ -24,7 +24,9 @@ class Shell(InteractiveShell):
 def execute(path: str) -> list[list[dict[str, str]]]:
     """The outputs of each cell; raises the exception of the first cell that fails."""
     shell = Shell.instance(colors="NoColor")
-    shell.displayhook.quiet = lambda: True  # it prints the last value, and display() below shows it
+    # The hook prints the last value of a cell as text; display() below shows it.
+    shell.displayhook.write_output_prompt = lambda: None
+    shell.displayhook.write_format_data = lambda *_, **__: None
     outputs: list[list[dict[str, str]]] = []
     for cell in jupytext.read(path).cells:
         outputs.append([])
