@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+from jaxlqr import environment as environment
 from jaxlqr import families as families
 from jaxlqr.lqr import LQRTask as LQRTask
 from jaxlqr.lqr import RolloutCost as RolloutCost

@@ -111,7 +111,7 @@ class OutputFolder:
     def write_json(self, name: str, value: Any) -> None:
         """Add ``value`` as JSON, converted by :func:`to_plain`: NaN and infinities become null."""
         text = json.dumps(to_plain(value), indent=2, allow_nan=False, ensure_ascii=False)
-        self.write_bytes(name, (text + "\n").encode())
+        self.write_bytes(name, (text + "\n").encode(errors="backslashreplace"))  # bytes in names of files
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Add arrays as a compressed ``.npz``, to be read with ``numpy.load(..., allow_pickle=False)``."""

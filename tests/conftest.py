@@ -1,5 +1,6 @@
 """Settings of the test session: float64, strict promotion; both are undone by nothing, so tests stay comparable."""
 
+import signal
 from contextlib import nullcontext
 
 import jax
@@ -9,6 +10,11 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 # An accidental [n] + [n, 1] or float32 + float64 is a bug in library code.
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Tests raise SIGINT as a terminal does. A shell starts what is in the background with SIGINT ignored, and a process
+# that is started by a test would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

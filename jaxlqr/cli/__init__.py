@@ -1,5 +1,6 @@
 """The command line. A mistake gets one sentence, not a traceback."""
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -7,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxlqr.cli.common import Stopped, examples, say
+from jaxlqr.cli.common import Stopped, examples, fault_of_platforms, say
 from jaxlqr.cli.info import info
 from jaxlqr.cli.landscape import landscape
 from jaxlqr.cli.reproduce import PAPERS, reproduce
+from jaxlqr.cli.streams import guarded_streams
 from jaxlqr.cli.sweep import sweep
 from jaxlqr.cli.theory import bounds, certified
 from jaxlqr.cli.train import train
@@ -113,6 +115,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    with guarded_streams():
+        return _run(words)
+
+
+def _run(words: list[str]) -> int:
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"  # commands write files, and need no window
     try:
         # Not standalone: typer would print its errors as boxes, and exit here.
         code = app(words, prog_name="jaxlqr", standalone_mode=False)
@@ -127,11 +136,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.strerror}: {error.filename}." if error.filename and error.strerror else str(error))
     except (ValueError, MemoryError) as error:
         return _fail(str(error) or "out of memory.")
-    except RuntimeError as error:
-        # The accelerator or its memory gave out; any other RuntimeError is a bug, whose traceback is wanted.
-        if type(error).__name__ not in ("JaxRuntimeError", "XlaRuntimeError"):
+    except OverflowError as error:
+        return _fail(f"a number is too large to compute with: {error}.")
+    except (RuntimeError, AssertionError) as error:
+        # The accelerator or its memory gave out; any other such error is a bug, whose traceback is wanted.
+        fault = str(error) if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") else fault_of_platforms()
+        if fault is None:
             raise
-        return _fail(str(error))
+        return _fail(fault)
     return _interrupted(words) if code == 130 else code if isinstance(code, int) else 0
 
 

@@ -1,6 +1,7 @@
 """What every command shares: its options for scripts, what it says and where, and how it is stopped."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -56,7 +57,8 @@ def print_json(value: Any) -> None:
     """Print a result as JSON."""
     from jaxlqr.output import to_plain
 
-    print(json.dumps(to_plain(value), indent=2, allow_nan=False, ensure_ascii=False))
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+    print(json.dumps(to_plain(value), indent=2, allow_nan=False, ensure_ascii=not unicode))
 
 
 def progress_of(quiet: bool) -> bool | None:
@@ -74,6 +76,30 @@ def use_float64() -> None:
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    _check_drawing()
+
+
+def _check_drawing() -> None:
+    """Load matplotlib before the work, because a file of its settings may be wrong."""
+    try:
+        import matplotlib  # noqa: F401
+    except ValueError as error:
+        raise ValueError(
+            f"matplotlib cannot read its settings: {error}; mend or remove the file matplotlibrc."
+        ) from None
+
+
+def fault_of_platforms() -> str | None:
+    """Why JAX finds no device, None if it finds one: JAX_PLATFORMS may name what is not there."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        wanted = os.environ.get("JAX_PLATFORMS")
+        reason = f" ({error})" if str(error) else ""
+        return f"JAX_PLATFORMS must name platforms of this machine, got {wanted!r}{reason}; unset it, or set it to cpu."
+    return None
 
 
 def one_of(*words: str) -> Callable[[str], list[str]]:

@@ -16,6 +16,7 @@ import numpy as np
 import jaxlqr
 from jaxlqr.disk import read_json, write_whole
 from jaxlqr.training import Checkpoints, TrainingResult
+from jaxlqr.training.interrupt import terminations_interrupt
 from jaxlqr.training.locking import CheckpointError, locked
 from jaxlqr.workspace import check_workspace, clear_workspace, written_names
 
@@ -131,7 +132,8 @@ def units_in(out: Path, resume: bool, checkpoint_every: int | None, settings: Ma
         units = Units(folder, settings, checkpoint_every)
         units.claim()
         try:
-            yield units
+            with terminations_interrupt():
+                yield units
             done = True
         except KeyboardInterrupt as stop:
             if not stop.args and _kept(folder):
