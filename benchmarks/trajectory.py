@@ -53,7 +53,7 @@ def ours(p: TrajectoryProblem, *, ddp: bool) -> Callable[[], Any]:
 
 
 def theirs(p: TrajectoryProblem) -> Callable[[], Any] | None:
-    """The same problem for diffilqrax, with our tolerance on its gradient test."""
+    """The same problem for diffilqrax, whose test bounds the largest entry of the gradient."""
     try:
         from diffilqrax.ilqr import ilqr_solver
         from diffilqrax.typs import ModelDims, System, iLQRParams

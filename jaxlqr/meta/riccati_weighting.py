@@ -12,6 +12,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxlqr.meta.weight_trajectory import State, Training, final_batch, losses, stage_cost, step, train
+from jaxlqr.trajectory.curvature import slope_along
 from jaxlqr.trajectory.expansion import Problem, Trajectory, expand
 from jaxlqr.trajectory.linear_quadratic import (
     Policy,
@@ -23,7 +24,6 @@ from jaxlqr.trajectory.linear_quadratic import (
     improve,
     simulate,
 )
-from jaxlqr.trajectory.search import slope_along
 
 PyTree = Any
 Form = Literal["full", "diagonal", "printed"]

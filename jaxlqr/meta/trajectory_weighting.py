@@ -232,7 +232,7 @@ def _proposal(training: Training, state: State, actions: Array, batches: PyTree,
         fraction = 0.5 if printed else _SUFFICIENT
 
         def along(length: Array):
-            moved, _ = follow(plan.problem, plan.nominal, plan.policies, length, None)
+            moved, *_ = follow(plan.problem, plan.nominal, plan.policies, length, None)
             cost, last = objective(training, state, moved.controls, batches, beta)
             feasible = jnp.all(moved.controls >= 0) | training.softmax
             return moved.controls, jnp.where(feasible, cost, jnp.nan), fraction * length * plan.slope, last

@@ -44,20 +44,24 @@ def rollout(problem: Problem, x0: Array, controls: Array, params: PyTree) -> Tra
 
 def follow(
     problem: Problem, nominal: Trajectory, policies: Policy, step_length: Array, params: PyTree
-) -> tuple[Trajectory, Array]:
-    """The trajectory of u = u^ + s k - K (x - x^) for a step length s, and its cost; (71) of nguyen2023."""
+) -> tuple[Trajectory, Array, Array]:
+    """The trajectory of u = u^ + s k - K (x - x^) for a step length s, its cost, and the sum of the costs' absolute
+    values, whose rounding the cost has; (71) of nguyen2023."""
 
-    def step(carry: tuple[Array, Array], at):
-        x, cost = carry
+    def step(carry: tuple[Array, Array, Array], at):
+        x, cost, size = carry
         t, before, u, policy = at
         u = u + step_length * policy.k - matmul(policy.K, x - before)
-        return (problem.dynamics(x, u, t, params), cost + problem.cost(x, u, t, params)), (x, u)
+        more = problem.cost(x, u, t, params)
+        return (problem.dynamics(x, u, t, params), cost + more, size + jnp.abs(more)), (x, u)
 
     times = jnp.arange(nominal.controls.shape[0])
-    start = (nominal.states[0], jnp.zeros((), nominal.states.dtype))
-    (last, cost), (states, controls) = lax.scan(step, start, (times, nominal.states[:-1], nominal.controls, policies))
-    moved = Trajectory(jnp.concatenate([states, last[None]]), controls)
-    return moved, cost + problem.final_cost(last, params)
+    zero = jnp.zeros((), nominal.states.dtype)
+    (last, cost, size), (states, controls) = lax.scan(
+        step, (nominal.states[0], zero, zero), (times, nominal.states[:-1], nominal.controls, policies)
+    )
+    more = problem.final_cost(last, params)
+    return Trajectory(jnp.concatenate([states, last[None]]), controls), cost + more, size + jnp.abs(more)
 
 
 def total_cost(problem: Problem, trajectory: Trajectory, params: PyTree) -> Array:

@@ -11,10 +11,11 @@ from jax.flatten_util import ravel_pytree
 
 from jaxlqr.trajectory.checks import check_arguments
 from jaxlqr.trajectory.closures import hoist
+from jaxlqr.trajectory.curvature import Numbers
 from jaxlqr.trajectory.expansion import Problem, PyTree
 from jaxlqr.trajectory.implicit import Optimum, optimum
 from jaxlqr.trajectory.result import IlqrResult, IlqrStatus
-from jaxlqr.trajectory.search import Numbers, search
+from jaxlqr.trajectory.search import search
 
 Cost = Callable[[PyTree, PyTree, Array, PyTree], Array]
 Dynamics = Callable[[PyTree, PyTree, Array, PyTree], PyTree]
@@ -33,7 +34,7 @@ def ilqr(
     max_iterations: int = 200,
     tolerance: float | Array | None = None,
     regularisation: float | Array = 0.0,
-    eigenvalue_floor: float | Array = 1e-8,
+    eigenvalue_floor: float | Array | None = None,
 ) -> IlqrResult:
     r"""Minimise the cost of a trajectory over its controls:
 
@@ -51,10 +52,15 @@ def ilqr(
             current trajectory: Newton's method in the controls, with a share of that curvature where the whole of it
             makes steps fail. Fewer iterations, each more expensive.
         max_iterations: iterations after which the search stops.
-        tolerance: the largest entry of the gradient dJ/dU must fall below tolerance * (1 + abs(J)); the square root of
-            the machine epsilon unless given.
-        regularisation: least Levenberg damping of Q_uu, in units of its largest entry; raised where steps fail.
-        eigenvalue_floor: eigenvalues of Q_uu are raised to it, in the same units. Neither moves the solution.
+        tolerance: bound on the norm of the gradient relative to its terms, ``history["gradient_norm"]``. The norm is
+            that of the inverse of Q_uu, so that the expected decrease of J is below tolerance^2 / 2 times the sum of
+            the absolute costs. The gradient of each control must also be this small beside the terms that it is the
+            sum of. Units of cost, states and controls do not matter, nor does a constant in the cost. 1e-6 unless
+            given, 3.5e-4 (the root of the machine epsilon) in float32.
+        regularisation: least Levenberg damping of Q_uu, in units of its diagonal; raised where steps fail.
+        eigenvalue_floor: where Q_uu is not positive definite, its eigenvalues are replaced by their absolute values
+            and raised to this floor, after Q_uu is scaled to unit diagonal. The root of the machine epsilon unless
+            given. A positive definite Q_uu keeps its eigenvalues. Neither option moves the solution.
 
     Returns:
         :class:`IlqrResult`. ``states``, ``controls``, ``gains`` and ``cost`` are differentiable in ``x0`` and
@@ -81,8 +87,10 @@ def ilqr(
     if isinstance(max_iterations, bool) or not isinstance(max_iterations, int | np.integer) or max_iterations < 1:
         raise ValueError(f"ilqr: argument max_iterations must be an integer of at least 1, got {max_iterations!r}.")
     dtype = jnp.result_type(*jax.tree.leaves(x0))
-    least = jnp.finfo(dtype).eps ** 0.5 if tolerance is None else tolerance
-    numbers = Numbers(*(jnp.asarray(number, dtype) for number in (least, regularisation, eigenvalue_floor)))
+    root = jnp.finfo(dtype).eps ** 0.5
+    least = max(1e-6, root) if tolerance is None else tolerance
+    floor = root if eigenvalue_floor is None else eigenvalue_floor
+    numbers = Numbers(*(jnp.asarray(number, dtype) for number in (least, regularisation, floor)))
     u0, t = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], U0), jnp.asarray(0, jnp.int32)
     functions, params = hoist(((cost, (x0, u0, t)), (dynamics, (x0, u0, t)), (final_cost, (x0,))), params)
     return _solve(functions, x0, U0, params, numbers, ddp=bool(ddp), max_iterations=int(max_iterations))

@@ -16,7 +16,7 @@ class IlqrStatus(enum.IntEnum):
     """How an iLQR run ended, one code per run.
 
     Attributes:
-        CONVERGED: no entry of the gradient exceeds the tolerance.
+        CONVERGED: the norm of the gradient, relative to its terms, does not exceed the tolerance.
         LINE_SEARCH_FAILED: no step was found that decreases the cost, however large the regularisation.
         NOT_FINITE: the cost or a derivative is NaN or infinite, at the start or at an accepted iterate.
         ITERATION_LIMIT: the iterations were spent before the gradient was small.
@@ -40,8 +40,9 @@ class IlqrResult:
         cost: J of the trajectory.
         status: :class:`IlqrStatus` code.
         iterations: iterations spent.
-        history: rows 0 to ``iterations`` are the iterates, further rows NaN: ``cost``, ``gradient_norm`` (largest
-            entry), ``step_length`` and ``regularisation`` of the step taken from there. Without derivatives.
+        history: rows 0 to ``iterations`` are the iterates, further rows NaN: ``cost``, ``gradient_norm`` (free of
+            units, what ``tolerance`` bounds; NaN where the model overflows), ``step_length`` and ``regularisation`` of
+            the step taken from there. Without derivatives.
     """
 
     states: PyTree
@@ -77,6 +78,6 @@ _ADVICE = {
     ),
     IlqrStatus.ITERATION_LIMIT: (
         "the gradient was not yet small. Look at history['gradient_norm']: if it still falls, raise max_iterations or "
-        "try ddp=True, which converges quadratically; if not, rescale controls and costs to comparable sizes."
+        "try ddp=True, which converges quadratically; if it stays level, use float64 or raise the tolerance."
     ),
 }

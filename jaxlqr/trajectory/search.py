@@ -1,7 +1,7 @@
 r"""The iteration of iLQR: a regularised backward pass, a line search on its slope, and the status.
 
-The backward pass minimises the local model with Q_uu replaced by max(|Q_uu|, floor) + mu, eigenvalue by eigenvalue,
-both in units of the largest entry of Q_uu at that step. The line search asks for a decrease of J by a fraction of
+The backward pass minimises the local model, with a damped Q_uu (``curvature.py``). The line search asks for a decrease
+of J by a fraction of
 
     dJ/ds at s = 0  =  sum over t of  k_t'(c_u + f_u'p_{t+1}),    p_t = c_x - K_t'c_u + (f_x - f_u K_t)'p_{t+1},
 
@@ -16,10 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import matmul
-from jaxlqr.matrix_equations.symmetric import eigh
+from jaxlqr.trajectory.curvature import Numbers, plan, spare_curvature
 from jaxlqr.trajectory.expansion import Problem, PyTree, Trajectory, expand, follow
-from jaxlqr.trajectory.linear_quadratic import Policy, Stage, Value, backward
+from jaxlqr.trajectory.linear_quadratic import Policy
 from jaxlqr.trajectory.result import IlqrStatus
 
 _SUFFICIENT = 1e-4
@@ -28,31 +27,29 @@ _SHORT = 0.25  # step lengths below it raise the damping
 # Damping after a first failure, growth after each further one, and where the search gives up.
 _FIRST_DAMPING, _GROWTH, _LARGEST_DAMPING = 1e-4, 10.0, 1e8
 _LEAST_CURVATURE = 1 / 16  # least positive share of the dynamics' curvature in the second-order model
+_WHOLE = 2.0  # square root of the promised decrease over all of the cost, which sums of squares cannot exceed by more
 
 
 _RUNNING = -1
 
 
-class Numbers(NamedTuple):
-    """Settings that may change without compiling again."""
-
-    tolerance: Array
-    regularisation: Array
-    eigenvalue_floor: Array
-
-
 class Search(NamedTuple):
-    """State of the iteration: where it is, with which policies it goes on, what the slope of J along them is, and
-    whether instead of a step the same place wants another model.
+    """State of the iteration: a trajectory, and the policies along which the search goes on.
 
-    At the end the gains of ``policies`` are those of ``trajectory``, undamped. ``history`` has one row per iterate.
+    ``size`` is the sum of the absolute costs, ``slope`` the slope of J along the policies. With ``look_again`` the next
+    pass makes no step, but another model of the same trajectory; ``looked`` says that it has been made, ``stalled``
+    that the last step did not decrease the cost. At the end the gains of ``policies`` are those of ``trajectory``,
+    undamped. ``history`` has one row for each iterate.
     """
 
     trajectory: Trajectory
     cost: Array
+    size: Array
     policies: Policy
     slope: Array
     look_again: Array
+    looked: Array
+    stalled: Array
     damping: Array
     curvature: Array
     iteration: Array
@@ -72,9 +69,12 @@ def search(
     state = Search(
         trajectory=Trajectory(jnp.broadcast_to(x0, (num_steps + 1, x0.size)), controls),
         cost=zero + jnp.inf,
+        size=zero + jnp.inf,
         policies=Policy(jnp.zeros((num_steps, m, x0.size), x0.dtype), jnp.zeros_like(controls)),
         slope=zero - 1,
         look_again=jnp.asarray(False),
+        looked=jnp.asarray(False),
+        stalled=jnp.asarray(False),
         damping=numbers.regularisation,
         curvature=zero + (1 if ddp else 0),
         iteration=jnp.asarray(-1, jnp.int32),
@@ -91,26 +91,37 @@ def search(
 def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limit: int, state: Search) -> Search:
     """One step, and a look at where it leads: the local model, the status, the next policies."""
     first = state.iteration < 0
-    moved, cost, length = _line_search(problem, params, state)
+    moved, cost, size, length = _line_search(problem, params, state)
     accepted = (length > 0) | first
     trajectory = jax.tree.map(lambda new, old: jnp.where(accepted, new, old), moved, state.trajectory)
-    cost = jnp.where(accepted, cost, state.cost)
+    cost, size = jnp.where(accepted, cost, state.cost), jnp.where(accepted, size, state.size)
     damping, curvature = _next_model(state, length, numbers.regularisation, ddp)
     failed = ~accepted & (damping > _LARGEST_DAMPING)
+    if ddp:
+        curvature = jnp.where(failed, 1, curvature)
+    iteration = state.iteration + 1
+    last = failed | (iteration >= limit)
 
     stages, final, gradient = expand(problem, trajectory, params, dynamics_curvature=curvature if ddp else None)
-    norm = jnp.max(jnp.abs(gradient))
-    iteration = state.iteration + 1
+    used = jnp.where(last, 0, damping)
+    spare = spare_curvature(stages, gradient, size)
+    plans = plan(stages, final, trajectory, used, numbers, spare, size)
+    norm = jnp.maximum(plans.of_cost, plans.of_controls)
+    small = norm <= numbers.tolerance
+    # Where the cost can be brought to zero, only rounding is left of it in the end, and no step decreases it.
+    stalled = failed | (accepted & (cost >= state.cost)) | (state.look_again & state.stalled)
+    small |= stalled & (plans.of_controls <= numbers.tolerance) & (plans.of_cost <= _WHOLE)
+    # The gains come from the whole model, undamped: one more look, if that is not at hand. If that look calls for a
+    # step, and no such step decreases the cost, the model without the curvature of the dynamics stands.
+    looked = (state.look_again | state.looked) & ~accepted
+    complete = (used == 0) & ((curvature == 1) | looked) if ddp else used == 0
+    unfinished = small & ~complete & ~looked & ~last
     status = jnp.where(iteration >= limit, IlqrStatus.ITERATION_LIMIT, _RUNNING)
     status = jnp.where(failed, IlqrStatus.LINE_SEARCH_FAILED, status)
-    small = norm <= numbers.tolerance * (1 + jnp.abs(cost))
-    # The gains of the second-order search come from the whole model: one more look, if that is not at hand.
-    unfinished = small & (curvature < 1) & (status == _RUNNING) if ddp else jnp.asarray(False)
-    status = jnp.where(small & ~unfinished, IlqrStatus.CONVERGED, status)
-    status = jnp.where(jnp.isfinite(cost) & jnp.isfinite(norm), status, IlqrStatus.NOT_FINITE).astype(jnp.int32)
+    status = jnp.where(small & (complete | last), IlqrStatus.CONVERGED, status)
+    finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(gradient))
+    status = jnp.where(finite, status, IlqrStatus.NOT_FINITE).astype(jnp.int32)
 
-    used = jnp.where(status == _RUNNING, damping, 0)
-    policies, _ = backward(stages, final, lambda Q, right: damped_solve(Q, right, used, numbers))
     row = {"cost": cost, "gradient_norm": norm, "step_length": 0, "regularisation": damping}
     history = {name: rows.at[iteration].set(row[name]) for name, rows in state.history.items()}
     before = jnp.where(first, limit + 1, state.iteration)  # no step leads to the first iterate
@@ -118,10 +129,13 @@ def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limi
     return Search(
         trajectory=trajectory,
         cost=cost,
-        policies=policies,
-        slope=slope_along(stages, final, policies),
+        size=size,
+        policies=plans.policies,
+        slope=plans.slope,
         look_again=unfinished,
-        damping=damping,
+        looked=looked,
+        stalled=stalled,
+        damping=jnp.where(unfinished, 0, damping),
         curvature=jnp.where(unfinished, 1, curvature),
         iteration=iteration,
         status=status,
@@ -147,44 +161,21 @@ def _next_model(state: Search, length: Array, least: Array, ddp: bool) -> tuple[
     return jnp.where(untried, state.damping, damping), jnp.where(untried, state.curvature, curvature)
 
 
-def damped_solve(Q: Array, right: Array, damping: Array, numbers: Numbers) -> Array:
-    """(max(|Q|, floor) + mu)^-1 right, eigenvalue by eigenvalue, floor and mu in units of the largest entry of Q."""
-    largest = jnp.max(jnp.abs(Q))
-    unit = jnp.where(largest > 0, largest, 1)
-    if Q.shape[0] == 1:
-        return right / (jnp.maximum(jnp.abs(Q), numbers.eigenvalue_floor * unit) + damping * unit)
-    values, vectors = eigh(Q)
-    values = jnp.maximum(jnp.abs(values), numbers.eigenvalue_floor * unit) + damping * unit
-    return matmul(vectors, matmul(vectors.mT, right) / values[:, None])
-
-
-def slope_along(stages: Stage, final: Value, policies: Policy) -> Array:
-    """dJ/ds at s = 0 along u = u^ + s k - K (x - x^), by the closed-loop costates above."""
-
-    def step(carry: tuple[Array, Array], at: tuple[Stage, Policy]):
-        after, slope = carry
-        stage, policy = at
-        along_u = stage.r + matmul(stage.B.mT, after)
-        return (stage.q + matmul(stage.A.mT, after) - matmul(policy.K.mT, along_u), slope + policy.k @ along_u), None
-
-    zero = jnp.zeros((), final.v.dtype)
-    return lax.scan(step, (final.v, zero), (stages, policies), reverse=True)[0][1]
-
-
-def _line_search(problem: Problem, params: PyTree, state: Search) -> tuple[Trajectory, Array, Array]:
+def _line_search(problem: Problem, params: PyTree, state: Search) -> tuple[Trajectory, Array, Array, Array]:
     """First of the step lengths 1, 1/2, 1/4, ... that decreases the cost enough; 0 if none does."""
     # Near the minimum the decrease drowns in the rounding of J; the gradient decides there.
-    rounding = 8 * jnp.finfo(state.cost.dtype).eps * jnp.abs(state.cost)
+    rounding = 8 * jnp.finfo(state.cost.dtype).eps * state.size
 
     def attempt(carry):
-        _, _, length, trial, _ = carry
+        *_, length, trial, _ = carry
         length = jnp.where(trial == 0, 1.0, length / 2).astype(state.cost.dtype)
-        moved, cost = follow(problem, state.trajectory, state.policies, length, params)
+        moved, cost, size = follow(problem, state.trajectory, state.policies, length, params)
         good = cost - state.cost <= _SUFFICIENT * length * state.slope + rounding
-        return moved, cost, length, trial + 1, good & jnp.all(jnp.isfinite(moved.states))
+        return moved, cost, size, length, trial + 1, good & jnp.all(jnp.isfinite(moved.states))
 
-    blank = (state.trajectory, state.cost, jnp.zeros_like(state.cost), jnp.asarray(0), jnp.asarray(False))
-    moved, cost, length, _, good = lax.while_loop(
-        lambda carry: ~state.look_again & (state.slope < 0) & ~carry[4] & (carry[3] < _HALVINGS), attempt, blank
+    zero = jnp.zeros_like(state.cost)
+    blank = (state.trajectory, state.cost, state.size, zero, jnp.asarray(0), jnp.asarray(False))
+    moved, cost, size, length, _, good = lax.while_loop(
+        lambda carry: ~state.look_again & (state.slope < 0) & ~carry[5] & (carry[4] < _HALVINGS), attempt, blank
     )
-    return moved, cost, jnp.where(good, length, 0)
+    return moved, cost, size, jnp.where(good, length, 0)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxlqr.trajectory import IlqrStatus, ilqr, tvlqr
+from jaxlqr.trajectory.curvature import Numbers, damped_solve, slope_along
 from jaxlqr.trajectory.expansion import Problem, expand, follow, reduced_gradient, rollout, total_cost
 from jaxlqr.trajectory.linear_quadratic import backward
-from jaxlqr.trajectory.search import Numbers, damped_solve, slope_along
 
 T, X0, U0 = 12, jnp.array([1.0, -0.4]), jnp.zeros((12, 1))
 PARAMS = {"length": jnp.array(0.8), "goal": jnp.array([0.3, 0.1])}
@@ -96,7 +96,8 @@ def test_slope_is_the_derivative_along_the_line_and_the_printed_one_is_not(dampi
     nominal = rollout(PROBLEM, X0, jnp.full((T, 1), 0.3), PARAMS)
     stages, final, gradient = expand(PROBLEM, nominal, PARAMS, dynamics_curvature=None)
     np.testing.assert_allclose(gradient, reduced_gradient(PROBLEM, X0, nominal.controls, PARAMS), rtol=1e-12)
-    policies, values = backward(stages, final, lambda Q, b: damped_solve(Q, b, jnp.array(damping), NUMBERS))
+    spare = jnp.ones(1)
+    policies, values = backward(stages, final, lambda Q, b: damped_solve(Q, b, jnp.array(damping), NUMBERS, spare))
     slope = slope_along(stages, final, policies)
     along = jax.jacfwd(lambda s: follow(PROBLEM, nominal, policies, s, PARAMS)[1])(0.0)
     np.testing.assert_allclose(slope, along, rtol=1e-12)

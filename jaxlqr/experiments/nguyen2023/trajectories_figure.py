@@ -88,7 +88,7 @@ def _gradients(ax: "Axes", found: dict[str, dict[str, IlqrResult]]) -> None:
             norms = result.history["gradient_norm"][: int(result.iterations) + 1]
             label = name.replace("_", " ") if solver == "iLQR" else None
             ax.plot(np.arange(1, len(norms) + 1), norms, color=color, linestyle=dashes, linewidth=1, label=label)
-    ax.set(xscale="log", yscale="log", xlabel="iterate", title="largest entry of the gradient (dotted: DDP)")
+    ax.set(xscale="log", yscale="log", xlabel="iterate", title="gradient, relative to its terms (dotted: DDP)")
     ax.legend(fontsize=7)
 
 
