@@ -146,7 +146,7 @@ def relative(found, wanted, axis):
     return (error / np.where(size > 0, size, 1)).max()
 
 
-@pytest.mark.parametrize("ddp", [False, True])
+@pytest.mark.parametrize("ddp", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("problems", [ONE, TWO], ids=["one input", "two inputs"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float64, 1e-9), (jnp.float32, 1e-3)])  # condition times eps
 def test_linear_quadratic_problems_have_the_gains_of_the_riccati_recursion(problems, ddp, dtype, tolerance):
@@ -161,13 +161,14 @@ def test_linear_quadratic_problems_have_the_gains_of_the_riccati_recursion(probl
     for lane, data in enumerate(problems):
         gains, controls = riccati(data)
         assert relative(result.gains[lane], gains, 0) < tolerance, lane
-        assert relative(result.controls[lane], controls, 0) < tolerance, lane
+        # The search stops at 1e-6 in the norm of Q_uu, wherever it starts.
+        assert relative(result.controls[lane], controls, 0) < max(tolerance, 1e-6), lane
 
 
 # --- what is left of the thresholds -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float64, marks=pytest.mark.slow), jnp.float32])
 def test_a_cost_that_can_be_brought_to_zero_converges(dtype):
     """Reach a place without any weight on the controls: J ends as the square of rounding."""
 
@@ -181,9 +182,8 @@ def test_a_cost_that_can_be_brought_to_zero_converges(dtype):
     goal = jnp.array([301.7, 0.3], dtype)  # a temperature and a length
     run = partial(ilqr, lambda x, u, t, p: 0 * x[0], step, start, jnp.zeros((5, 2), dtype), final_cost=miss)
     result = run(params=goal).check()
-    np.testing.assert_allclose(
-        result.states[-1], goal, rtol=100 * float(jnp.finfo(dtype).eps)
-    )  # rounding of five states
+    # Rounding of five states of sizes up to that of the goal.
+    np.testing.assert_allclose(result.states[-1], goal, rtol=100 * float(jnp.finfo(dtype).eps))
 
 
 @pytest.mark.parametrize("m", [1, 2, 3])
