@@ -198,7 +198,7 @@ def test_floor_and_damping_commute_with_a_change_of_units(m):
             plain = damped_solve(jnp.asarray(Q), right, jnp.array(damping), numbers, jnp.ones(m))
             scaled = damped_solve(
                 jnp.asarray(scale[:, None] * Q * scale[None]),
-                scale[:, None] * right,
+                jnp.asarray(scale)[:, None] * right,
                 jnp.array(damping),
                 numbers,
                 jnp.asarray(scale**2),
