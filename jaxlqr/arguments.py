@@ -1,8 +1,9 @@
 """Arguments of any room as callers write them: an integer for a key, numbers for options, in one sentence if wrong."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -19,10 +20,10 @@ def as_key(key: Any, name: str = "key") -> Array:
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return jax.random.key(int(key))
     dtype = getattr(key, "dtype", None)
-    if dtype is None or not (jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32):
+    if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32):
         got = type(key).__name__ if dtype is None else f"an array of {dtype}"
         raise ValueError(f"{name} must be a random key or an integer seed, got {got}; write jax.random.key(0).")
-    return key
+    return cast(Array, key)
 
 
 def check_number(name: str, value: Any) -> None:

@@ -142,7 +142,9 @@ def _identity(value: Any, within: set[int]) -> Any:
     if isinstance(value, np.ndarray) and value.nbytes <= _SMALL and not value.dtype.hasobject:
         return np.ndarray, value.shape, value.dtype, value.tobytes()
     if _is_record(value):
-        return type(value), *_of_all([getattr(value, field.name) for field in dataclasses.fields(value)], within)
+        return type(value), *_of_all(
+            [getattr(value, field.name) for field in dataclasses.fields(cast(Any, value))], within
+        )
     try:
         hash(value)
     except TypeError:

@@ -156,5 +156,5 @@ def held(a: Array, b: Array, dt: Array) -> tuple[Array, Array]:
     def square(state: _Held, number: Array) -> tuple[_Held, None]:
         return lax.cond(number < count, partial(_double, jnp, matmul), lambda state: state, state), None
 
-    result, _ = lax.scan(square, start, jnp.arange(_MOST))
+    result, _ = lax.scan(square, start, jnp.arange(_MOST, dtype=count.dtype))
     return _exponential(jnp, result), result.inputs

@@ -113,7 +113,7 @@ def iterate(layout: Layout, n: int, a: Array, *sums: Array) -> Sums:
             power, sums = lax.fori_loop(0, layout.doublings, double, (power, sums))
         size = layout.magnitude(power)
         converged = jnp.where(active, size <= vanished, converged)
-        spent = spent + layout.doublings * active
+        spent = spent + jnp.where(active, layout.doublings, 0)
         active = active & (size > vanished) & (size < exploded)  # false for NaN
         # A finished lane keeps its bits: its power is zeroed, so that all later doublings add exactly zero.
         return jnp.where(layout.spread(active), power, 0), sums, converged, active, spent, count + layout.doublings

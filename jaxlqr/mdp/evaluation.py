@@ -73,7 +73,7 @@ class Resolvent:
 def _factored(matrix: Array) -> tuple[Array, Array]:
     """L and U in one matrix, and whether no rows were exchanged."""
     factors, pivots, _ = lu(matrix)
-    return factors, jnp.all(pivots == jnp.arange(len(pivots)))
+    return factors, jnp.all(pivots == jnp.arange(len(pivots), dtype=pivots.dtype))
 
 
 def _substituted(factors: Array, right: Array, *, transposed: bool) -> Array:

@@ -113,7 +113,7 @@ class SampledProximalLoss:
 
         # Returns to go, normalised, less a baseline that does not depend on the action.
         to_go = lax.scan(accumulate, jnp.zeros_like(shares), rewards, reverse=True)[1] - V[followed]
-        discount = mdp.gamma ** (1 + jnp.arange(self.horizon))
+        discount = mdp.gamma ** jnp.arange(1, 1 + self.horizon, dtype=mdp.gamma.dtype)
         weights = jnp.zeros_like(policy).at[followed, taken].add(discount[:, None] * to_go * shares[None])
         return weights - policy * jnp.sum(weights, axis=1, keepdims=True)
 

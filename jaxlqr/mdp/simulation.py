@@ -169,4 +169,4 @@ class TemporalDifferenceValues:
 
 def discounted(rewards: Array, gamma: Array) -> Array:
     """Normalised returns (1 - gamma) sum_t gamma^t r_t [N] of rewards [horizon, N]."""
-    return (1 - gamma) * jnp.tensordot(gamma ** jnp.arange(len(rewards)), rewards, 1)
+    return (1 - gamma) * jnp.tensordot(gamma ** jnp.arange(len(rewards), dtype=gamma.dtype), rewards, 1)

@@ -109,7 +109,8 @@ def maml_loss(
     Source: toso2024, equation (3); Finn, Abbeel, Levine, ICML 2017.
     """
     weights = _weights(tasks, weights)
-    losses = jax.vmap(lambda task: loss(adapt(loss, params, task, inner_step_size, num_inner_steps), task))(tasks)
+    step = 0.0 if inner_step_size is None else inner_step_size
+    losses = jax.vmap(lambda task: loss(adapt(loss, params, task, step, num_inner_steps), task))(tasks)
     return jnp.sum(weights * losses)
 
 

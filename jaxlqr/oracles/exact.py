@@ -1,7 +1,7 @@
 """Derivatives by automatic differentiation."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def as_oracle(oracle: Any) -> Oracle:
             f"oracle must be an oracle, got {oracle!r}; pass jaxlqr.ExactOracle(), or "
             "jaxlqr.ZerothOrderOracle(num_samples=50, radius=1e-2) with a radius in units of the parameters."
         )
-    return oracle
+    return cast(Oracle, oracle)
 
 
 @jax.tree_util.register_dataclass
