@@ -123,7 +123,7 @@ def _printed(slopes, changes, omega, tasks: SupervisedTask, eta, risk: Risk, rho
     # Points of two tasks are one where both x and y agree.
     same = tasks.y[:, None, :] == tasks.y[None, :, :]
     mass = jnp.einsum("ij,ikj->kj", tasks.probability, same.astype(x.dtype)) / count
-    ratio = tasks.probability[:, None, :] * same / jnp.where(mass > 0, mass, 1)[None]
+    ratio = jnp.where(same, tasks.probability[:, None, :], 0) / jnp.where(mass > 0, mass, 1)[None]
     w = jnp.einsum("ix,ikj->kjx", slopes, ratio) / count
     numerator = jnp.mean(slopes * changes, axis=0)
     u = jnp.where(w == 0, jnp.where(numerator == 0, 0, jnp.inf)[None, None], numerator[None, None] / _nonzero(w))
