@@ -5,8 +5,12 @@ One doubling squares the power and folds the sum onto itself,
     x <- x + a x a^H,    a <- a a,
 
 so that after k doublings x holds 2^k terms. A second sum, over (a^H)^k s a^k, shares the powers. Only matrix products:
-it runs on any device, and a lane is decided by its own power alone (small: converged; huge or NaN: diverged), never by
-its neighbours in a batch.
+it runs on any device, and a lane is decided by its own power alone, never by its neighbours in a batch.
+
+A power has vanished when each of its entries is small beside the largest value that the same entry had in the powers
+before it (on the diagonal: beside one). Other units of the states multiply all of these values by one factor. They do
+not change the verdict, and units that are powers of two change no bit of the result. A power diverges when an entry is
+not finite.
 
 XLA's CPU backend multiplies a batch of 4 x 4 matrices at less than a hundredth of the machine's speed. Batches of small
 matrices are therefore turned so that the task axis comes last, the contraction is unrolled over k, and blocks of tasks
@@ -47,8 +51,9 @@ class Layout(NamedTuple):
 
     product: Callable[[Array, Array], Array]
     adjoint: Callable[[Array], Array]
+    identity: Callable[[Array], Array]  # for each lane of the matrices
     doublings: int  # between two convergence tests
-    magnitude: Callable[[Array], Array]  # largest absolute entry of each lane
+    largest: Callable[[Array], Array]  # entry of each lane
     spread: Callable[[Array], Array]  # a value per lane, shaped to multiply the lane's matrix
 
     def fold(self, power: Array, x: Array) -> Array:
@@ -59,8 +64,9 @@ class Layout(NamedTuple):
 MATRIX = Layout(
     product=matmul,
     adjoint=adjoint,
+    identity=lambda a: jnp.broadcast_to(jnp.eye(a.shape[-1], dtype=a.dtype), a.shape),
     doublings=1,
-    magnitude=lambda a: jnp.max(jnp.abs(a), axis=(-2, -1)),
+    largest=lambda a: jnp.max(a, axis=(-2, -1)),
     spread=lambda lane: lane[..., None, None],
 )
 
@@ -72,31 +78,43 @@ def _task_last_product(a: Array, b: Array) -> Array:
     return product
 
 
-def _task_last_magnitude(a: Array) -> Array:
+def _task_last_largest(a: Array) -> Array:
     n = a.shape[0]
     # Entry by entry: a reduction over the leading axes would be ten times slower.
-    return reduce(jnp.maximum, [jnp.abs(a[i, j]) for i in range(n) for j in range(n)])
+    return reduce(jnp.maximum, [a[i, j] for i in range(n) for j in range(n)])
 
 
 TASK_LAST = Layout(
     product=_task_last_product,
     adjoint=lambda a: a.conj().transpose(1, 0, 2),
+    identity=lambda a: jnp.broadcast_to(jnp.eye(a.shape[0], dtype=a.dtype)[:, :, None], a.shape),
     doublings=_DOUBLINGS_PER_TEST,
-    magnitude=_task_last_magnitude,
+    largest=_task_last_largest,
     spread=lambda lane: lane,
 )
 
 
-def thresholds(dtype: jnp.dtype, n: int) -> tuple[float, float]:
-    """Largest entry below which a power has vanished, and above which it has exploded."""
-    real = jnp.finfo(dtype)
-    # The next term is at most n^2 max|a|^2 max|x|: below this bound it is under the rounding of x.
-    return math.sqrt(float(real.eps)) / n, math.sqrt(float(real.max)) / n
+class History(NamedTuple):
+    """The largest absolute value that each entry had in the powers seen so far, the identity among them."""
+
+    sizes: Array
+
+    @classmethod
+    def of(cls, layout: Layout, power: Array) -> "History":
+        return cls(jnp.maximum(jnp.abs(power), layout.identity(power).real))
+
+    def decide(self, layout: Layout, n: int, power: Array) -> tuple[Array, Array, "History"]:
+        """Whether the power of each lane has vanished, whether it is still finite, and the history with it."""
+        real = jnp.finfo(power.dtype)
+        sizes = jnp.abs(power)
+        # The next term adds at most n^2 times the square of this to what the entries seen before have added: below
+        # sqrt(eps) / n it is under the rounding of the sum. NaN and infinity stay themselves, and compare false below.
+        excess = layout.largest(sizes - math.sqrt(float(real.eps)) / n * self.sizes)
+        return excess <= 0, excess < jnp.inf, History(jnp.maximum(self.sizes, sizes))
 
 
 def iterate(layout: Layout, n: int, a: Array, *sums: Array) -> Sums:
     """Double until every lane is decided; ``sums`` start as q, or as q and s."""
-    vanished, exploded = thresholds(a.dtype, n)
     # A radius of 1 - eps/2 needs log2(log(1/vanished)/(eps/2)), six more than the digits of eps; no more can help.
     cap = math.ceil(-math.log2(float(jnp.finfo(a.dtype).eps))) + 6
 
@@ -106,21 +124,22 @@ def iterate(layout: Layout, n: int, a: Array, *sums: Array) -> Sums:
         return layout.product(power, power), tuple(layout.fold(*pair) for pair in zip(factors, sums, strict=True))
 
     def step(state):
-        power, sums, converged, active, spent, count = state
+        power, sums, history, converged, active, spent, count = state
         if layout.doublings == 1:
             power, sums = double(0, (power, sums))
         else:
             power, sums = lax.fori_loop(0, layout.doublings, double, (power, sums))
-        size = layout.magnitude(power)
-        converged = jnp.where(active, size <= vanished, converged)
+        vanished, finite, history = history.decide(layout, n, power)
+        converged = jnp.where(active, vanished, converged)
         spent = spent + jnp.where(active, layout.doublings, 0)
-        active = active & (size > vanished) & (size < exploded)  # false for NaN
+        active = active & ~vanished & finite
         # A finished lane keeps its bits: its power is zeroed, so that all later doublings add exactly zero.
-        return jnp.where(layout.spread(active), power, 0), sums, converged, active, spent, count + layout.doublings
+        power = jnp.where(layout.spread(active), power, 0)
+        return power, sums, history, converged, active, spent, count + layout.doublings
 
-    none = jnp.zeros(layout.magnitude(a).shape, jnp.int32)
-    start = (a, sums, none > 0, none == 0, none, jnp.asarray(0, jnp.int32))
-    _, sums, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[3]) & (s[5] < cap), step, start)
+    none = jnp.zeros(layout.largest(a.real).shape, jnp.int32)
+    start = (a, sums, History.of(layout, a), none > 0, none == 0, none, jnp.asarray(0, jnp.int32))
+    _, sums, _, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[4]) & (s[6] < cap), step, start)
     return Sums(tuple(jnp.where(layout.spread(converged), x, jnp.nan) for x in sums), converged, spent)
 
 

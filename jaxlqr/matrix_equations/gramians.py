@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.matrix_equations.doubling import doubling_sum, doubling_sums
 from jaxlqr.matrix_equations.powers import Powers, pays_off, powers_of, solve_with_powers
 from jaxlqr.matrix_equations.products import matmul
@@ -26,6 +27,7 @@ def gramian_trace(a: Array, q: Array, s: Array) -> Array:
     >>> print(f"{value:.4f} {slope[0, 0]:.4f}")
     1.3333 1.7778
     """
+    refuse_half("gramian_trace", a=a, q=q, s=s)
     return _trace(a, (q + q.T) / 2, (s + s.T) / 2)
 
 

@@ -5,14 +5,13 @@ from jax import Array
 from jax.scipy.linalg import lu_factor, lu_solve
 
 from jaxlqr.matrix_equations.batching import Solved, Solver, finite_or_zero, lapack_with_batch_rule
+from jaxlqr.matrix_equations.scaling import power_of_two
 
 
 def _stein(a: Array, q: Array) -> Solved:
     """x = a x a^H + q as (I - a (x) conj(a)) vec(x) = vec(q), with rows stacked."""
     finite, (a, q) = finite_or_zero(a, q)
-    matrix = jnp.eye(a.size, dtype=a.dtype) - jnp.kron(a, a.conj())
-    scale = 1 + jnp.linalg.norm(a) ** 2
-    return _dense(matrix, q, finite, scale)
+    return _dense(jnp.eye(a.size, dtype=a.dtype) - jnp.kron(a, a.conj()), q, finite)
 
 
 def _sylvester(a: Array, b: Array, q: Array) -> Solved:
@@ -20,15 +19,18 @@ def _sylvester(a: Array, b: Array, q: Array) -> Solved:
     finite, (a, b, q) = finite_or_zero(a, b, q)
     n, m = q.shape
     matrix = jnp.kron(a, jnp.eye(m, dtype=a.dtype)) + jnp.kron(jnp.eye(n, dtype=a.dtype), b.T)
-    return _dense(matrix, q, finite, jnp.linalg.norm(a) + jnp.linalg.norm(b))
+    return _dense(matrix, q, finite)
 
 
-def _dense(matrix: Array, q: Array, finite: Array, scale: Array) -> Solved:
+def _dense(matrix: Array, q: Array, finite: Array) -> Solved:
+    # Rows of one size: otherwise their units would choose the pivots.
+    rows = power_of_two(jnp.max(jnp.abs(matrix), axis=1)).astype(q.dtype)
+    matrix = matrix / rows[:, None]
     factors, pivots = lu_factor(matrix)
-    # A pivot below the rounding of the coefficients may as well be zero.
-    smallest = jnp.min(jnp.abs(jnp.diag(factors)))
-    separated = smallest > 4 * q.shape[0] * jnp.finfo(q.dtype).eps * scale
-    value = lu_solve((factors, pivots), q.ravel()).reshape(q.shape)
+    # A pivot below the rounding of the coefficients of its column may as well be zero.
+    rounding = 4 * q.shape[0] * jnp.finfo(q.dtype).eps * jnp.max(jnp.abs(matrix), axis=0)
+    separated = jnp.all(jnp.abs(jnp.diag(factors)) > rounding)
+    value = lu_solve((factors, pivots), q.ravel() / rows).reshape(q.shape)
     converged = finite & separated & jnp.all(jnp.isfinite(value))
     return Solved(jnp.where(converged, value, jnp.nan), converged, jnp.asarray(0, jnp.int32))
 

@@ -10,12 +10,20 @@ from jax.typing import ArrayLike
 from jaxtyping import Bool, Inexact
 
 from jaxlqr.matrix_equations.batching import Solved, Solver, with_fallback
-from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
+from jaxlqr.matrix_equations.checks import as_matrices, check_shapes, refuse_half
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.kronecker import kronecker_stein, kronecker_sylvester
 from jaxlqr.matrix_equations.powers import pays_off, powers_of, solve_with_powers
 from jaxlqr.matrix_equations.products import adjoint, matmul
-from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, diagnose, empty_result, inverse_norm
+from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, condition_number, diagnose, empty_result
+from jaxlqr.matrix_equations.scaling import (
+    balanced_stein,
+    balanced_sylvester,
+    covariance_scale,
+    magnitude,
+    outer,
+    relative,
+)
 from jaxlqr.matrix_equations.sign import sign_lyapunov
 from jaxlqr.matrix_equations.triangular import schur_stein, schur_sylvester
 
@@ -37,40 +45,41 @@ def on_any_device(schur: Solver, kronecker: Solver, size: int) -> Solver:
     return lambda *args: lax.platform_dependent(*args, cpu=schur, default=other)
 
 
+def _stein_terms(a: Array, q: Array, x: Array) -> Array:
+    """Size of the terms of x = a x a^H + q, entry by entry."""
+    return magnitude(a, x, adjoint(a)) + jnp.abs(x) + jnp.abs(q)
+
+
 def _doubling_with_residual(a: Array, q: Array) -> Solved:
     # Highly non-normal powers grow by orders of magnitude before they decay, and the sum keeps the rounding of the
-    # largest: then the Schur method is better by as many digits. The residual, two products, tells.
+    # largest: then the Schur method is better by as many digits. The residual decides: it costs four products.
     solved = doubling_sum(a, q)
     x = solved.value
-    folded = matmul(a, x, adjoint(a))
-    error = jnp.max(jnp.abs(folded - x + q))
-    size = jnp.max(jnp.abs(folded)) + jnp.max(jnp.abs(x)) + jnp.max(jnp.abs(q))
-    return solved._replace(converged=solved.converged & (error <= 64 * len(a) * jnp.finfo(a.dtype).eps * size))
+    error = relative(matmul(a, x, adjoint(a)) - x + q, _stein_terms(a, q, x))
+    return solved._replace(converged=solved.converged & (error <= 64 * len(a) * jnp.finfo(a.dtype).eps))
 
 
 def _discrete_solver(method: Method, n: int) -> Solver:
     general = on_any_device(schur_stein, kronecker_stein, n)
     solvers = {
-        "auto": with_fallback(_doubling_with_residual, general),
+        "auto": with_fallback(_doubling_with_residual, balanced_stein(general)),
         "doubling": doubling_sum,
-        "schur": schur_stein,
-        "kronecker": kronecker_stein,
+        "schur": balanced_stein(schur_stein),
+        "kronecker": balanced_stein(kronecker_stein),
     }
     return solvers[method]
 
 
 def _continuous_solver(method: Method, n: int) -> Solver:
-    def schur(a: Array, q: Array) -> Solved:
-        return schur_sylvester(a, adjoint(a), q)
-
-    def kronecker(a: Array, q: Array) -> Solved:
-        return kronecker_sylvester(a, adjoint(a), q)
+    def symmetric(solver: Solver) -> Solver:
+        solve = balanced_sylvester(solver)
+        return lambda a, q: solve(a, adjoint(a), q)
 
     solvers = {
-        "auto": with_fallback(sign_lyapunov, on_any_device(schur, kronecker, n)),
+        "auto": with_fallback(sign_lyapunov, symmetric(on_any_device(schur_sylvester, kronecker_sylvester, n))),
         "doubling": sign_lyapunov,
-        "schur": schur,
-        "kronecker": kronecker,
+        "schur": symmetric(schur_sylvester),
+        "kronecker": symmetric(kronecker_sylvester),
     }
     return solvers[method]
 
@@ -143,6 +152,7 @@ def stable_discrete_lyapunov(
     >>> float(x[0, 0]), bool(stable)
     (4.0, True)
     """
+    refuse_half("stable_discrete_lyapunov", a=a, q=q)
     x = _stable_discrete(a, q) if pays_off(len(a)) else _solve_discrete(a, q, "doubling")
     # The flag is read off the value, all NaN where the powers do not vanish: auxiliary outputs of custom_linear_solve
     # are marked as batched even where they are not, which breaks jax.hessian.
@@ -156,6 +166,7 @@ def stable_continuous_lyapunov(a: Inexact[Array, "n n"], q: Inexact[Array, "n n"
 
 def is_schur_stable(a: Inexact[Array, "n n"]) -> Bool[Array, ""]:
     """Whether the spectral radius of ``a`` [n, n] is below one, by the powers of ``a``: no eigenvalues, any device."""
+    refuse_half("is_schur_stable", a=a)
     return doubling_sum(lax.stop_gradient(a), jnp.zeros_like(a)).converged
 
 
@@ -247,10 +258,24 @@ def _discrete_result(a: Array, q: Array, method: Method) -> EquationResult:
     a, q = lax.stop_gradient((a, q))
     solver = _discrete_solver(method, len(a))
     solved = solver(a, q)
-    operator = 1 + jnp.linalg.norm(a) ** 2
-    inverse = inverse_norm(lambda y: solver(a, y).value, lambda y: solver(adjoint(a), y).value, q)
-    terms = (matmul(a, solved.value, adjoint(a)), -solved.value, q)
-    return diagnose(solved, (a, q), terms, operator * inverse, _failure(method))
+    x = solved.value
+    terms = _stein_terms(a, q, x)
+    return _diagnosed(solver, solved, (a, q), matmul(a, x, adjoint(a)) - x + q, terms, method)
+
+
+def _diagnosed(
+    solver: Solver, solved: Solved, inputs: tuple[Array, Array], residual: Array, terms: Array, method: Method
+) -> EquationResult:
+    a, _ = inputs
+    terms = outer(jnp.diagonal(terms), terms)
+    condition = condition_number(
+        lambda y: solver(a, y).value,
+        lambda y: solver(adjoint(a), y).value,
+        terms,
+        covariance_scale(solved.value),
+        solved.value,
+    )
+    return diagnose(solved, inputs, residual, terms, condition, _failure(method))
 
 
 def continuous_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> EquationResult:
@@ -271,6 +296,6 @@ def _continuous_result(a: Array, q: Array, method: Method) -> EquationResult:
     a, q = lax.stop_gradient((a, q))
     solver = _continuous_solver(method, len(a))
     solved = solver(a, q)
-    inverse = inverse_norm(lambda y: solver(a, y).value, lambda y: solver(adjoint(a), y).value, q)
-    terms = (matmul(a, solved.value), matmul(solved.value, adjoint(a)), -q)
-    return diagnose(solved, (a, q), terms, 2 * jnp.linalg.norm(a) * inverse, _failure(method))
+    x = solved.value
+    terms = magnitude(a, x) + magnitude(x, adjoint(a)) + jnp.abs(q)
+    return _diagnosed(solver, solved, (a, q), matmul(a, x) + matmul(x, adjoint(a)) - q, terms, method)

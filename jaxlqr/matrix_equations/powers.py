@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.matrix_equations.batching import with_batch_rule
-from jaxlqr.matrix_equations.doubling import MATRIX, iterate, thresholds
+from jaxlqr.matrix_equations.doubling import MATRIX, History, iterate
 from jaxlqr.matrix_equations.products import matmul
 
 # Least n for which the powers are stored.
@@ -40,21 +40,22 @@ class Powers(NamedTuple):
 
 
 def _build(a: Array) -> Powers:
-    vanished, exploded = thresholds(a.dtype, a.shape[-1])
+    n = a.shape[-1]
 
-    def stage(power: Array) -> tuple[Array, ...]:
+    def stage(power: Array, history: History) -> tuple[tuple[Array, ...], History]:
         # One more than is stored: the first of the next stage.
         powers = [power]
         for _ in range(_IN_STAGE):
             powers.append(matmul(powers[-1], powers[-1]))
-        size = MATRIX.magnitude(powers[-1])
-        gone, alive = size <= vanished, size < exploded  # both false for NaN
-        powers[-1] = jnp.where(MATRIX.spread(gone), 0, jnp.where(MATRIX.spread(alive), powers[-1], jnp.nan))
-        return tuple(powers)
+        gone, finite, history = history.decide(MATRIX, n, powers[-1])
+        powers[-1] = jnp.where(MATRIX.spread(gone), 0, jnp.where(MATRIX.spread(finite), powers[-1], jnp.nan))
+        return tuple(powers), history
 
-    *stored, tail = stage(a)
+    (*stored, tail), history = stage(a, History.of(MATRIX, a))
     for _ in range(1, _STAGES):
-        *more, tail = lax.cond(_matters(tail), stage, lambda power: (power,) * (_IN_STAGE + 1), tail)
+        (*more, tail), history = lax.cond(
+            _matters(tail), stage, lambda power, history: ((power,) * (_IN_STAGE + 1), history), tail, history
+        )
         stored += more
     return Powers(tuple(stored), tail)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.matrix_equations.batching import Solved
+from jaxlqr.matrix_equations.scaling import relative
 from jaxlqr.status import check_lanes, short_repr
 
 
@@ -78,10 +79,14 @@ class EquationResult:
         value: the solution; NaN where ``status`` says that there is none.
         status: :class:`SolveStatus` code.
         iterations: iterations spent by iterative methods, 0 for direct ones.
-        residual: Frobenius norm of the residual over the sum of the norms of the terms; rounding gives about n * eps.
-        condition: estimate of the condition number of the (for Riccati, the closed-loop) linear operator in the
-            Frobenius norm: eps * condition bounds the relative forward error. From below in theory, within a factor of
-            ten in practice; infinite where the operator is singular.
+        residual: largest entry of the residual, relative to the size of the terms that add up to that entry; rounding
+            gives about n * eps.
+        condition: estimate of the condition number of the (for Riccati, the closed-loop) linear operator:
+            eps * condition bounds the relative forward error. From below in theory, within a factor of ten in practice;
+            infinite where the operator is singular.
+
+    A change of units does not change ``status``, ``residual`` or ``condition``. An error in entry (i, j) is measured
+    against the larger of sqrt(x_ii x_jj) and abs(x_ij); for Sylvester equations, against scales of row and column.
     """
 
     value: Array
@@ -108,18 +113,18 @@ class EquationResult:
 def diagnose(
     solved: Solved,
     inputs: tuple[Array, ...],
-    terms: tuple[Array, ...],
+    residual: Array,
+    terms: Array,
     condition: Array,
     failure: SolveStatus,
     marginal: Array | bool = False,
 ) -> EquationResult:
-    """Result with status, from the terms of the equation, which add up to the residual."""
+    """Result with status, from the residual matrix and the size of the terms that add up to each of its entries."""
     real = jnp.finfo(solved.value.dtype)
-    size = sum((jnp.linalg.norm(term) for term in terms), jnp.zeros((), real.dtype))
-    residual = jnp.linalg.norm(sum(terms[1:], terms[0])) / jnp.where(size > 0, size, 1)
+    ratio = relative(residual, terms)
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in inputs]))
     # A stable algorithm leaves some n * eps; sqrt(eps) is far above that for any n and far below a wrong answer.
-    inaccurate = ~(residual < jnp.sqrt(real.eps))
+    inaccurate = ~(ratio < jnp.sqrt(real.eps))
     ill = marginal | ~(condition * real.eps < 1)
     status = jnp.asarray(SolveStatus.SOLVED, jnp.int32)
     for found, code in (
@@ -129,14 +134,28 @@ def diagnose(
         (~finite, SolveStatus.NOT_FINITE),
     ):
         status = jnp.where(found, code, status)
-    condition = jnp.where(jnp.isfinite(condition), condition, jnp.inf)
     return EquationResult(
         value=solved.value,
         status=status.astype(jnp.int32),
         iterations=solved.iterations,
-        residual=residual,
-        condition=condition,
+        residual=ratio,
+        condition=jnp.where(jnp.isfinite(condition), jnp.maximum(condition, 1), jnp.inf),
     )
+
+
+def condition_number(
+    solve: Callable[[Array], Array], solve_adjoint: Callable[[Array], Array], terms: Array, scale: Array, like: Array
+) -> Array:
+    """By how much the inverse of the linear operator of an equation enlarges relative changes, at most.
+
+    A change of the equation by ``terms`` times e, entry by entry, changes the solution by ``scale`` times d. The result
+    estimates, from below, the largest ratio of the norm of d to the norm of e. A change of units does not alter it, and
+    neither does multiplying one entry of the equation by a number.
+    """
+    inverse = jnp.where(scale > 0, 1 / jnp.where(scale > 0, scale, 1), 0)
+    inverse = jnp.where(jnp.isnan(scale), jnp.nan, inverse).astype(like.dtype)
+    terms = terms.astype(like.dtype)
+    return inverse_norm(lambda e: inverse * solve(terms * e), lambda d: terms * solve_adjoint(inverse * d), like)
 
 
 def is_nearly_singular(matrix: Array) -> Array:
@@ -174,7 +193,12 @@ def inverse_norm(solve: Callable[[Array], Array], solve_adjoint: Callable[[Array
 
     def step(_, state):
         direction, _ = state
-        image = solve(direction / jnp.linalg.norm(direction))
-        return solve_adjoint(image / jnp.linalg.norm(image)), jnp.linalg.norm(image)
+        image = solve(_unit(direction))
+        return solve_adjoint(_unit(image)), jnp.linalg.norm(image)
 
     return lax.fori_loop(0, 4, step, (start, jnp.zeros((), start.real.dtype)))[1]
+
+
+def _unit(x: Array) -> Array:
+    size = jnp.linalg.norm(x)
+    return x / jnp.where(size == 0, 1, size).astype(x.dtype)

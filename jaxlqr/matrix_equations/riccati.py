@@ -17,8 +17,8 @@ from jaxlqr.matrix_equations.results import (
     EquationResult,
     Solved,
     SolveStatus,
+    condition_number,
     diagnose,
-    inverse_norm,
     is_nearly_singular,
 )
 from jaxlqr.matrix_equations.riccati_solvers import (
@@ -30,6 +30,7 @@ from jaxlqr.matrix_equations.riccati_solvers import (
     solve_continuous,
     solve_discrete,
 )
+from jaxlqr.matrix_equations.scaling import covariance_scale, magnitude, outer
 from jaxlqr.matrix_equations.sign import sign_lyapunov
 
 # In both rules below p is the least, over gains, of the Bellman operator at p. The gain is the minimiser, so its own
@@ -186,11 +187,20 @@ def _discrete_result(*inputs: Array) -> EquationResult:
     p = solved.value
     gain = discrete_gain(a, b, r, s, p)
     closed = a - matmul(b, gain)
-    inverse = inverse_norm(lambda y: doubling_sum(adjoint(closed), y).value, lambda y: doubling_sum(closed, y).value, p)
-    condition = (1 + jnp.linalg.norm(closed) ** 2) * inverse
-    terms = (discrete_bellman(a, b, q, r, s, gain, p), -p)
+    # The parts of a - b gain are as large as these, and what one of them is changed by meets the others through p.
+    change = magnitude(adjoint(closed), p, jnp.abs(a) + magnitude(b, gain))
+    terms = change + change.T + jnp.abs(p) + jnp.abs(q) + magnitude(adjoint(gain), r, gain)
+    terms = outer(jnp.diagonal(terms), terms)
+    condition = condition_number(
+        lambda y: doubling_sum(adjoint(closed), y).value,
+        lambda y: doubling_sum(closed, y).value,
+        terms,
+        covariance_scale(p),
+        p,
+    )
+    residual = discrete_bellman(a, b, q, r, s, gain, p) - p
     marginal = is_nearly_singular(r + matmul(adjoint(b), p, b))
-    return diagnose(solved, inputs, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION, marginal)
+    return diagnose(solved, inputs, residual, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION, marginal)
 
 
 def continuous_are_result(
@@ -216,11 +226,16 @@ def _continuous_result(*inputs: Array) -> EquationResult:
     p = solved.value
     gain = continuous_gain(b, r, s, p)
     closed = a - matmul(b, gain)
-    inverse = inverse_norm(
-        lambda y: sign_lyapunov(adjoint(closed), y).value, lambda y: sign_lyapunov(closed, y).value, p
+    drift, change = matmul(p, a), magnitude(p, jnp.abs(a) + magnitude(b, gain))
+    terms = change + change.T + jnp.abs(q)
+    terms = outer(jnp.diagonal(terms), terms)
+    condition = condition_number(
+        lambda y: sign_lyapunov(adjoint(closed), y).value,
+        lambda y: sign_lyapunov(closed, y).value,
+        terms,
+        covariance_scale(p),
+        p,
     )
-    # p a, its adjoint, the quadratic term and q.
-    drift = matmul(p, a)
-    terms = (drift, adjoint(drift), -matmul(matmul(p, b) + s, gain), q)
-    condition = 2 * jnp.linalg.norm(closed) * inverse
-    return diagnose(solved, inputs, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION, is_nearly_singular(r))
+    residual = drift + adjoint(drift) - matmul(matmul(p, b) + s, gain) + q
+    marginal = is_nearly_singular(r)
+    return diagnose(solved, inputs, residual, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION, marginal)

@@ -6,10 +6,9 @@ Newton's iteration for the sign of a matrix a without eigenvalues on the imagina
 
 converges to -I when all eigenvalues have negative real parts. The scale c = sqrt(|a| / |a^-1|) pulls eigenvalues of all
 sizes towards the unit circle first; near the limit c = 1 gives quadratic convergence. Inverses and products only: it
-runs on any device.
+runs on any device. The matrices are balanced first, so that pivots and norms do not depend on the units of the states.
 """
 
-import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from jax import Array, lax
 
 from jaxlqr.matrix_equations.batching import Solved
 from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
+from jaxlqr.matrix_equations.scaling import similarity, symplectic
 
 # Scaling stops below this relative change: quadratic convergence has set in.
 _UNSCALED_BELOW = 1e-2
@@ -29,6 +29,7 @@ class _State(NamedTuple):
     a: Array
     x: Array
     change: Array
+    before: Array  # the change of the step before
     steps: Array
 
 
@@ -42,13 +43,19 @@ def _newton(a: Array, x: Array) -> _State:
         scale = jnp.where(state.change < _UNSCALED_BELOW, 1, scale).astype(real.dtype)
         new = (state.a / scale + scale * inverse) / 2
         x = (state.x / scale + scale * matmul(inverse, state.x, adjoint(inverse))) / 2
-        change = jnp.linalg.norm(new - state.a) / jnp.linalg.norm(new)
-        return _State(new, x, change, state.steps + 1)
+        # Row by row: a slow part of the system must not be judged by the size of a fast one.
+        change = jnp.max(jnp.linalg.norm(new - state.a, axis=1) / jnp.linalg.norm(new, axis=1))
+        return _State(new, x, change, state.change, state.steps + 1)
 
-    # Quadratic: a change of sqrt(eps) leaves an error of eps. NaN compares false and ends the loop.
-    tolerance = math.sqrt(float(real.eps))
-    start = _State(a, x, jnp.asarray(jnp.inf, real.dtype), jnp.asarray(0, jnp.int32))
-    return lax.while_loop(lambda s: (s.change > tolerance) & (s.steps < _CAP), step, start)
+    def unfinished(state: _State) -> Array:
+        stagnant = (state.change < _UNSCALED_BELOW) & (state.change > state.before / 2)  # at the level of rounding
+        return (state.change > tolerance) & ~stagnant & (state.steps < _CAP)
+
+    # Quadratic: this change leaves the square of itself, far below rounding also for an x whose rows differ in size by
+    # many orders. NaN compares false and ends the loop.
+    tolerance = float(real.eps) ** 0.75
+    infinite = jnp.asarray(jnp.inf, real.dtype)
+    return lax.while_loop(unfinished, step, _State(a, x, infinite, infinite, jnp.asarray(0, jnp.int32)))
 
 
 def sign_lyapunov(a: Array, q: Array) -> Solved:
@@ -56,11 +63,12 @@ def sign_lyapunov(a: Array, q: Array) -> Solved:
 
     Source: Roberts, Int. J. Control 32 (1980); Benner, Quintana-Orti, Numer. Algorithms 20 (1999) for the scaling.
     """
-    final = _newton(a, q)
+    d = similarity(a, 0)[:, None]
+    final = _newton(a * d.T / d, q / d / d.T)
     # The sign has eigenvalues +1 and -1 only, so any other limit than -I is at least 1 away from it.
     distance = jnp.linalg.norm(final.a + jnp.eye(a.shape[-1], dtype=a.dtype))
     converged = (distance < 0.1) & jnp.all(jnp.isfinite(final.x))
-    return Solved(jnp.where(converged, -final.x / 2, jnp.nan), converged, final.steps)
+    return Solved(jnp.where(converged, -final.x / 2 * d * d.T, jnp.nan), converged, final.steps)
 
 
 def sign_riccati(a: Array, g: Array, q: Array) -> Solved:
@@ -70,14 +78,11 @@ def sign_riccati(a: Array, g: Array, q: Array) -> Solved:
     Source: Roberts (1980); Byers, Linear Algebra Appl. 85 (1987).
     """
     n = a.shape[-1]
-    # x = scale * y balances g and q, which differ by many orders in units that do not fit each other.
-    scale = jnp.sqrt(jnp.linalg.norm(q) / jnp.linalg.norm(g))
-    scale = jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1).astype(scale.dtype)
-    hamiltonian = jnp.block([[a, -g * scale], [-q / scale, -adjoint(a)]])
-    final = _newton(hamiltonian, jnp.zeros((2 * n, 2 * n), a.dtype))
+    d = symplectic(a, g, q, 0)[:, None]
+    a, g, q = a * d.T / d, g / d / d.T, q * d * d.T
+    final = _newton(jnp.block([[a, -g], [-q, -adjoint(a)]]), jnp.zeros((2 * n, 2 * n), a.dtype))
     shifted = final.a + jnp.eye(2 * n, dtype=a.dtype)
     basis, triangle = jnp.linalg.qr(shifted[:, n:])
-    y = -jnp.linalg.solve(triangle, matmul(adjoint(basis), shifted[:, :n]))
-    x = scale * hermitian(y)
+    x = hermitian(-jnp.linalg.solve(triangle, matmul(adjoint(basis), shifted[:, :n])))
     converged = (final.change < _UNSCALED_BELOW) & jnp.all(jnp.isfinite(x))
-    return Solved(jnp.where(converged, x, jnp.nan), converged, final.steps)
+    return Solved(jnp.where(converged, x / d / d.T, jnp.nan), converged, final.steps)

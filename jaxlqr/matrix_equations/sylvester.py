@@ -15,7 +15,8 @@ from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
 from jaxlqr.matrix_equations.kronecker import kronecker_sylvester
 from jaxlqr.matrix_equations.lyapunov import on_any_device
 from jaxlqr.matrix_equations.products import adjoint, matmul
-from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, diagnose, empty_result, inverse_norm
+from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, condition_number, diagnose, empty_result
+from jaxlqr.matrix_equations.scaling import balanced_sylvester, magnitude, rectangular_scale
 from jaxlqr.matrix_equations.triangular import schur_sylvester
 
 Method = Literal["auto", "schur", "kronecker"]
@@ -28,7 +29,7 @@ def _solver(method: Method, a: Array, b: Array) -> Solver:
         "schur": schur_sylvester,
         "kronecker": kronecker_sylvester,
     }
-    return solvers[method]
+    return balanced_sylvester(solvers[method])
 
 
 def _checked(a: ArrayLike, b: ArrayLike, q: ArrayLike, method: Method, function: str) -> list[Array]:
@@ -98,7 +99,14 @@ def _result(a: Array, b: Array, q: Array, method: Method) -> EquationResult:
     a, b, q = lax.stop_gradient((a, b, q))
     solver = _solver(method, a, b)
     solved = solver(a, b, q)
-    inverse = inverse_norm(lambda y: solver(a, b, y).value, lambda y: solver(adjoint(a), adjoint(b), y).value, q)
-    terms = (matmul(a, solved.value), matmul(solved.value, b), -q)
-    norm = jnp.linalg.norm(a) + jnp.linalg.norm(b)
-    return diagnose(solved, (a, b, q), terms, norm * inverse, SolveStatus.SINGULAR)
+    x = solved.value
+    terms = rectangular_scale(magnitude(a, x) + magnitude(x, b) + jnp.abs(q))
+    condition = condition_number(
+        lambda y: solver(a, b, y).value,
+        lambda y: solver(adjoint(a), adjoint(b), y).value,
+        terms,
+        rectangular_scale(x),
+        x,
+    )
+    residual = matmul(a, x) + matmul(x, b) - q
+    return diagnose(solved, (a, b, q), residual, terms, condition, SolveStatus.SINGULAR)

@@ -212,7 +212,11 @@ def test_nearly_singular_is_called_ill_conditioned():
     result = jaxlqr.discrete_lyapunov_result(a, jnp.eye(2))
     assert result.status == SolveStatus.SOLVED
     assert 1e13 < result.condition < 1e16
-    wide = jnp.array([[0.5, 1e6], [0.0, 1 - 1e-9]])
+    # Of radius 1 - 1e-16: condition 1e16. (The 1e6 is a matter of units alone, and its condition at 1 - 1e-9 is 1e9.)
+    wide = jnp.array([[0.5, 1e6], [0.0, 1 - 2.0**-53]])
+    result = jaxlqr.discrete_lyapunov_result(wide.at[1, 1].set(1 - 1e-9), jnp.eye(2))
+    assert result.status == SolveStatus.SOLVED
+    assert 1e8 < result.condition < 1e11
     result = jaxlqr.discrete_lyapunov_result(wide, jnp.eye(2))
     assert result.status == SolveStatus.ILL_CONDITIONED
     result.check()

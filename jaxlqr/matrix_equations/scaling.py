@@ -1,0 +1,130 @@
+"""Scales that a change of units cannot alter, and errors measured against them.
+
+Other units of the states, z = T x with a diagonal T, turn a into T a T^-1 and a covariance x into T x T: each entry is
+multiplied by its own factor. The size of an entry is therefore compared with values that are multiplied by the same
+factor, or the matrices are balanced first by powers of two, which rounds nothing.
+"""
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxlqr.matrix_equations.batching import Solved, Solver
+from jaxlqr.matrix_equations.products import matmul
+
+# Balancing stops when no row and column differ by more than this: their ratio enters with its fourth root.
+_BALANCED = 4.0
+
+
+def power_of_two(size: Array) -> Array:
+    """The largest power of two that does not exceed each entry; 1 for zero, NaN, infinity and negative numbers."""
+    usable = (size > 0) & jnp.isfinite(size)
+    _, exponent = jnp.frexp(jnp.where(usable, size, 1))
+    return jnp.ldexp(jnp.ones_like(size), exponent - 1)
+
+
+def similarity(a: Array, floor: float) -> Array:
+    """Powers of two d [n] such that row i and column i of d^-1 a d have comparable size for each i.
+
+    The diagonal entry and ``floor`` are added to the size of a row and of a column: without them, states that are
+    coupled in one direction only would be scaled until their coupling vanished. Use ``floor=1`` where the equation adds
+    the identity to ``a``.
+    """
+    none = jnp.zeros_like(jnp.abs(a))
+    return symplectic(a, none, none, floor)
+
+
+def symplectic(a: Array, g: Array, q: Array, floor: float) -> Array:
+    """Powers of two d [n] that balance the Hamiltonian matrix [[a, g], [q, a^H]] by the scaling (d, 1 / d).
+
+    In the new coordinates a is d^-1 a d, g is d^-1 g d^-1, and q, like the solution of a Riccati equation, is d q d.
+    Osborne, J. ACM 7 (1960), for all rows at once and damped.
+    """
+    size = jnp.abs(a)
+    own = jnp.diagonal(size) + floor
+    off = size - jnp.diag(jnp.diagonal(size))
+    g, q = (jnp.where(jnp.isfinite(x), jnp.abs(x), 0) for x in (g, q))
+
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        d, _, steps = state
+        coupling = off * d[None, :] / d[:, None]
+        rows = own + jnp.sum(coupling + g / d[:, None] / d[None, :], axis=1)
+        columns = own + jnp.sum(coupling.T + q * d[:, None] * d[None, :], axis=1)
+        ratio = rows / columns
+        ratio = jnp.where((ratio > 0) & jnp.isfinite(ratio), ratio, 1)
+        unequal = jnp.any((ratio > _BALANCED) | (ratio * _BALANCED < 1))
+        return d * jnp.sqrt(jnp.sqrt(ratio)), unequal, steps + 1
+
+    # A chain of n states passes a change of units on from neighbour to neighbour.
+    cap = 16 + 4 * len(a)
+    start = (jnp.ones_like(own), jnp.asarray(True), jnp.asarray(0, jnp.int32))
+    return power_of_two(lax.while_loop(lambda s: s[1] & (s[2] < cap), step, start)[0]).astype(a.dtype)
+
+
+def balanced_stein(solver: Solver) -> Solver:
+    """``solver`` of x = a x a^H + q, called in units of the states in which ``a`` is balanced."""
+
+    def solve(a: Array, q: Array) -> Solved:
+        d = similarity(a, 1)[:, None]
+        solved = solver(a * d.T / d, q / d / d.T)
+        return solved._replace(value=solved.value * d * d.T)
+
+    return solve
+
+
+def balanced_sylvester(solver: Solver) -> Solver:
+    """``solver`` of a x + x b = q, called in units in which ``a`` and ``b`` are balanced."""
+
+    def solve(a: Array, b: Array, q: Array) -> Solved:
+        d, e = similarity(a, 0)[:, None], similarity(b, 0)[None, :]
+        solved = solver(a * d.T / d, b * e / e.T, q / d * e)
+        return solved._replace(value=solved.value * d / e)
+
+    return solve
+
+
+def scaled_solve(matrix: Array, right: Array) -> Array:
+    """``matrix``^-1 ``right`` for a Hermitian matrix, whose rows and columns are first scaled by their diagonal.
+
+    The pivots, and so the rounding, do not depend on the units of the inputs.
+    """
+    d = power_of_two(lax.rsqrt(jnp.abs(lax.stop_gradient(jnp.diagonal(matrix)))))[:, None].astype(matrix.dtype)
+    return d * jnp.linalg.solve(matrix * d * d.T, d * right)
+
+
+def outer(diagonal: Array, entries: Array) -> Array:
+    """Scale of each entry of a square matrix: sqrt(x_ii x_jj), or its own size where that is larger."""
+    root = jnp.sqrt(jnp.abs(diagonal))
+    return jnp.maximum(entries, root[:, None] * root[None, :])
+
+
+def covariance_scale(x: Array) -> Array:
+    """sqrt(x_ii x_jj), which bounds the entries of a positive semidefinite x; \\|x_ij\\| where that is larger."""
+    return outer(jnp.diagonal(x), jnp.abs(x))
+
+
+def rectangular_scale(x: Array) -> Array:
+    """Product of a factor for the row and one for the column, the geometric means of the entries; or \\|x_ij\\|."""
+    size = jnp.abs(x)
+    there = size > 0
+    logs = jnp.where(there, jnp.log(jnp.where(there, size, 1)), 0)
+    counts = [jnp.maximum(jnp.sum(there, axis=axis, keepdims=True), 1) for axis in (0, 1)]
+
+    def step(_, factors: tuple[Array, Array]) -> tuple[Array, Array]:
+        _, columns = factors
+        rows = jnp.sum(jnp.where(there, logs - columns, 0), axis=1, keepdims=True) / counts[1]
+        return rows, jnp.sum(jnp.where(there, logs - rows, 0), axis=0, keepdims=True) / counts[0]
+
+    rows, columns = lax.fori_loop(0, 8, step, (jnp.zeros_like(logs[:, :1]), jnp.zeros_like(logs[:1])))
+    return jnp.maximum(size, jnp.exp(rows + columns) * jnp.any(there))
+
+
+def relative(error: Array, scale: Array) -> Array:
+    """The largest ratio of an entry of ``error`` to its scale; 0 where both are 0, NaN if any is NaN."""
+    size = jnp.abs(error)
+    ratio = jnp.where(size > 0, size / jnp.where(scale > 0, scale, 0), jnp.where(jnp.isnan(size), size, 0))
+    return jnp.max(ratio, initial=0)
+
+
+def magnitude(*factors: Array) -> Array:
+    """Product of the absolute values: it bounds the rounding of the product, entry by entry."""
+    return matmul(*(jnp.abs(factor) for factor in factors))
