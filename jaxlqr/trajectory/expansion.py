@@ -48,20 +48,18 @@ def follow(
     """The trajectory of u = u^ + s k - K (x - x^) for a step length s, its cost, and the sum of the costs' absolute
     values, whose rounding the cost has; (71) of nguyen2023."""
 
-    def step(carry: tuple[Array, Array, Array], at):
-        x, cost, size = carry
+    def step(x: Array, at):
         t, before, u, policy = at
         u = u + step_length * policy.k - matmul(policy.K, x - before)
-        more = problem.cost(x, u, t, params)
-        return (problem.dynamics(x, u, t, params), cost + more, size + jnp.abs(more)), (x, u)
+        return problem.dynamics(x, u, t, params), (x, u, problem.cost(x, u, t, params))
 
     times = jnp.arange(nominal.controls.shape[0])
-    zero = jnp.zeros((), nominal.states.dtype)
-    (last, cost, size), (states, controls) = lax.scan(
-        step, (nominal.states[0], zero, zero), (times, nominal.states[:-1], nominal.controls, policies)
+    # The costs are summed after the loop: two sums inside make XLA compute each cost twice.
+    last, (states, controls, costs) = lax.scan(
+        step, nominal.states[0], (times, nominal.states[:-1], nominal.controls, policies)
     )
-    more = problem.final_cost(last, params)
-    return Trajectory(jnp.concatenate([states, last[None]]), controls), cost + more, size + jnp.abs(more)
+    costs = jnp.append(costs, problem.final_cost(last, params))
+    return Trajectory(jnp.concatenate([states, last[None]]), controls), jnp.sum(costs), jnp.sum(jnp.abs(costs))
 
 
 def total_cost(problem: Problem, trajectory: Trajectory, params: PyTree) -> Array:
