@@ -139,7 +139,7 @@ def test_cache_holds_packed_bits_and_spares_the_decoding(data, tmp_path, monkeyp
     def no_more(entry):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(sys.modules["jaxlqr.families.omniglot"], "ink", no_more)
+    monkeypatch.setattr(sys.modules["jaxlqr.families.drawings"], "ink", no_more)
     assert_same(omniglot(data, image_size=7, cache=cache), first)
     assert_same(omniglot(data, image_size=7, cache=cache, alphabets=["Greek", "Latin", "Sanskrit"]), first)
     monkeypatch.undo()
