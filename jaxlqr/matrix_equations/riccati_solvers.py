@@ -18,6 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.scipy.linalg import lu_factor
 
 from jaxlqr.matrix_equations.batching import Solved, Solver, with_fallback
 from jaxlqr.matrix_equations.doubling import doubling_sum
@@ -132,7 +133,9 @@ def _refine(start: Array, shift: Callable[[Array], _Shifted], solve: Callable[[_
         # but for the first pass, whose residual is no rounding.
         rounding = jnp.where(jnp.isfinite(best.residual), eps, 0) * jnp.diagonal(best.shifted.scale)
         raised = best.shifted.residual + jnp.diag(rounding).astype(start.dtype)
-        correction = solve(best.shifted._replace(residual=raised))
+        # Until a pass has settled, x is a start and no solution whose rounding could hide a change.
+        known = jnp.where(best.settled, best.shifted.x, 0)
+        correction = solve(best.shifted._replace(x=known, residual=raised))
         shifted = shift(hermitian(best.shifted.x + correction.value))
         residual = relative(shifted.residual, shifted.scale)
         new = _Best(shifted, residual, best.settled | correction.converged, best.iterations)
@@ -206,12 +209,22 @@ def _first_discrete(a: Array, b: Array, q: Array, r: Array, s: Array) -> Solved:
     return _newton(first.value, change)._replace(iterations=first.iterations)
 
 
+def _is_regular(r: Array) -> Array:
+    """Whether no pivot of ``r``, scaled to a unit diagonal, is below sqrt(eps)."""
+    root = jnp.sqrt(jnp.abs(jnp.diagonal(r)))
+    root = jnp.where(root > 0, root, 1).astype(r.dtype)
+    pivots = jnp.diagonal(lu_factor(r / root[:, None] / root[None, :])[0])
+    return jnp.min(jnp.abs(pivots)) > math.sqrt(float(jnp.finfo(r.dtype).eps))
+
+
 def _second_discrete(a: Array, b: Array, q: Array, r: Array, s: Array) -> Solved:
-    # The start c I makes r + c b^H b invertible: with a c of the size of r, or of q where r is zero.
+    # Where r is singular, the start c I makes r + c b^H b invertible: c has the size of r, or of q where r is zero.
+    # Elsewhere the start is zero: a q that is small beside c would be lost in the rounding of c.
     columns, weights = jnp.sum(jnp.abs(b) ** 2, axis=0), jnp.abs(jnp.diagonal(r))
     size = jnp.max(jnp.where(columns > 0, weights / jnp.where(columns > 0, columns, 1), 0))
     size = jnp.maximum(size, jnp.max(jnp.abs(jnp.diagonal(q))))
-    start = jnp.where(size > 0, size, 1).astype(q.dtype) * jnp.eye(len(a), dtype=q.dtype)
+    size = jnp.where(_is_regular(r), 0, jnp.where(size > 0, size, 1))
+    start = size.astype(q.dtype) * jnp.eye(len(a), dtype=q.dtype)
 
     def shift(x: Array) -> _Shifted:
         return _shift_discrete(a, b, q, r, s, x)
