@@ -140,6 +140,8 @@ def iterate(layout: Layout, n: int, a: Array, *sums: Array) -> Sums:
     none = jnp.zeros(layout.largest(a.real).shape, jnp.int32)
     start = (a, sums, History.of(layout, a), none > 0, none == 0, none, jnp.asarray(0, jnp.int32))
     _, sums, _, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[4]) & (s[6] < cap), step, start)
+    for x in sums:  # a sum may overflow though the powers vanish
+        converged = converged & (layout.largest(jnp.abs(x)) < jnp.inf)
     return Sums(tuple(jnp.where(layout.spread(converged), x, jnp.nan) for x in sums), converged, spent)
 
 
