@@ -46,7 +46,9 @@ def compiled(*, static: tuple[str, ...] = (), prepare: Callable[..., dict[str, A
     ... def total(function, x, power=1):
     ...     calls.append(power)
     ...     return function(x) ** power
-    >>> [int(total(lambda x: x + 1, x)) for x in (1, 2, 3)], len(calls)
+    >>> def successor(x):
+    ...     return x + 1
+    >>> [int(total(successor, x)) for x in (1, 2, 3)], len(calls)
     ([2, 3, 4], 1)
     """
 

@@ -173,7 +173,7 @@ def test_bad_input():
         toso2024.constants(gain(0.5), scalar(a=[0.9, 0.8], q=[1.0, 0.0]))
     with pytest.raises(ValueError, match=r"K must have shape \(1, 1\)"):
         toso2024.constants(jnp.ones((1, 2)), one)
-    with pytest.raises(ValueError, match="tasks must be a stack of tasks of one size"):
+    with pytest.raises(ValueError, match="tasks must be a stack of tasks, whose A is"):
         toso2024.constants(gain(0.5), jaxlqr.make_task([[0.9]], [[1.0]]))
     with pytest.raises(ValueError, match="same numbers of states and inputs"):
         jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]]), jaxlqr.make_task(np.eye(2) / 2, np.eye(2))])
