@@ -177,7 +177,7 @@ def test_bad_input():
         toso2024.constants(gain(0.5), jaxlqr.make_task([[0.9]], [[1.0]]))
     with pytest.raises(ValueError, match="same numbers of states and inputs"):
         jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]]), jaxlqr.make_task(np.eye(2) / 2, np.eye(2))])
-    with pytest.raises(ValueError, match="num_samples must be at least 1"):
+    with pytest.raises(ValueError, match="num_samples must be an integer of at least 1"):
         toso2024.sample_sublevel(jax.random.key(0), gain(0.5), pair, 0)
     # Inside jit there is no one to tell: NaN.
     assert np.isnan(jax.jit(toso2024.constants)(gain(-0.5), one).h_H)
