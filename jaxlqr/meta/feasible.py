@@ -78,7 +78,7 @@ def mean_over_feasible(
     >>> import jax, jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.families.scalar(a=[0.9, 2.0])  # the gain 0.5 stabilises the first alone
     >>> print(jax.grad(mean_over_feasible, argnums=1)(jaxlqr.cost, jnp.array([[0.5]]), tasks).round(4))
-    [[0.0567]]
+    [[-0.2268]]
     """
     count = num_tasks(tasks)
     if weights is not None and jnp.shape(weights) != (count,):
