@@ -70,6 +70,7 @@ class TrainingResult:
         What has no task axis is repeated over the tasks; ``status`` is the name of the run's. Raises ``ValueError``
         where pandas is not installed.
 
+        >>> import jax.numpy as jnp
         >>> result = TrainingResult(params=0.0, history={"loss": jnp.ones((3, 2))}, status=jnp.asarray(0))
         >>> result.to_pandas().index.names, len(result.to_pandas())
         (FrozenList(['step', 'task']), 6)
@@ -83,6 +84,7 @@ class TrainingResult:
         its path. Recorded parameters (``record_params``) have the axis ``step`` in front.
         Raises ``ValueError`` where xarray is not installed.
 
+        >>> import jax.numpy as jnp
         >>> result = TrainingResult(params=jnp.ones((1, 2)), history={"loss": jnp.ones(3)}, status=jnp.asarray(0))
         >>> dict(result.to_xarray().sizes)
         {'step': 3, 'params_0': 1, 'params_1': 2}
