@@ -24,7 +24,9 @@ _CONSTANT = {"jax", "jaxlib", "jaxlqr", "numpy", "optax"}
 _SMALL = 2**16  # bytes of an array that are compared by value
 
 
-def compiled(*, static: tuple[str, ...] = (), prepare: Callable[..., dict[str, Any] | None] | None = None):
+def compiled(
+    *, static: tuple[str, ...] = (), prepare: Callable[..., dict[str, Any] | None] | None = None
+) -> Callable[[F], F]:
     """Decorator that keeps the compiled programs of a function, also where the caller differentiates or vmaps it.
 
     Numbers and arrays in any argument are traced. What is neither (a loss, a string) is static, and so are the

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 #: Columns after those of the settings, each with its type and what it holds. Costs have the unit of the stage cost.
-COLUMNS = {
+COLUMNS: dict[str, tuple[Any, str]] = {
     "run": (int, "number of the run in the order of the sweep file"),
     "status": (str, "COMPLETED, STALLED (no feasible step was found) or DIVERGED"),
     "feasible_start": (bool, "whether the initial gain stabilises every task of the run"),
@@ -29,7 +29,7 @@ COLUMNS = {
 _DEFAULTS = {field.name: field.default for field in fields(TrainSettings)}
 _STEP_SIZES = ("inner_step", "outer_step")
 #: Settings of a run by their type. Step sizes and counts without a default are None unless they are given.
-SETTINGS = {"level": float, "task_seed": int} | {
+SETTINGS: dict[str, Any] = {"level": float, "task_seed": int} | {
     name: float if name in _STEP_SIZES else int if default is None else type(default)
     for name, default in _DEFAULTS.items()
 }
