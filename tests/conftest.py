@@ -1,7 +1,9 @@
 """Settings of the test session: float64, strict promotion; both are undone by nothing, so tests stay comparable."""
 
+import gc
 import signal
 from contextlib import nullcontext
+from pathlib import Path
 
 import jax
 import jaxtyping
@@ -22,6 +24,19 @@ def _on_a_cpu(request):
     """A test marked ``cpu`` computes on the CPU where there is an accelerator, too."""
     with jax.default_device(jax.devices("cpu")[0]) if request.node.get_closest_marker("cpu") else nullcontext():
         yield
+
+
+# Linux lets a process have 65530 memory maps, and each compiled program takes several: far into a session the compiler
+# would be refused one, and crash.
+_MAPS, _MOST_MAPS = Path("/proc/self/maps"), 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_dropped_in_time():
+    yield
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -26,8 +26,9 @@ from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
 from jaxlqr.matrix_equations.scaling import covariance_scale, relative, scaled_solve, similarity, symplectic
 from jaxlqr.matrix_equations.sign import sign_lyapunov, sign_riccati
 
-# Passes of the second attempt: one to solve, two to refine (darex and carex examples need one at most).
-_PASSES = 3
+# The second attempt has three passes: one to solve, two to refine (darex and carex examples need one at most). A pass
+# that finds no solution leaves the next a start of another size: indefinite weights make single ones fail.
+_STARTS = (1.0, 5.0, 25.0)
 # Newton steps at most: they double the digits, and start from a few.
 _NEWTON_STEPS = 4
 
@@ -124,15 +125,17 @@ class _Best(NamedTuple):
     iterations: Array
 
 
-def _refine(start: Array, shift: Callable[[Array], _Shifted], solve: Callable[[_Shifted], Solved]) -> _Best:
-    """Solve, then solve for the correction, keeping the iterate of least residual."""
+def _refine(starts: Array, shift: Callable[[Array], _Shifted], solve: Callable[[_Shifted], Solved]) -> _Best:
+    """Solve, then solve for the correction, keeping the iterate of least residual; each pass until one has found a
+    solution begins at its own start."""
 
-    def step(_, best: _Best) -> _Best:
+    def step(k, best: _Best) -> _Best:
+        best = best._replace(shifted=_where(best.settled, best.shifted, shift(starts[k])))
         # Going on from the best iterate: one bad pass must not spoil the next.
         # With a double eigenvalue on the boundary, a residual that is lower by one rounding has no solution: raise it,
         # but for the first pass, whose residual is no rounding.
         rounding = jnp.where(jnp.isfinite(best.residual), eps, 0) * jnp.diagonal(best.shifted.scale)
-        raised = best.shifted.residual + jnp.diag(rounding).astype(start.dtype)
+        raised = best.shifted.residual + jnp.diag(rounding).astype(starts.dtype)
         # Until a pass has settled, x is a start and no solution whose rounding could hide a change.
         known = jnp.where(best.settled, best.shifted.x, 0)
         correction = solve(best.shifted._replace(x=known, residual=raised))
@@ -141,13 +144,17 @@ def _refine(start: Array, shift: Callable[[Array], _Shifted], solve: Callable[[_
         new = _Best(shifted, residual, best.settled | correction.converged, best.iterations)
         better = new.residual < best.residual  # false for NaN
         # A first pass that does not settle has found no solution, however small the residual is beside its size.
-        kept = jax.tree.map(partial(jnp.where, better & new.settled), new, best)
+        kept = _where(better & new.settled, new, best)
         return kept._replace(iterations=best.iterations + correction.iterations)
 
-    eps = float(jnp.finfo(start.dtype).eps)
-    infinite = jnp.asarray(jnp.inf, jnp.finfo(start.dtype).dtype)
-    best = _Best(shift(start), infinite, jnp.asarray(False), jnp.asarray(0, jnp.int32))
-    return lax.fori_loop(0, _PASSES, step, best)
+    eps = float(jnp.finfo(starts.dtype).eps)
+    infinite = jnp.asarray(jnp.inf, jnp.finfo(starts.dtype).dtype)
+    best = _Best(shift(starts[0]), infinite, jnp.asarray(False), jnp.asarray(0, jnp.int32))
+    return lax.fori_loop(0, len(starts), step, best)
+
+
+def _where(condition: Array, new, old):
+    return jax.tree.map(partial(jnp.where, condition), new, old)
 
 
 def _accept_accurate(best: _Best, stable: Array) -> Solved:
@@ -219,17 +226,19 @@ def _is_regular(r: Array) -> Array:
 
 def _second_discrete(a: Array, b: Array, q: Array, r: Array, s: Array) -> Solved:
     # Where r is singular, the start c I makes r + c b^H b invertible: c has the size of r, or of q where r is zero.
-    # Elsewhere the start is zero: a q that is small beside c would be lost in the rounding of c.
-    columns, weights = jnp.sum(jnp.abs(b) ** 2, axis=0), jnp.abs(jnp.diagonal(r))
+    # Elsewhere the first start is zero: a q that is small beside c would be lost in the rounding of c. It fails where
+    # the weights are indefinite and some step's r + b^H x b is singular; the next starts have the size of q.
+    columns, weights, costs = jnp.sum(jnp.abs(b) ** 2, axis=0), jnp.abs(jnp.diagonal(r)), jnp.abs(jnp.diagonal(q))
     size = jnp.max(jnp.where(columns > 0, weights / jnp.where(columns > 0, columns, 1), 0))
-    size = jnp.maximum(size, jnp.max(jnp.abs(jnp.diagonal(q))))
-    size = jnp.where(_is_regular(r), 0, jnp.where(size > 0, size, 1))
-    start = size.astype(q.dtype) * jnp.eye(len(a), dtype=q.dtype)
+    size = jnp.maximum(size, jnp.max(costs))
+    regular = _is_regular(r)
+    start = jnp.diag(jnp.where(regular, costs, jnp.where(size > 0, size, 1))).astype(q.dtype)
+    starts = jnp.stack([factor * start for factor in _STARTS]).at[0].multiply((~regular).astype(q.dtype))
 
     def shift(x: Array) -> _Shifted:
         return _shift_discrete(a, b, q, r, s, x)
 
-    best = _refine(start, shift, lambda shifted: _solve_shifted_discrete(shifted, b))
+    best = _refine(starts, shift, lambda shifted: _solve_shifted_discrete(shifted, b))
     # Within sqrt(eps) of the boundary counts: a double eigenvalue on it is perturbed by as much.
     margin = 1 - math.sqrt(float(jnp.finfo(a.dtype).eps))
     stable = doubling_sum(best.shifted.closed * margin, jnp.zeros_like(a)).converged
@@ -283,7 +292,7 @@ def _second_continuous(a: Array, b: Array, q: Array, r: Array, s: Array) -> Solv
     def shift(x: Array) -> _Shifted:
         return _shift_continuous(a, b, q, r, s, x)
 
-    best = _refine(jnp.zeros_like(q), shift, lambda shifted: _cayley_doubling(shifted, g))
+    best = _refine(jnp.zeros((len(_STARTS), *q.shape), q.dtype), shift, lambda shifted: _cayley_doubling(shifted, g))
     # Within sqrt(eps) of the boundary counts, row by row: a fast mode is no excuse for a slow one that is unstable.
     closed = best.shifted.closed
     d = similarity(closed, 0)[:, None]
