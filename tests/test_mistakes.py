@@ -7,6 +7,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxlqr
@@ -88,8 +89,14 @@ MISTAKES = {
     ),
     "no inner step": (lambda: jaxlqr.maml_loss(jaxlqr.cost, K, PAIR), "inner_step_size must be a number, got None"),
     "text for an outer step": (
-        lambda: jaxlqr.meta_train(jaxlqr.cost, K, PAIR, num_steps=2, inner_step_size=0.1, outer_step_size="auto"),
-        r"the \(outer\) step size must be a number, got 'auto'",
+        lambda: jaxlqr.meta_train(jaxlqr.cost, K, PAIR, num_steps=2, inner_step_size=0.1, outer_step_size="big"),
+        r"the \(outer\) step size must be a number, got 'big'",
+    ),
+    "a chosen step beside an optimiser": (
+        lambda: jaxlqr.meta_train(
+            jaxlqr.cost, K, PAIR, num_steps=2, inner_step_size=0.1, outer_step_size="auto", optimizer=optax.adam(0.1)
+        ),
+        r'the \(outer\) step size "auto" is that of plain gradient descent',
     ),
     "a fraction of inner steps": (
         lambda: jaxlqr.adapt(jaxlqr.cost, K, TASK, 0.1, 1.5),

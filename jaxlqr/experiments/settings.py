@@ -30,7 +30,7 @@ class TrainSettings:
 
     Attributes:
         steps: number of outer steps.
-        inner_step, outer_step: step sizes; None chooses them with :func:`jaxlqr.experiments.train.default_steps`.
+        inner_step, outer_step: step sizes; None chooses them with :func:`jaxlqr.training.automatic_steps`.
         oracle: ``"exact"`` or ``"zeroth-order"``.
         samples, radius, hessian: of the zeroth-order oracle, see :class:`jaxlqr.ZerothOrderOracle`.
         inner_steps: adaptation steps; 0 is plain multi-task descent.

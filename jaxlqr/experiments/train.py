@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,18 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from jaxlqr.experiments.settings import TrainSettings as TrainSettings
 from jaxlqr.families.files import load_gain
 from jaxlqr.families.several_files import find_files, load_several
 from jaxlqr.limits import check_history, check_samples
-from jaxlqr.lqr import LQRTask, cost, hessian_vector_product
+from jaxlqr.lqr import LQRTask, cost
 from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
 from jaxlqr.meta import maml_loss
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
 from jaxlqr.output import OutputFolder
 from jaxlqr.training import Checkpoints, Status, TrainingResult, meta_train
+from jaxlqr.training.automatic import automatic_steps
 from jaxlqr.training.checkpoint import KIND, holds_checkpoints
 from jaxlqr.workspace import check_workspace
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 RESULT_FILES = ("gain.npz", "history.npz", "training.png", "summary.json")
 CHECKPOINTS = "checkpoints"
-INNER_FRACTION = 0.1  # default inner step, in units of 1 / L: adaptation refines, it should not leap
 ADAM_STEP = 1e-3  # default step of Adam, which moves each entry of the gain by about this much a step
 
 
@@ -95,50 +95,18 @@ def _hint_at_continuous_time(tasks: LQRTask) -> str:
     )
 
 
-@partial(jax.jit, static_argnames="iterations")
-def largest_curvature(K: Array, tasks: LQRTask, iterations: int = 100) -> Array:
-    """Largest modulus of the eigenvalues of the Hessians of the cost at ``K`` over a stack of tasks, by power
-    iteration on Hessian-vector products.
-
-    >>> import jaxlqr
-    >>> task = jaxlqr.make_task([[0.0]], [[1.0]])  # J(K) = (1 + K^2) / (1 - K^2), J''(0) = 4
-    >>> print(f"{largest_curvature(jnp.zeros((1, 1)), jaxlqr.stack_tasks([task])):.3f}")
-    4.000
-    """
-
-    def of_task(task: LQRTask) -> Array:
-        def step(_, state: tuple[Array, Array]) -> tuple[Array, Array]:
-            vector = state[0]
-            product = hessian_vector_product(K, vector, task)
-            size = jnp.linalg.norm(product)
-            return product / jnp.where(size > 0, size, 1), size
-
-        start = jax.random.normal(jax.random.key(0), K.shape, K.dtype)
-        return lax.fori_loop(0, iterations, step, (start / jnp.linalg.norm(start), jnp.zeros((), K.dtype)))[1]
-
-    return jnp.max(jax.vmap(of_task)(tasks))
-
-
 def default_steps(K0: Array, tasks: LQRTask, settings: TrainSettings) -> tuple[float, float]:
-    """Inner and outer step size: those of the settings where given, else safe ones for the problem.
+    """Inner and outer step size: those of the settings where given, else :func:`automatic_steps` for the problem.
 
-    With L the largest Hessian eigenvalue over tasks at ``K0``, the inner step is 0.1 / L and the outer one 1 / L, or,
-    with the zeroth-order oracle, 1 / (L (1 + d / m)) for d entries of the gain and m samples, since a sampled gradient
-    is that much longer in mean square. Adam, whose steps have the unit of the gain, takes 1e-3.
+    Adam, whose steps have the unit of the gain, takes 1e-3 outside.
     """
     inner, outer = settings.inner_step, settings.outer_step
     if outer is None and settings.optimizer == "adam":
         outer = ADAM_STEP
     if inner is not None and outer is not None:
         return inner, outer
-    curvature = float(largest_curvature(K0, tasks))
-    if not (curvature > 0 and math.isfinite(curvature)):
-        raise ValueError(
-            f"no step size can be chosen, because the largest Hessian eigenvalue at K0 is {curvature:g}; give the "
-            "inner and the outer step size."
-        )
-    noise = 1 + K0.size / settings.samples if settings.oracle == "zeroth-order" else 1.0
-    return inner or INNER_FRACTION / curvature, outer or 1 / (curvature * noise)
+    steps = automatic_steps(cost, K0, tasks, make_oracle(settings))
+    return inner or float(steps.inner), outer or float(steps.outer)
 
 
 def train(

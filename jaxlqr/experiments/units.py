@@ -1,4 +1,4 @@
-"""Units of a long reproduction: what is finished is kept on the disk, and loaded when the command is given again."""
+"""Units of a long reproduction: each finished unit is kept on the disk, and loaded when the command is given again."""
 
 import hashlib
 import io
@@ -137,7 +137,7 @@ def units_in(out: Path, resume: bool, checkpoint_every: int | None, settings: Ma
             done = True
         except KeyboardInterrupt as stop:
             if not stop.args and _kept(folder):
-                raise KeyboardInterrupt("stopped; what is finished is kept.") from stop
+                raise KeyboardInterrupt("stopped; the finished units are kept.") from stop
             raise
         finally:
             # Of a run that failed before its first unit nothing is left either.

@@ -190,16 +190,26 @@ def _discrete_result(*inputs: Array) -> EquationResult:
     # The parts of a - b gain are as large as these, and what one of them is changed by meets the others through p.
     change = magnitude(adjoint(closed), p, jnp.abs(a) + magnitude(b, gain))
     terms = change + change.T + jnp.abs(p) + jnp.abs(q) + magnitude(adjoint(gain), r, gain)
-    terms = outer(jnp.diagonal(terms), terms)
-    condition = condition_number(
-        lambda y: doubling_sum(adjoint(closed), y).value,
-        lambda y: doubling_sum(closed, y).value,
-        terms,
-        covariance_scale(p),
-        p,
-    )
     residual = discrete_bellman(a, b, q, r, s, gain, p) - p
     marginal = is_nearly_singular(r + matmul(adjoint(b), p, b))
+    return _diagnosed(solved, inputs, residual, terms, marginal, closed, lambda m, y: doubling_sum(m, y).value)
+
+
+def _diagnosed(
+    solved: Solved,
+    inputs: tuple[Array, ...],
+    residual: Array,
+    terms: Array,
+    marginal: Array,
+    closed: Array,
+    lyapunov: Callable[[Array, Array], Array],
+) -> EquationResult:
+    """The result; to first order a change of the residual moves the solution by ``lyapunov`` of ``closed``^H."""
+    terms = outer(jnp.diagonal(terms), terms)
+    p = solved.value
+    condition = condition_number(
+        lambda y: lyapunov(adjoint(closed), y), lambda y: lyapunov(closed, y), terms, covariance_scale(p), p
+    )
     return diagnose(solved, inputs, residual, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION, marginal)
 
 
@@ -228,14 +238,7 @@ def _continuous_result(*inputs: Array) -> EquationResult:
     closed = a - matmul(b, gain)
     drift, change = matmul(p, a), magnitude(p, jnp.abs(a) + magnitude(b, gain))
     terms = change + change.T + jnp.abs(q)
-    terms = outer(jnp.diagonal(terms), terms)
-    condition = condition_number(
-        lambda y: sign_lyapunov(adjoint(closed), y).value,
-        lambda y: sign_lyapunov(closed, y).value,
-        terms,
-        covariance_scale(p),
-        p,
-    )
     residual = drift + adjoint(drift) - matmul(matmul(p, b) + s, gain) + q
-    marginal = is_nearly_singular(r)
-    return diagnose(solved, inputs, residual, terms, condition, SolveStatus.NO_STABILIZING_SOLUTION, marginal)
+    return _diagnosed(
+        solved, inputs, residual, terms, is_nearly_singular(r), closed, lambda m, y: sign_lyapunov(m, y).value
+    )

@@ -1,5 +1,6 @@
 """Compiled training loops with a safeguard, a history and a progress bar."""
 
+from jaxlqr.training.automatic import automatic_steps as automatic_steps
 from jaxlqr.training.ball import within_ball as within_ball
 from jaxlqr.training.checkpoint import CheckpointError as CheckpointError
 from jaxlqr.training.checkpoint import Checkpoints as Checkpoints

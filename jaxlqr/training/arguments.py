@@ -44,6 +44,20 @@ def resolve_steps(optimizer: Any, inner: Any, outer: Any, step_rule: StepRule | 
     return _plain_descent() if optimizer is None else optimizer, outer, inner
 
 
+def is_auto(step: Any) -> bool:
+    """Whether a step size is to be chosen."""
+    return isinstance(step, str) and step == "auto"
+
+
+def check_auto(optimizer: Any, outer: Any) -> None:
+    """Raise ``ValueError`` where a chosen outer step would be a factor on the updates of an optimiser."""
+    if optimizer is not None and is_auto(outer):
+        raise ValueError(
+            'the (outer) step size "auto" is that of plain gradient descent; with an optimizer leave it out, or give a '
+            "factor on its updates."
+        )
+
+
 def check_optimizer(optimizer: Any) -> None:
     """Raise ``ValueError`` unless ``optimizer`` is None or an optimiser of optax."""
     if optimizer is not None and not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def terminations_interrupt() -> Iterator[None]:
-    """Within the block SIGTERM raises ``KeyboardInterrupt``, as SIGINT does, so that what is finished is kept.
+    """Within the block SIGTERM raises ``KeyboardInterrupt``, as SIGINT does, so that finished work is kept.
 
     >>> try:
     ...     with terminations_interrupt():

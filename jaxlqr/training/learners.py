@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +18,18 @@ from jaxlqr.meta.objective import Perturbations, num_tasks
 from jaxlqr.oracles.exact import ExactOracle, as_oracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
 from jaxlqr.training.arguments import (
+    check_auto,
     check_budget,
     check_count,
     check_minibatch,
     hashable,
+    is_auto,
     one_task,
     reject_start,
     resolve_steps,
     stack_of_tasks,
 )
+from jaxlqr.training.automatic import automatic_steps
 from jaxlqr.training.checkpoint import Checkpoints
 from jaxlqr.training.fingerprint import kept_checkpoints
 from jaxlqr.training.loop import Callback, run
@@ -46,8 +49,8 @@ def meta_train(
     tasks: PyTree,
     *,
     num_steps: int,
-    inner_step_size: float | Array | None = None,
-    outer_step_size: float | Array | None = None,
+    inner_step_size: float | Array | Literal["auto"] | None = None,
+    outer_step_size: float | Array | Literal["auto"] | None = None,
     step_rule: StepRule | None = None,
     optimizer: "optax.GradientTransformation | None" = None,
     oracle: Oracle | None = None,
@@ -82,7 +85,8 @@ def meta_train(
         params: initial parameters, feasible for every task.
         tasks: pytree with a leading task axis M.
         num_steps: number of outer steps.
-        inner_step_size: adaptation step size; one per run when ``batched``, or one for all.
+        inner_step_size: adaptation step size; one per run when ``batched``, or one for all. ``"auto"`` chooses it, or
+            the outer one, by the curvature at ``params``: :func:`jaxlqr.training.automatic_steps`.
         outer_step_size: step size of plain gradient descent outside; with an ``optimizer``, a factor on its updates, 1
             unless given. Give this, ``optimizer`` or both. Unlike the numbers within an optimiser it is traced: another
             one compiles nothing.
@@ -145,6 +149,11 @@ def meta_train(
     check_count("num_inner_steps", num_inner_steps, 0)
     if num_inner_steps == 0 and step_rule is None and inner_step_size is None:
         inner_step_size = 0.0
+    if is_auto(inner_step_size) or is_auto(outer_step_size):
+        check_auto(optimizer, outer_step_size)
+        steps = automatic_steps(hashable(loss, "loss"), params, tasks, oracle, batched=batched)
+        inner_step_size = steps.inner if is_auto(inner_step_size) else inner_step_size
+        outer_step_size = steps.outer if is_auto(outer_step_size) else outer_step_size
     rule, scale, inner_step_size = resolve_steps(optimizer, inner_step_size, outer_step_size, step_rule)
     check_count("num_steps", num_steps, 1)
     check_count("max_backtracks", max_backtracks, 1)
@@ -229,7 +238,7 @@ def policy_gradient(
     task: PyTree,
     *,
     num_steps: int,
-    step_size: float | Array | None = None,
+    step_size: float | Array | Literal["auto"] | None = None,
     optimizer: "optax.GradientTransformation | None" = None,
     batched: bool = False,
     **options: Any,

@@ -41,7 +41,7 @@ class Problem(Protocol):
         """Find the direction at iterate number ``step``."""
         ...
 
-    # Python sets it to None where a class defines equality only.
+    # Python sets it to None where a class defines equality only, so the type of ``object`` does not hold for all.
     __hash__: Callable[[], int]  # type: ignore[assignment]
 
 
@@ -76,8 +76,8 @@ def blank(shapes: PyTree) -> PyTree:
 def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array) -> Found:
     """Largest fraction 1, 1/2, 1/4, ... of the updates that is acceptable; after the last trial, none of them.
 
-    The direction is asked for at feasible candidates only: it costs some eighty times the check, and at an infeasible
-    candidate it would in vain shorten its own inner steps.
+    The direction is computed at feasible candidates only: it costs some eighty times the check, and at an infeasible
+    candidate it would shorten its own inner steps in vain.
     """
 
     @jax.jit  # traced once, though it is called for its shapes and for its values

@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_units_without_being_asked_to(tmp_path):
             units("first", work)
             units("second", lambda: signal.raise_signal(signal.SIGINT))
 
-    with pytest.raises(KeyboardInterrupt, match="what is finished is kept"):
+    with pytest.raises(KeyboardInterrupt, match="the finished units are kept"):
         stopped(tmp_path / "out", counting())
     assert len(list((tmp_path / "out" / FOLDER).glob("first-*.unit"))) == 1
     with pytest.raises(ValueError, match="holds an unfinished run"), units_in(tmp_path / "out", False, None, {}):

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.experiments.landscape.settings import LandscapeSettings
-from jaxlqr.experiments.train import Start, largest_curvature, unit_adam
+from jaxlqr.experiments.train import Start, unit_adam
 from jaxlqr.lqr import LQRTask, cost, optimal_gain
 from jaxlqr.meta.landscape import (
     Kind,
@@ -26,7 +26,7 @@ from jaxlqr.meta.landscape import (
     plane_through,
 )
 from jaxlqr.meta.landscape.objective import mean_value
-from jaxlqr.training import meta_train
+from jaxlqr.training import automatic_steps, meta_train
 
 # Points along each side where the spectral radius is computed, and of each frame of an animation.
 _COARSE = 80
@@ -165,7 +165,7 @@ class _Entries:
 
 def _paths(gain: Array, tasks: LQRTask, inner_step: float, num_steps: int, progress: bool | None) -> dict[str, Path]:
     """Descent along the exact meta-gradient, its first-order form, the average cost, and Adam, all safeguarded."""
-    outer = 1 / float(largest_curvature(gain, tasks))
+    outer = float(automatic_steps(cost, gain, tasks).outer)
     ways: dict[str, dict[str, Any]] = {
         "gradient descent": {"outer_step_size": outer},
         "first-order MAML": {"outer_step_size": outer, "first_order": True},

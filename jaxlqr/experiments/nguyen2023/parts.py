@@ -22,7 +22,7 @@ class Request(NamedTuple):
         seed: of all random numbers.
         data: folder of the Omniglot files, or None.
         progress: show progress bars; None shows them in a terminal or a notebook.
-        out: the output folder, for parts that save what is finished as they go, or None.
+        out: the output folder, for parts that save their finished work as they go, or None.
         units: where finished units are kept until all is done.
     """
 

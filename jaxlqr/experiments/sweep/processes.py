@@ -14,8 +14,9 @@ _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):
 def join(coordinator: str | None, count: int | None, number: int | None, *, bind: str | None = None) -> None:
     """Connect this process with the others of the job; nothing without a coordinator.
 
-    Process 0 listens. The protocol of JAX has no authentication and no encryption: whoever reaches the port can take
-    part in the job. So process 0 binds the loopback address, unless ``bind`` gives another one.
+    Process 0 listens. The protocol of JAX has no authentication and no encryption: any program that can open a
+    connection to the port can take part in the job. So process 0 binds the loopback address,
+    unless ``bind`` gives another one.
 
     Arguments:
         coordinator: HOST:PORT, where all processes find process 0.

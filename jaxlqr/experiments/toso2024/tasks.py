@@ -1,6 +1,6 @@
 """The tasks of all panels and their optima: drawn and solved once, since each compilation costs seconds."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -54,8 +54,10 @@ def draw_as_printed(key: Array, num_seeds: int, num_tasks: int) -> LQRTask:
     shares = np.array(jax.random.uniform(key, (num_seeds, num_tasks, len(leaves), 1, 1)))
     shares[:, 0] = 0
     factors = shares * np.array(PRINTED_LEVELS).reshape(-1, 1, 1)
-    moved = [np.asarray(leaf) + factors[:, :, i] * np.ones(leaf.shape) for i, leaf in enumerate(leaves)]
-    return LQRTask(*moved, np.broadcast_to(nominal.Sigma0, (num_seeds, num_tasks, *nominal.Sigma0.shape)))  # type: ignore[arg-type]
+    # NumPy arrays, as in draw; the loop that takes them moves them to the device.
+    moved: Any = [np.asarray(leaf) + factors[:, :, i] * np.ones(leaf.shape) for i, leaf in enumerate(leaves)]
+    moved.append(np.broadcast_to(nominal.Sigma0, (num_seeds, num_tasks, *nominal.Sigma0.shape)))
+    return LQRTask(*moved)
 
 
 @jax.jit

@@ -108,8 +108,8 @@ def _join(*found: _Found) -> _Found:
 
 
 def _around(grid: np.ndarray, slopes: np.ndarray, params: np.ndarray) -> np.ndarray:
-    """How much the slope changes over the grid points around each point, over their distance: what a curvature is
-    compared with."""
+    """Change of the slope over the grid points around each point, divided by their distance. A curvature is small when
+    it is small beside this number."""
     points, size = grid.ravel(), np.where(np.isfinite(slopes), np.abs(slopes), 0)
     last = np.clip(np.searchsorted(points, params.ravel()) + 1, 1, len(points) - 1)
     first = np.maximum(last - 3, 0)
