@@ -21,11 +21,11 @@ import scale
 from timing import DOCS, markdown, medians, replace_between
 
 import jaxlqr
-from jaxlqr.experiments.nguyen2023 import images, images_study
 from jaxlqr.families import garnet, gridworld_goals
 from jaxlqr.matrix_equations import solve_discrete_lyapunov
 from jaxlqr.mdp import make_tasks, meta_gradient
 from jaxlqr.meta.weight_trajectory import train
+from jaxlqr.papers.nguyen2023 import images, images_study
 from jaxlqr.trajectory import ilqr
 from jaxlqr.trajectory.problems import cart_pole
 

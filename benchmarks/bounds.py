@@ -22,8 +22,8 @@ import numpy as np  # noqa: E402
 import scipy.linalg  # noqa: E402
 from timing import DOCS, markdown, replace_between  # noqa: E402
 
-from jaxlqr.theory import toso2024  # noqa: E402
-from jaxlqr.theory.toso2024.instances import draw, instance  # noqa: E402
+from jaxlqr.papers.toso2024 import theory as toso2024  # noqa: E402
+from jaxlqr.papers.toso2024.theory.instances import draw, instance  # noqa: E402
 
 NUM_STATES, NUM_INPUTS, NUM_TASKS, SAMPLE = 4, 2, 5, 40
 EPSILON, DELTA = 0.1, 0.05  # relative to the norms, as in the report

@@ -24,7 +24,11 @@ import jax.numpy as jnp
 import numpy as np
 from timing import DOCS, markdown, medians, replace_between
 
-from jaxlqr.experiments.nguyen2023.images import (
+from jaxlqr.meta.gram_weighting import first_rows, gram_gradient, run
+from jaxlqr.meta.trajectory_weighting import tow
+from jaxlqr.meta.weight_trajectory import State, gradient, train
+from jaxlqr.papers.nguyen2023.few_shot import ImageClasses
+from jaxlqr.papers.nguyen2023.images import (
     NUM_TASKS,
     NUM_TRIALS,
     STRETCH,
@@ -34,11 +38,7 @@ from jaxlqr.experiments.nguyen2023.images import (
     stretch,
     train_myopic,
 )
-from jaxlqr.experiments.nguyen2023.images_study import SETTINGS, load
-from jaxlqr.meta.gram_weighting import first_rows, gram_gradient, run
-from jaxlqr.meta.trajectory_weighting import tow
-from jaxlqr.meta.weight_trajectory import State, gradient, train
-from jaxlqr.supervised.few_shot import ImageClasses
+from jaxlqr.papers.nguyen2023.images_study import SETTINGS, load
 
 jax.config.update("jax_enable_x64", True)
 BETA = 10.0

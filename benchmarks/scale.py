@@ -154,7 +154,7 @@ seed = {seeds}
 
 def strong(spec: str, out: str, coordinator: str, processes: int, number: int) -> dict[str, float]:
     """Seconds of a sweep, shared by ``processes``; joining them and compiling count."""
-    from jaxlqr.experiments.sweep import sweep
+    from jaxlqr.commands.sweep import sweep
 
     job = {"coordinator": coordinator, "num_processes": processes, "process_id": number} if processes > 1 else {}
     return {"seconds": sweep(spec, out, progress=False, **job)["seconds"]}

@@ -25,9 +25,9 @@ import numpy as np
 from timing import DOCS, markdown, replace_between
 from tqdm.auto import tqdm
 
-from jaxlqr.experiments.landscape import LandscapeSettings, landscape
-from jaxlqr.experiments.sweep import sweep
-from jaxlqr.experiments.train import TrainSettings, train
+from jaxlqr.commands.landscape import LandscapeSettings, landscape
+from jaxlqr.commands.sweep import sweep
+from jaxlqr.commands.train import TrainSettings, train
 
 jax.config.update("jax_enable_x64", True)
 SYSTEM = "[nominal]\nA = [[1.05, 0.2], [0.0, 0.9]]\nB = [[0.3], [1.0]]\n"

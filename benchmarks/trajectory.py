@@ -23,11 +23,11 @@ import numpy as np
 import optax
 from timing import DOCS, markdown, medians, replace_between
 
-from jaxlqr.experiments.nguyen2023.lqr import NUM_TASKS, STRETCH, adapted_cost, draw
 from jaxlqr.families import boeing_initial_gain
 from jaxlqr.meta.gram_weighting import gram_gradient
 from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, train
+from jaxlqr.papers.nguyen2023.lqr import NUM_TASKS, STRETCH, adapted_cost, draw
 from jaxlqr.trajectory import IlqrStatus, ilqr, tvlqr
 from jaxlqr.trajectory.problems import PROBLEMS, TrajectoryProblem
 

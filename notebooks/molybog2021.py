@@ -10,7 +10,7 @@
 # inverse of the least curvature one of them turns spurious, and for a matrix gain one task may have a spurious minimum at
 # a small step, too (erratum L4). A *small* inner step is the worse choice, and more heterogeneity is not always
 # worse ([landscapes](../docs/landscape.md)). The optimal gain is printed with one sign too many (L2), and the table of
-# parameters is missing (L1). All of it: [errata of molybog2021](../docs/errata/molybog2021.md).
+# parameters is missing (L1). All of it: [errata of molybog2021](../docs/papers/molybog2021/errata.md).
 
 # %%
 import jax

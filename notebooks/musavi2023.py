@@ -9,7 +9,7 @@
 # **What we measured.** The steps do keep every task stable. The rule takes some 1400 times as many steps as backtracking,
 # which keeps them stable as well (erratum M7). Its Lemma 2 has no constants that hold for any two stabilising gains (M5),
 # Lemma 4 leaves out where its constant holds (M6), Theorem 1 needs one inner step for all iterations (M8), and the
-# published steps need an initial state that is not published (M3). All of it: [errata of musavi2023](../docs/errata/musavi2023.md).
+# published steps need an initial state that is not published (M3). All of it: [errata of musavi2023](../docs/papers/musavi2023/errata.md).
 
 # %%
 import jax
@@ -18,10 +18,10 @@ import numpy as np
 from ipywidgets import FloatLogSlider, FloatSlider, interact
 
 import jaxlqr
-from jaxlqr.experiments.musavi2023.setting import draw, stabilising_grid
 from jaxlqr.meta import landscape
+from jaxlqr.papers.musavi2023.setting import draw, stabilising_grid
+from jaxlqr.papers.musavi2023.theory import CertifiedSteps, delta, smoothness
 from jaxlqr.plots import new_figure
-from jaxlqr.theory.musavi2023 import CertifiedSteps, delta, smoothness
 from jaxlqr.training import BacktrackingSteps
 
 # %matplotlib inline

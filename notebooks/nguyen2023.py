@@ -8,7 +8,7 @@
 #
 # **What we measured.** As printed the line search accepts no step at all, so the weights stay uniform (errata N1, N2).
 # Corrected, the gap does fall faster, nearly all of it because the weights sum to more than one, which is a larger step
-# (N12); on Omniglot's published subset no gain was found (N11). All of it: [errata of nguyen2023](../docs/errata/nguyen2023.md).
+# (N12); on Omniglot's published subset no gain was found (N11). All of it: [errata of nguyen2023](../docs/papers/nguyen2023/errata.md).
 
 # %%
 import jax

@@ -9,7 +9,7 @@
 # **What we measured.** With equal step sizes the levels of heterogeneity cannot be told apart
 # (erratum T6), plain multi-task policy gradient does as well as MAML (T10), the Hessian estimate of Algorithm 2 is
 # not one of the Hessian (T3), and the published step is twelve times the inverse of the curvature (T5). All of it, with
-# numbers: [errata of toso2024](../docs/errata/toso2024.md).
+# numbers: [errata of toso2024](../docs/papers/toso2024/errata.md).
 
 # %%
 import jax

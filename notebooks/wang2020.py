@@ -10,7 +10,7 @@
 # **What we measured.** The gradient lacks two factors $1/(1-\gamma)$; corrected it is autodiff to rounding (erratum W1).
 # The theorem as printed is false, and corrected it is loose by four orders of magnitude; a sharper form is loose by 28 (W2).
 # Theorem 4.4, on supervised learning, is right; with the task as an argument it is mostly much tighter (W4).
-# All of it: [errata of wang2020](../docs/errata/wang2020.md).
+# All of it: [errata of wang2020](../docs/papers/wang2020/errata.md).
 
 # %%
 import jax
@@ -20,8 +20,8 @@ from ipywidgets import FloatLogSlider, IntSlider, interact
 
 import jaxlqr
 from jaxlqr import families, mdp
+from jaxlqr.papers.wang2020.theory import theorem_3_5
 from jaxlqr.plots import new_figure
-from jaxlqr.theory.wang2020 import theorem_3_5
 
 # %matplotlib inline
 jax.config.update("jax_enable_x64", True)

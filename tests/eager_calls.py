@@ -14,7 +14,11 @@ from jaxlqr import families, matrix_equations, mdp, meta, supervised, trajectory
 from jaxlqr.lqr import closed_form, rollout, stabilize
 from jaxlqr.meta import landscape, newton, weighting
 from jaxlqr.meta.trajectory_weighting import tow
-from jaxlqr.theory import musavi2023, nguyen2023, toso2024, wang2020
+from jaxlqr.papers.musavi2023 import theory as musavi2023
+from jaxlqr.papers.nguyen2023 import few_shot
+from jaxlqr.papers.nguyen2023 import theory as nguyen2023
+from jaxlqr.papers.toso2024 import theory as toso2024
+from jaxlqr.papers.wang2020 import theory as wang2020
 
 KEY = jax.random.key(0)
 TASK = jaxlqr.make_task([[0.9, 0.1], [0.0, 0.5]], [[0.0], [1.0]])
@@ -211,17 +215,17 @@ def _supervised() -> Calls:
     tasks = families.logistic_nonconvex()
     task = jax.tree.map(lambda leaf: leaf[0], tasks)
     risk, theta = supervised.Risk("logistic"), jnp.ones(tasks.x.shape[-1])
-    images = supervised.ImageClasses(
+    images = few_shot.ImageClasses(
         pixels=jnp.zeros((6, 4, 8, 8), jnp.uint8), counts=jnp.full(6, 4), groups=jnp.zeros(6, int), group_names=("a",)
     )
-    design = supervised.Design(ways=2, shots=1, queries=1)
+    design = few_shot.Design(ways=2, shots=1, queries=1)
     network = supervised.two_layer_network(KEY, width=4, num_inputs=2)
     return {
         "Risk": lambda: risk(theta, task),
         "frechet_derivative": lambda: supervised.frechet_derivative(risk, theta, task),
         "linear": lambda: supervised.linear(theta, task.x),
         "make_supervised_tasks": lambda: supervised.make_supervised_tasks(np.ones((1, 2, 1)), np.ones((1, 2))),
-        "episodes": lambda: supervised.episodes(KEY, images, design, (2,)),
+        "episodes": lambda: few_shot.episodes(KEY, images, design, (2,)),
         "two_layer": lambda: supervised.two_layer(network.initial, jnp.ones(2)),
         "two_layer_network": lambda: supervised.two_layer_network(KEY, width=4, num_inputs=2),
         "TwoLayer": lambda: network(network.initial, jnp.ones(2)),

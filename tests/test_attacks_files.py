@@ -5,10 +5,10 @@ import pytest
 from filelock import FileLock
 
 from jaxlqr.cli import main
-from jaxlqr.experiments.units import FOLDER, units_in
+from jaxlqr.papers.units import FOLDER, units_in
 from jaxlqr.training import CheckpointError, Checkpoints
 from jaxlqr.workspace import claim_workspace, clear_workspace, mark_path
-from tests.experiments.test_sweep import SPEC
+from tests.commands.test_sweep import SPEC
 from tests.test_cli_bad_input import assert_one_sentence, tree
 from tests.training.setting import train_quartic
 

@@ -9,7 +9,7 @@ import pytest
 
 from jaxlqr.cli import main
 from jaxlqr.training import Checkpoints
-from tests.experiments.test_sweep import SPEC
+from tests.commands.test_sweep import SPEC
 from tests.test_cli_bad_input import assert_one_sentence, tree
 from tests.training.setting import train_quartic
 
@@ -22,7 +22,7 @@ def stopped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stopped")
     (folder / "t.toml").write_text(TOML)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("jaxlqr.experiments.train._summary", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt("x")))
+        patched.setattr("jaxlqr.commands.train._summary", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt("x")))
         command = ["train", "--tasks", f"{folder}/t.toml", "--out", f"{folder}/out", "--steps", "10", "--quiet"]
         assert main([*command, "--checkpoint-every", "10"]) == 130
     return folder

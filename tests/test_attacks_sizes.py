@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from jaxlqr.cli import main
-from jaxlqr.experiments.sweep import parse_spec
-from jaxlqr.families import omniglot
+from jaxlqr.commands.sweep import parse_spec
 from jaxlqr.families.files import load_gain, load_tasks
+from jaxlqr.papers.nguyen2023.omniglot import omniglot
 from tests.test_cli_bad_input import TOML, assert_one_sentence
 from tests.test_fuzz import header
 

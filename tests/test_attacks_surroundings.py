@@ -11,7 +11,7 @@ import pytest
 
 from jaxlqr.cli import main
 from jaxlqr.cli.streams import guarded_streams
-from jaxlqr.experiments.units import FOLDER, units_in
+from jaxlqr.papers.units import FOLDER, units_in
 from jaxlqr.training.interrupt import stop_requests
 
 FULL = Path("/dev/full")

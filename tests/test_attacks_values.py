@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxlqr.cli import main
-from jaxlqr.experiments.sweep import load_spec, parse_spec
+from jaxlqr.commands.sweep import load_spec, parse_spec
 from jaxlqr.families.files import load_gain, load_tasks, parse_tasks
 from tests.test_cli_bad_input import assert_one_sentence
 from tests.test_fuzz import refusal

@@ -13,8 +13,8 @@ import pytest
 
 import jaxlqr
 from jaxlqr.cli import main
-from jaxlqr.experiments import train as experiment
-from jaxlqr.experiments.units import Units
+from jaxlqr.commands import train as experiment
+from jaxlqr.papers.units import Units
 
 FILES = ["gain.npz", "history.npz", "summary.json", "training.png"]
 NOMINAL = "[nominal]\nA = [[1.1, 0.2], [0.0, 0.9]]\nB = [[0.0], [1.0]]\nR = [[0.5]]\n"
@@ -212,7 +212,7 @@ def test_a_bug_keeps_its_traceback(systems, tmp_path, monkeypatch):
 
 def test_reproduce_calls_the_experiment(tmp_path, monkeypatch):
     calls = []
-    fake = types.ModuleType("jaxlqr.experiments.toso2024")
+    fake = types.ModuleType("jaxlqr.papers.toso2024.reproduction")
     fake.reproduce = lambda out, **options: calls.append((out, options)) or {}  # type: ignore[attr-defined]  # a stand-in
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxlqr.cli import main
-from jaxlqr.experiments.train import load_start
+from jaxlqr.commands.train import load_start
 
 A = np.stack([np.array([[1.1, 0.2], [0.0, 0.9]])] * 2)
 B = np.stack([np.array([[0.0], [1.0]])] * 2)

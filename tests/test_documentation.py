@@ -27,7 +27,10 @@ MODULES = [
     "jaxlqr.plots",
 ]
 ROOMS = ["lqr", "mdp", "supervised", "oracles", "trajectory", "meta", "training", "families", "matrix_equations"]
-ROOMS += ["meta.landscape", *(f"theory.{paper}" for paper in ("toso2024", "musavi2023", "wang2020", "nguyen2023"))]
+ROOMS += [
+    "meta.landscape",
+    *(f"papers.{paper}.theory" for paper in ("toso2024", "musavi2023", "wang2020", "nguyen2023")),
+]
 
 
 def blocks(path):
@@ -70,7 +73,7 @@ def shown_output(path, block):
 
 
 def test_pages_name_every_key_of_the_files():
-    from jaxlqr.experiments.sweep.spec import AXES, parse_spec
+    from jaxlqr.commands.sweep.spec import AXES, parse_spec
     from jaxlqr.families.files import load_tasks, parse_tasks
 
     keys = re.compile(r"``(\w+)(?: = [^`]*)?``")  # in the docstrings of the functions that read them
@@ -131,7 +134,7 @@ def value_of(path):
 
 def described():
     """Paths of the reference pages' directives."""
-    pages = sorted((DOCS / "reference").glob("*.md"))
+    pages = [*sorted((DOCS / "reference").glob("*.md")), *sorted((DOCS / "papers").glob("*/reference.md"))]
     return [path for page in pages for path in re.findall(r"^::: (\S+)$", page.read_text("utf-8"), re.MULTILINE)]
 
 
@@ -163,13 +166,15 @@ def test_every_room_is_covered():
         for path in PACKAGE.rglob("__init__.py")
         if path.parent != PACKAGE and exported("jaxlqr." + ".".join(path.parent.relative_to(PACKAGE).parts))
     }
-    known = {*ROOMS, "theory", *(module.removeprefix("jaxlqr.") for module in MODULES)}
-    assert {room for room in rooms if not room.startswith("experiments")} <= known
+    known = {*ROOMS, *(module.removeprefix("jaxlqr.") for module in MODULES)}
+    assert {room for room in rooms if not room.startswith("commands")} <= known
 
 
 def test_every_page_is_in_the_navigation_and_exists():
     listed = set(re.findall(r"^ *- (?:[\w ]+: )?([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE))
-    notebooks = {f"tutorials/{path.stem}.md" for path in (ROOT / "notebooks").glob("*.py")}
+    names = {path.stem for path in (ROOT / "notebooks").glob("*.py")}
+    papers = {path.name for path in (DOCS / "papers").iterdir()}
+    notebooks = {f"papers/{name}/tutorial.md" if name in papers else f"tutorials/{name}.md" for name in names}
     written = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
     assert listed == written | notebooks | {"changelog.md", "contributing.md"}
 

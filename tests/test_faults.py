@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from jaxlqr.cli import main
-from tests.experiments.test_sweep import SPEC, columns_of
+from tests.commands.test_sweep import SPEC, columns_of
 
 TASKS = "[nominal]\nA = [[1.05, 0.2], [0.0, 0.9]]\nB = [[0.3], [1.0]]\n[perturbation]\nnum_tasks = 3\nlevel = 0.01\n"
 KILLS = 20

@@ -1,4 +1,4 @@
-"""docs/formulas: every numbered formula, statement, table and figure has one row, and every name in a row exists."""
+"""docs/papers/*/formulas.md: each numbered formula, statement, table and figure has one row, whose names exist."""
 
 import ast
 import importlib
@@ -80,11 +80,11 @@ NUMBERED = {
 def rows():
     """(paper, formula, code, test, verdict) of every row."""
     found = []
-    for page in (DOCS / "formulas").glob("*.md"):
+    for page in (DOCS / "papers").glob("*/formulas.md"):
         for line in page.read_text(encoding="utf-8").splitlines():
             cells = [cell.strip() for cell in line.split("|")[1:-1]]
             if len(cells) == 5 and cells[0] != "formula" and not cells[0].startswith("---"):
-                found.append((page.stem, cells[0], cells[2], cells[3], cells[4]))
+                found.append((page.parent.name, cells[0], cells[2], cells[3], cells[4]))
     return found
 
 
@@ -140,7 +140,7 @@ def test_verdicts_are_supported():
 
 def test_every_erratum_that_is_named_is_written():
     named = {name for row in ROWS for name in re.findall(r"\b[TMLWN]\d+\b", row[4])}
-    pages = [path.read_text(encoding="utf-8") for path in sorted((DOCS / "errata").glob("*.md"))]
+    pages = [path.read_text(encoding="utf-8") for path in sorted((DOCS / "papers").glob("*/errata.md"))]
     written = {name for page in pages for name in re.findall(r"^## ([TMLWN]\d+)\. ", page, re.MULTILINE)}
     assert len(named) > 20
     assert named <= written
@@ -148,9 +148,9 @@ def test_every_erratum_that_is_named_is_written():
 
 def test_the_index_of_errata_lists_every_entry_of_the_pages():
     index = (DOCS / "errata.md").read_text(encoding="utf-8")
-    pages = {path.name: path.read_text(encoding="utf-8") for path in (DOCS / "errata").glob("*.md")}
+    pages = {path.parent.name: path.read_text(encoding="utf-8") for path in (DOCS / "papers").glob("*/errata.md")}
     for name, page in pages.items():
         for heading in re.findall(r"^## (.*)$", page, re.MULTILINE):
             anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-            assert f'<a id="{anchor}"></a>[{heading}](errata/{name}#{anchor})' in index, heading
-    assert set(re.findall(r"\(errata/(\w+\.md)#", index)) == set(pages)
+            assert f'<a id="{anchor}"></a>[{heading}](papers/{name}/errata.md#{anchor})' in index, heading
+    assert set(re.findall(r"\(papers/(\w+)/errata\.md#", index)) == set(pages)

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 import jaxlqr
-from jaxlqr.experiments.sweep import load_spec
-from jaxlqr.experiments.sweep.store import read_description
-from jaxlqr.families import files, omniglot
+from jaxlqr.commands.sweep import load_spec
+from jaxlqr.commands.sweep.store import read_description
+from jaxlqr.families import files
 from jaxlqr.families.files import load_gain, load_tasks
+from jaxlqr.papers.nguyen2023.omniglot import omniglot
 from jaxlqr.training import Checkpoints
-from tests.experiments.test_sweep import SPEC
-from tests.families.fake_omniglot import drawings, write_zip
+from tests.commands.test_sweep import SPEC
+from tests.papers.nguyen2023.fake_omniglot import drawings, write_zip
 from tests.training.setting import train_quartic
 
 FEW, MANY = 200, 15_000

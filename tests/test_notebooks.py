@@ -54,7 +54,7 @@ def test_notebook_is_a_short_readable_script(path):
 @pytest.mark.parametrize("path", [path for path in NOTEBOOKS if path.stem in PAPERS], ids=sorted(PAPERS))
 def test_a_paper_has_its_errata_and_sliders(path):
     text = path.read_text(encoding="utf-8")
-    assert f"docs/errata/{path.stem}.md" in text
+    assert f"docs/papers/{path.stem}/errata.md" in text
     assert "**What it claims.**" in text
     assert "**What we measured.**" in text
     assert "interact(" in text

@@ -12,8 +12,8 @@ import jaxlqr
 ROOT = Path(jaxlqr.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # Rooms in the order of docs/architecture.md: each may import from rooms of a lower floor and from itself. Rooms of the
-# same floor do not know each other. experiments draw figures and write them: plots and output are below them, and the
-# command line above.
+# same floor do not know each other. Commands and papers draw figures and write them: plots and output are below them,
+# and the command line above.
 FLOORS = [
     {"environment", "status", "disk", "limits", "optional", "deprecation", "compiled", "arguments"},
     {"tables", "workspace"},
@@ -24,9 +24,9 @@ FLOORS = [
     {"meta"},
     {"training"},
     {"families"},
-    {"theory"},
     {"plots", "output", "console"},
-    {"experiments"},
+    {"commands"},
+    {"papers"},
     {"cli"},
     {"__main__"},
 ]
@@ -62,6 +62,44 @@ def test_imports_go_one_way(path):
     assert room in FLOOR, f"{room} is a new room: give it a floor here and in docs/architecture.md"
     wrong = {other for other in imported_rooms(path) if other != room and FLOOR[other] >= FLOOR[room]}
     assert not wrong, f"{room} must not import {wrong}"
+
+
+#: The commands that run a paper, which is imported when they run.
+COMMANDS_OF_PAPERS = ["cli/reproduce.py", "cli/toso2024.py"]
+
+
+def names_papers(tree: ast.AST) -> bool:
+    """Whether an import in this tree, or a string that may be given to ``import_module``, names a module of papers."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names]
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{name}" for name in names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = [node.value]
+        else:
+            continue
+        if any(name == "jaxlqr.papers" or name.startswith("jaxlqr.papers.") for name in names):
+            return True
+    return False
+
+
+def test_nothing_imports_papers_but_their_commands_when_they_run():
+    trees = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+    outside = {name: tree for name, tree in trees.items() if not name.startswith("papers/")}
+    assert sorted(name for name, tree in outside.items() if names_papers(tree)) == COMMANDS_OF_PAPERS
+    for name in COMMANDS_OF_PAPERS:
+        top = [node for node in outside[name].body if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert not any(map(names_papers, top)), name
+
+
+def test_papers_do_not_import_each_other():
+    for path in sorted((ROOT / "papers").glob("*/**/*.py")):
+        paper = path.relative_to(ROOT).parts[1]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        named = {module.split(".")[2] for module in modules if module.startswith("jaxlqr.papers.")}
+        assert named <= {paper, "checks", "statistics", "units"}, path
 
 
 def test_the_import_check_sees_imports():

@@ -8,10 +8,10 @@ import pytest
 
 import jaxlqr
 from jaxlqr import Status, TrainingResult
-from jaxlqr.experiments.sweep import read
+from jaxlqr.commands.sweep import read
 from jaxlqr.optional import MissingExtraError
 from jaxlqr.tables import Variable, to_pandas
-from tests.experiments.test_sweep import SPEC
+from tests.commands.test_sweep import SPEC
 from tests.training.setting import ORIGIN, POINTS, train_quartic
 
 RUNS = 2
@@ -86,7 +86,7 @@ def test_a_table_has_no_other_axes():
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    from jaxlqr.experiments import sweep
+    from jaxlqr.commands import sweep
 
     folder = tmp_path_factory.mktemp("swept")
     (folder / "sweep.toml").write_text(SPEC)

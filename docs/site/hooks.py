@@ -21,6 +21,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parent.parent.parent
+PAPERS = ROOT / "docs" / "papers"
 FROM_THE_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 _HEADING = re.compile(r'(<span class="doc doc-object-name[^"]*">)(jaxlqr(?:\.\w+)+)')
@@ -44,10 +45,20 @@ def on_files(files, config):
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
     for path in sorted((ROOT / "notebooks").glob("*.py")):
         text, images = _tutorial(path)
-        files.append(File.generated(config, f"tutorials/{path.stem}.md", content=text))
+        page = page_of(path.stem)
+        files.append(File.generated(config, page, content=text))
         for name, content in images.items():
-            files.append(File.generated(config, f"tutorials/{name}", content=content))
+            files.append(File.generated(config, f"{Path(page).parent.as_posix()}/{name}", content=content))
     return files
+
+
+def page_of(notebook):
+    """The page of a notebook: the tutorial of a paper lies beside its errata.
+
+    >>> page_of("quickstart"), page_of("toso2024")
+    ('tutorials/quickstart.md', 'papers/toso2024/tutorial.md')
+    """
+    return f"papers/{notebook}/tutorial.md" if (PAPERS / notebook).is_dir() else f"tutorials/{notebook}.md"
 
 
 def on_page_markdown(markdown, **_):
@@ -92,7 +103,7 @@ def _tutorial(path):
     parts, images = [], {}
     for cell, shown in zip(notebook.cells, outputs, strict=True):
         if cell.cell_type == "markdown":
-            parts.append(_links(cell.source))
+            parts.append(_links(cell.source, page_of(path.stem)))
             if len(parts) == 1:
                 parts.append(f"*A notebook: `jupytext --sync notebooks/{path.name}`, then open it in Jupyter.*")
             continue
@@ -124,7 +135,8 @@ def _executed(path):
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-def _links(text):
+def _links(text, page):
     """Links between notebooks, and to the documentation, as they are from the page."""
-    text = re.sub(r"\]\((\w+)\.py\)", r"](\1.md)", text)
-    return text.replace("](../docs/", "](../")
+    folder = Path(page).parent
+    text = re.sub(r"\]\((\w+)\.py\)", lambda match: f"]({os.path.relpath(page_of(match[1]), folder)})", text)
+    return re.sub(r"\]\(\.\./docs/([^)]+)\)", lambda match: f"]({os.path.relpath(match[1], folder)})", text)

@@ -42,7 +42,7 @@ def draw() -> Figure:
         for height, rooms in enumerate(floors)
         for column, room in enumerate(sorted(rooms))
     }
-    figure = Figure(figsize=(6.5, 7.5), layout="constrained")
+    figure = Figure(figsize=(9, 7.5), layout="constrained")
     ax = figure.subplots()
     for upper, lower in sorted(edges):
         (x0, y0), (x1, y1) = place[upper], place[lower]
@@ -55,7 +55,8 @@ def draw() -> Figure:
         text = f"{room}\n{len(files)} file{'s' if len(files) > 1 else ''}, {size:.0f} kB"
         box = {"boxstyle": "round,pad=0.4", "facecolor": COLORS[y % 3], "edgecolor": "#445566", "linewidth": 0.8}
         ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=box)
-    ax.set(xlim=(-1.9, 1.9), ylim=(-0.5, len(floors) - 0.5))
+    half = max(map(len, floors)) / 2
+    ax.set(xlim=(-half, half), ylim=(-0.5, len(floors) - 0.5))
     ax.set_axis_off()
     ax.set_title("imports go down; those through other rooms are left out", fontsize=9)
     return figure

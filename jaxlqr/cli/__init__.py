@@ -14,7 +14,7 @@ from jaxlqr.cli.landscape import landscape
 from jaxlqr.cli.reproduce import PAPERS, reproduce
 from jaxlqr.cli.streams import guarded_streams
 from jaxlqr.cli.sweep import sweep
-from jaxlqr.cli.theory import bounds, certified
+from jaxlqr.cli.toso2024 import bounds, certified
 from jaxlqr.cli.train import train
 
 # Newer versions of typer carry their own click, so the base of its usage errors is found through one of them.

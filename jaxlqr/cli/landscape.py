@@ -46,7 +46,7 @@ def landscape(
     A scalar gain gives a curve with all its stationary points, a matrix a plane with those that were found.
     """
     use_float64()
-    from jaxlqr.experiments import landscape as experiment
+    from jaxlqr.commands import landscape as experiment
 
     settings = experiment.LandscapeSettings(
         inner_step=inner_step, plane=plane, resolution=resolution, starts=starts, steps=steps, frames=frames, seed=seed

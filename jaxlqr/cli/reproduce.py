@@ -10,11 +10,11 @@ from jaxlqr.cli.common import Json, Quiet, answering, one_of, progress_of, use_f
 from jaxlqr.limits import check_count
 
 PAPERS = {
-    "toso2024": "jaxlqr.experiments.toso2024",
-    "molybog2021": "jaxlqr.experiments.molybog2021",
-    "musavi2023": "jaxlqr.experiments.musavi2023",
-    "wang2020": "jaxlqr.experiments.wang2020",
-    "nguyen2023": "jaxlqr.experiments.nguyen2023",
+    "toso2024": "jaxlqr.papers.toso2024.reproduction",
+    "molybog2021": "jaxlqr.papers.molybog2021.reproduction",
+    "musavi2023": "jaxlqr.papers.musavi2023.reproduction",
+    "wang2020": "jaxlqr.papers.wang2020.reproduction",
+    "nguyen2023": "jaxlqr.papers.nguyen2023.reproduction",
 }
 MOST_SEEDS = 1000  # which run side by side; the papers take at most a tenth
 WITHOUT_TRAINING = ("molybog2021", "nguyen2023")  # by the learners, which keep checkpoints
@@ -70,7 +70,7 @@ def reproduce(
             raise ValueError(f"{paper} has no option --{name}; leave it out.")
     if checkpoint_every is not None and paper in WITHOUT_TRAINING:
         raise ValueError(f"{paper} has no option --checkpoint-every, because its units are short; take --resume alone.")
-    from jaxlqr.experiments.units import units_in
+    from jaxlqr.papers.units import units_in
 
     settings = {"paper": paper, "quick": quick, "seeds": seeds, **special}
     with answering(quiet, as_json) as answer, units_in(folder, resume, checkpoint_every, settings) as units:

@@ -42,7 +42,7 @@ def sweep(
     2: bad input. 130: interrupted (SIGINT or SIGTERM) after a whole batch, from where --resume goes on.
     """
     use_float64()
-    from jaxlqr.experiments import sweep as experiment
+    from jaxlqr.commands import sweep as experiment
 
     if sum(each is not None for each in (spec, status, plot)) != 1:
         raise ValueError("give one of: a sweep file, --status DIR, --plot DIR.")

@@ -78,7 +78,7 @@ def train(
     SIGTERM), nothing is written but a checkpoint, from which --resume goes on; by a second one at once, without it.
     """
     use_float64()
-    from jaxlqr.experiments import train as experiment
+    from jaxlqr.commands import train as experiment
 
     settings = experiment.TrainSettings(
         steps=steps,

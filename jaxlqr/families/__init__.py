@@ -13,10 +13,6 @@ from jaxlqr.families.gridworld import from_gymnasium as from_gymnasium
 from jaxlqr.families.gridworld import gridworld_goals as gridworld_goals
 from jaxlqr.families.gridworld import text_map as text_map
 from jaxlqr.families.heterogeneity import perturb as perturb
-from jaxlqr.families.omniglot import digits as digits
-from jaxlqr.families.omniglot import omniglot as omniglot
-from jaxlqr.families.omniglot import omniglot_runs as omniglot_runs
-from jaxlqr.families.omniglot import omniglot_split as omniglot_split
 from jaxlqr.families.regression import logistic_nonconvex as logistic_nonconvex
 from jaxlqr.families.regression import sinusoid as sinusoid
 from jaxlqr.families.tabular import bandit as bandit

@@ -1,14 +1,5 @@
-"""Supervised tasks on finite data: linear and two-layer predictors, their risks and functional derivatives; few-shot
-episodes of images, and the losses of MAML and prototypical networks on them."""
+"""Supervised tasks on finite data: linear and two-layer predictors, their risks and functional derivatives."""
 
-from jaxlqr.supervised.conv_network import ConvNetwork as ConvNetwork
-from jaxlqr.supervised.few_shot import Design as Design
-from jaxlqr.supervised.few_shot import Episode as Episode
-from jaxlqr.supervised.few_shot import ImageClasses as ImageClasses
-from jaxlqr.supervised.few_shot import PrototypicalRisk as PrototypicalRisk
-from jaxlqr.supervised.few_shot import QueryRisk as QueryRisk
-from jaxlqr.supervised.few_shot import SupportRisk as SupportRisk
-from jaxlqr.supervised.few_shot import episodes as episodes
 from jaxlqr.supervised.network import TwoLayer as TwoLayer
 from jaxlqr.supervised.network import two_layer as two_layer
 from jaxlqr.supervised.network import two_layer_network as two_layer_network

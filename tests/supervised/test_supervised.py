@@ -9,6 +9,7 @@ import pytest
 
 import jaxlqr
 from jaxlqr import families
+from jaxlqr.papers.wang2020.theory import theorem_4_4
 from jaxlqr.supervised import (
     Risk,
     SupervisedTask,
@@ -18,7 +19,6 @@ from jaxlqr.supervised import (
     two_layer,
     two_layer_network,
 )
-from jaxlqr.theory.wang2020 import theorem_4_4
 
 M, N, D = 3, 8, 3
 bound = jax.jit(theorem_4_4, static_argnames=("risk", "form"))

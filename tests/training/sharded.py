@@ -7,7 +7,7 @@ import numpy as np
 import jaxlqr
 from jaxlqr.families import perturb
 from jaxlqr.meta.landscape import evaluate
-from jaxlqr.theory import toso2024
+from jaxlqr.papers.toso2024 import theory as toso2024
 from jaxlqr.training.sharding import make_mesh, shard_tasks, to_host
 from tests.training.setting import START, STEP, TASKS
 

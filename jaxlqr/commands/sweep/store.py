@@ -1,0 +1,217 @@
+"""Where a sweep keeps what it has: a Parquet file for each batch, whole or absent, and one table at the end."""
+
+import hashlib
+import io
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxlqr.commands.sweep.schema import COLUMNS, joined, to_table, typed
+from jaxlqr.commands.sweep.spec import AXES, MOST_RUNS, SweepSpec
+from jaxlqr.commands.train import TrainSettings
+from jaxlqr.disk import read_json, write_whole
+from jaxlqr.optional import optional
+from jaxlqr.training.checkpoint import digest
+from jaxlqr.training.locking import CheckpointError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RESULTS, SPEC, PARTS = "results.parquet", "sweep.json", "parts"
+_PART = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")  # no other file in the folder is read or removed
+
+
+def parquet() -> Any:
+    """The module ``pyarrow.parquet``, or a ``ValueError`` that names the extra."""
+    return optional("pyarrow.parquet", "sweep", "a sweep writes Parquet files, which")
+
+
+class SweepStore:
+    """The folder of a sweep.
+
+    ::
+
+        sweep.json                what is computed; a resumed sweep must be the same
+        parts/00000-....parquet   results of one batch; the name ends with a hash of them and of sweep.json
+        results.parquet           all of them, in the order of the runs, once all are there
+    """
+
+    def __init__(self, folder: Path, spec: SweepSpec) -> None:
+        self.folder: Path = folder
+        self._spec = spec
+        self._parquet: Any = parquet()
+        self.batches: list[list[int]] = spec.batches()
+        self._sha256: str = description(spec)["sha256"]
+
+    def claim(self, *, resume: bool) -> None:
+        """Write what is computed here, or compare it with what was; the folder must be locked or shared on purpose."""
+        path = self.folder / SPEC
+        self.check(resume=resume)
+        if not path.exists():
+            (self.folder / PARTS).mkdir(exist_ok=True)
+            write_whole(path, json.dumps(description(self._spec), indent=2).encode())
+
+    def check(self, *, resume: bool) -> None:
+        """Raise ``ValueError`` where this sweep must not be written, or gone on with; changes nothing."""
+        if not (self.folder / SPEC).exists():
+            for other in (self.folder / PARTS, self.folder / RESULTS):
+                if other.is_symlink() or other.is_file() or (other.is_dir() and any(other.iterdir())):
+                    raise ValueError(f"{other} must not exist where no sweep wrote {SPEC}; choose another folder.")
+            return
+        if not resume:
+            raise ValueError(f"{self.folder} holds a sweep; resume it, or choose another folder.")
+        known = read_description(self.folder)
+        if known["sha256"] != self._sha256:
+            raise ValueError(
+                f"{self.folder} holds another sweep, of {known['runs']} runs over {', '.join(known['axes'])}, and not "
+                "that of the sweep file; choose another folder."
+            )
+
+    def missing(self) -> list[int]:
+        """Numbers of the batches that are not there, or damaged, which a warning tells."""
+        return [number for number in range(len(self.batches)) if self.read(number) is None]
+
+    def read(self, number: int) -> "pa.Table | None":
+        """The results of a batch, None if it is absent or damaged."""
+        for path in self._parts(number):
+            try:
+                content = path.read_bytes()
+                if path != self._part(number, content):
+                    raise ValueError("its content is not what was written")
+                table = self._parquet.read_table(io.BytesIO(content))
+                if table.column("run").to_pylist() != self.batches[number]:
+                    raise ValueError("its runs are others")
+                return typed(table)
+            except (OSError, ValueError, KeyError) as error:
+                reason = str(error).splitlines()[0]
+                warnings.warn(f"{path} is damaged: {reason}; its runs are done again.", RuntimeWarning, stacklevel=2)
+        return None
+
+    def write(self, number: int, columns: dict[str, list[Any]]) -> None:
+        """Keep the results of a batch."""
+        content = self._content(self._table(columns))
+        self._write(self._part(number, content), content)
+        for old in self._parts(number):
+            if old != self._part(number, content):
+                old.unlink()
+
+    def finish(self) -> "pa.Table":
+        """Write all results as one table, in the order of the runs, and return it."""
+        table = joined([self.read(number) for number in range(len(self.batches))])
+        self._write(self.folder / RESULTS, self._content(table))
+        return table
+
+    def _part(self, number: int, content: bytes) -> Path:
+        return self.folder / PARTS / _part_name(number, content, self._sha256)
+
+    def _parts(self, number: int) -> list[Path]:
+        return _parts_in(self.folder, f"{number:05d}-*")
+
+    def _content(self, table: "pa.Table") -> bytes:
+        buffer = io.BytesIO()
+        self._parquet.write_table(table, buffer)
+        return buffer.getvalue()
+
+    def _write(self, path: Path, content: bytes) -> None:
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            raise CheckpointError(
+                f"{path} cannot be written: {error.strerror}. All batches before it are kept; resume the sweep."
+            ) from error
+
+    def _table(self, columns: dict[str, list[Any]]) -> "pa.Table":
+        settings = [self._spec.values(run) for run in columns["run"]]
+        told: dict[str, list[Any]] = {name: [each[name] for each in settings] for name in settings[0]}
+        return to_table(told | {name: _plain(columns[name]) for name in COLUMNS}, self._spec.K0.shape)
+
+
+def _plain(column: list[Any]) -> list[Any]:
+    return [value.tolist() if isinstance(value, np.ndarray | np.generic) else value for value in column]
+
+
+def description(spec: SweepSpec) -> dict[str, Any]:
+    """What a sweep computes, as JSON, and its SHA-256."""
+    # Every field, so that one that is added later cannot be forgotten here.
+    what = json.dumps({field.name: _described(getattr(spec, field.name)) for field in fields(spec)})
+    return {
+        "sha256": hashlib.sha256(what.encode()).hexdigest(),
+        "axes": list(spec.axes),
+        "runs": len(spec.runs),
+        "batches": len(spec.batches()),
+        "settings": vars(spec.settings),
+        "tasks": {**spec.task_settings, "num_tasks": spec.num_tasks},
+    }
+
+
+def _described(value: Any) -> Any:
+    """A field of a sweep as JSON: arrays by their digest."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _described(entry) for key, entry in value.items()}
+    if isinstance(value, TrainSettings):
+        return repr(value)
+    if isinstance(value, list | tuple) and not any(hasattr(entry, "shape") for entry in jax.tree.leaves(value)):
+        return [_described(entry) for entry in value]
+    return digest(value)
+
+
+def _part_name(number: int, content: bytes, sha256: str) -> str:
+    """Name of the file of a batch with this content, in the sweep whose description has this hash."""
+    return f"{number:05d}-{hashlib.sha256(sha256.encode() + content).hexdigest()[:16]}.parquet"
+
+
+def _parts_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """Files of the batches in the folder of a sweep, sorted."""
+    found = (folder / PARTS).glob(pattern)
+    return sorted(path for path in found if _PART.fullmatch(path.name) and not path.is_symlink())
+
+
+def read_parts(folder: Path) -> "list[pa.Table]":
+    """The batches that the sweep in a folder has finished; a damaged one is left out, with a warning."""
+    known, tables = read_description(folder), []
+    for path in _parts_in(folder):
+        content = path.read_bytes()
+        if path.name != _part_name(int(path.name.split("-")[0]), content, known["sha256"]):
+            warnings.warn(
+                f"{path} is damaged: its content is not what was written; it is left out.", RuntimeWarning, stacklevel=2
+            )
+            continue
+        tables.append(parquet().read_table(io.BytesIO(content)))
+    return tables
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """What the sweep in a folder computes."""
+    path = folder / SPEC
+    if not path.exists():
+        raise ValueError(f"{folder} holds no sweep: there is no {SPEC} in it.")
+    try:
+        found = read_json(path)
+        for name, fits in _ENTRIES.items():
+            if not fits(found.get(name)):
+                raise ValueError(f"its entry {name!r} is {str(found.get(name))[:40]!r}")
+    except ValueError as error:
+        raise ValueError(f"{path} must be the description of a sweep, but {error}; choose another folder.") from None
+    return found
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_RUNS
+
+
+#: What a description must hold.
+_ENTRIES = {
+    "sha256": lambda value: isinstance(value, str),
+    "axes": lambda value: isinstance(value, list) and bool(value) and all(one in AXES for one in value),
+    "runs": _is_count,
+    "batches": _is_count,
+}

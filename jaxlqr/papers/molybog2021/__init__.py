@@ -1,0 +1,1 @@
+"""Molybog and Lavaei, "Global convergence of MAML for LQR" (2021): experiments."""

@@ -1,0 +1,1 @@
+"""Musavi and Dullerud (2023), MAML with certified step sizes: theory, experiments."""

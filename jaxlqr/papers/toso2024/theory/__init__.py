@@ -1,0 +1,33 @@
+"""The constants, bounds and sample sizes of toso2024, as printed and as corrected, and how tight they are."""
+
+from jaxlqr.papers.toso2024.theory.attack import AT_ONE_GAIN as AT_ONE_GAIN
+from jaxlqr.papers.toso2024.theory.attack import Inequalities as Inequalities
+from jaxlqr.papers.toso2024.theory.attack import attack as attack
+from jaxlqr.papers.toso2024.theory.attack import random_margins as random_margins
+from jaxlqr.papers.toso2024.theory.constants import Constants as Constants
+from jaxlqr.papers.toso2024.theory.constants import constants as constants
+from jaxlqr.papers.toso2024.theory.constants import hessian_parts as hessian_parts
+from jaxlqr.papers.toso2024.theory.guarantees import OptimalityBounds as OptimalityBounds
+from jaxlqr.papers.toso2024.theory.guarantees import StepSizeLimits as StepSizeLimits
+from jaxlqr.papers.toso2024.theory.guarantees import accuracy_tolerance as accuracy_tolerance
+from jaxlqr.papers.toso2024.theory.guarantees import bias_rates as bias_rates
+from jaxlqr.papers.toso2024.theory.guarantees import iterations as iterations
+from jaxlqr.papers.toso2024.theory.guarantees import num_samples as num_samples
+from jaxlqr.papers.toso2024.theory.guarantees import optimality_bounds as optimality_bounds
+from jaxlqr.papers.toso2024.theory.guarantees import sample_bounds as sample_bounds
+from jaxlqr.papers.toso2024.theory.guarantees import smoothing_radius as smoothing_radius
+from jaxlqr.papers.toso2024.theory.guarantees import stability_tolerance as stability_tolerance
+from jaxlqr.papers.toso2024.theory.guarantees import step_size_limits as step_size_limits
+from jaxlqr.papers.toso2024.theory.heterogeneity import gradient_heterogeneity_bound as gradient_heterogeneity_bound
+from jaxlqr.papers.toso2024.theory.heterogeneity import heterogeneity as heterogeneity
+from jaxlqr.papers.toso2024.theory.margins import margins as margins
+from jaxlqr.papers.toso2024.theory.quantities import Quantities as Quantities
+from jaxlqr.papers.toso2024.theory.quantities import quantities as quantities
+from jaxlqr.papers.toso2024.theory.rule import CertifiedSteps as CertifiedSteps
+from jaxlqr.papers.toso2024.theory.rule import promises as promises
+from jaxlqr.papers.toso2024.theory.sublevel import sample_sublevel as sample_sublevel
+from jaxlqr.papers.toso2024.theory.sublevel import sublevel_constants as sublevel_constants
+from jaxlqr.papers.toso2024.theory.sublevel import sublevel_heterogeneity_bound as sublevel_heterogeneity_bound
+from jaxlqr.papers.toso2024.theory.theorems import OPTIMUM as OPTIMUM
+from jaxlqr.papers.toso2024.theory.theorems import SAMPLES as SAMPLES
+from jaxlqr.papers.toso2024.theory.theorems import STEPS as STEPS

@@ -1,0 +1,1 @@
+"""Wang et al. (2020), global optimality of meta-learning: theory, experiments."""
