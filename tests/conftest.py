@@ -1,6 +1,7 @@
 """Settings of the test session: float64, strict promotion; both are undone by nothing, so tests stay comparable."""
 
 import gc
+import os
 import signal
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 import jax
 import jaxtyping
 import pytest
+
+# The compiler takes most of the time of these tests, and a third of it without optimising. XLA reads the flags when the
+# first program is compiled. Another value, if only an empty one, stays: .ci/full tests what users run.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0")
 
 jax.config.update("jax_enable_x64", True)
 # An accidental [n] + [n, 1] or float32 + float64 is a bug in library code.
