@@ -349,6 +349,7 @@ def _training() -> Calls:
             jaxlqr.cost, K, TASKS, inner_step_size=1e-3, outer_step_size=1e-3, **steps
         ),
         "policy_gradient": lambda: jaxlqr.policy_gradient(jaxlqr.cost, K, TASK, step_size=1e-3, **steps),
+        "automatic_steps": lambda: jaxlqr.training.automatic_steps(jaxlqr.cost, K, TASKS),
     }
 
 

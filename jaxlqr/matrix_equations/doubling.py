@@ -8,9 +8,9 @@ so that after k doublings x holds 2^k terms. A second sum, over (a^H)^k s a^k, s
 it runs on any device, and a lane is decided by its own power alone, never by its neighbours in a batch.
 
 A power has vanished when each of its entries is small beside the largest value that the same entry had in the powers
-before it (on the diagonal: beside one). Other units of the states multiply all of these values by one factor. They do
-not change the verdict, and units that are powers of two change no bit of the result. A power diverges when an entry is
-not finite.
+1, 2, 4, ... up to n, which reach every state that is reached at all (on the diagonal: beside one). Other units of the
+states multiply all of these values by one factor. They do not change the verdict, and units that are powers of two
+change no bit of the result. A power diverges when an entry is not finite.
 
 XLA's CPU backend multiplies a batch of 4 x 4 matrices at less than a hundredth of the machine's speed. Batches of small
 matrices are therefore turned so that the task axis comes last, the contraction is unrolled over k, and blocks of tasks
@@ -94,27 +94,25 @@ TASK_LAST = Layout(
 )
 
 
-class History(NamedTuple):
-    """The largest absolute value that each entry had in the powers seen so far, the identity among them."""
-
-    sizes: Array
-
-    @classmethod
-    def of(cls, layout: Layout, power: Array) -> "History":
-        return cls(jnp.maximum(jnp.abs(power), layout.identity(power).real))
-
-    def decide(self, layout: Layout, n: int, power: Array) -> tuple[Array, Array, "History"]:
-        """Whether the power of each lane has vanished, whether it is still finite, and the history with it."""
-        real = jnp.finfo(power.dtype)
-        sizes = jnp.abs(power)
-        # The next term adds at most n^2 times the square of this to what the entries seen before have added: below
-        # sqrt(eps) / n it is under the rounding of the sum. NaN and infinity stay themselves, and compare false below.
-        excess = layout.largest(sizes - math.sqrt(float(real.eps)) / n * self.sizes)
-        return excess <= 0, excess < jnp.inf, History(jnp.maximum(self.sizes, sizes))
+def sizes_of(layout: Layout, power: Array) -> Array:
+    """Absolute values of the entries, on the diagonal at least one."""
+    return jnp.maximum(jnp.abs(power), layout.identity(power).real)
 
 
-def iterate(layout: Layout, n: int, a: Array, *sums: Array) -> Sums:
-    """Double until every lane is decided; ``sums`` start as q, or as q and s."""
+def decide(layout: Layout, n: int, power: Array, sizes: Array) -> tuple[Array, Array]:
+    """Whether the power of each lane has vanished beside ``sizes``, and whether it is still finite."""
+    # The next term adds at most n^2 times the square of this to what the entries seen before have added: below
+    # sqrt(eps) / n it is under the rounding of the sum. NaN and infinity stay themselves, and compare false.
+    vanishing = math.sqrt(float(jnp.finfo(power.dtype).eps)) / n
+    excess = layout.largest(jnp.abs(power) - vanishing * sizes)
+    return excess <= 0, excess < jnp.inf
+
+
+def iterate(layout: Layout, n: int, a: Array, *sums: Array, reach: int) -> Sums:
+    """Double until every lane is decided; ``sums`` start as q, or as q and s.
+
+    The first ``reach`` doublings are not tested. They find the sizes beside which a power vanishes.
+    """
     # A radius of 1 - eps/2 needs log2(log(1/vanished)/(eps/2)), six more than the digits of eps; no more can help.
     cap = math.ceil(-math.log2(float(jnp.finfo(a.dtype).eps))) + 6
 
@@ -123,23 +121,30 @@ def iterate(layout: Layout, n: int, a: Array, *sums: Array) -> Sums:
         factors = (power, layout.adjoint(power))[: len(sums)]
         return layout.product(power, power), tuple(layout.fold(*pair) for pair in zip(factors, sums, strict=True))
 
+    def first(_, state):
+        power, sums, sizes = state
+        power, sums = double(0, (power, sums))
+        return power, sums, jnp.maximum(sizes, jnp.abs(power))
+
+    a, sums, sizes = lax.fori_loop(0, reach, first, (a, sums, sizes_of(layout, a)))
+
     def step(state):
-        power, sums, history, converged, active, spent, count = state
+        power, sums, converged, active, spent, count = state
         if layout.doublings == 1:
             power, sums = double(0, (power, sums))
         else:
             power, sums = lax.fori_loop(0, layout.doublings, double, (power, sums))
-        vanished, finite, history = history.decide(layout, n, power)
+        vanished, finite = decide(layout, n, power, sizes)
         converged = jnp.where(active, vanished, converged)
         spent = spent + jnp.where(active, layout.doublings, 0)
         active = active & ~vanished & finite
         # A finished lane keeps its bits: its power is zeroed, so that all later doublings add exactly zero.
         power = jnp.where(layout.spread(active), power, 0)
-        return power, sums, history, converged, active, spent, count + layout.doublings
+        return power, sums, converged, active, spent, count + layout.doublings
 
     none = jnp.zeros(layout.largest(a.real).shape, jnp.int32)
-    start = (a, sums, History.of(layout, a), none > 0, none == 0, none, jnp.asarray(0, jnp.int32))
-    _, sums, _, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[4]) & (s[6] < cap), step, start)
+    start = (a, sums, none > 0, none == 0, none + reach, jnp.asarray(reach, jnp.int32))
+    _, sums, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[3]) & (s[5] < cap), step, start)
     for x in sums:  # a sum may overflow though the powers vanish
         converged = converged & (layout.largest(jnp.abs(x)) < jnp.inf)
     return Sums(tuple(jnp.where(layout.spread(converged), x, jnp.nan) for x in sums), converged, spent)
@@ -149,13 +154,20 @@ def iterate(layout: Layout, n: int, a: Array, *sums: Array) -> Sums:
 # transpose) share one of the kernel: half the time to trace a training loop.
 @jax.jit
 def _task_last(a: Array, *sums: Array) -> Sums:
-    turned = iterate(TASK_LAST, a.shape[-1], *(x.transpose(1, 2, 0) for x in (a, *sums)))
+    n = a.shape[-1]
+    turned = iterate(TASK_LAST, n, *(x.transpose(1, 2, 0) for x in (a, *sums)), reach=_reach(n))
     return turned._replace(values=tuple(x.transpose(2, 0, 1) for x in turned.values))
 
 
 @jax.jit
 def _matrix(a: Array, *sums: Array) -> Sums:
-    return iterate(MATRIX, a.shape[-1], a, *sums)
+    n = a.shape[-1]
+    return iterate(MATRIX, n, a, *sums, reach=_reach(n))
+
+
+def _reach(n: int) -> int:
+    """Doublings until the power is n or more: what n states reach at all, they reach in n - 1 steps."""
+    return (n - 1).bit_length()
 
 
 def is_small(n: int) -> bool:

@@ -11,14 +11,14 @@ stored ones. In between, a batch of 1000 tasks at n = 20 would hold 38 MB of the
 reuse, and each call would wait for fresh pages: 80 ms instead of 50 for value and gradient.
 """
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.matrix_equations.batching import with_batch_rule
-from jaxlqr.matrix_equations.doubling import MATRIX, History, iterate
+from jaxlqr.matrix_equations.doubling import MATRIX, decide, iterate, sizes_of
 from jaxlqr.matrix_equations.products import matmul
 
 # Least n for which the powers are stored.
@@ -42,19 +42,20 @@ class Powers(NamedTuple):
 def _build(a: Array) -> Powers:
     n = a.shape[-1]
 
-    def stage(power: Array, history: History) -> tuple[tuple[Array, ...], History]:
+    def stage(power: Array, sizes: Array) -> tuple[tuple[Array, ...], Array]:
         # One more than is stored: the first of the next stage.
         powers = [power]
         for _ in range(_IN_STAGE):
             powers.append(matmul(powers[-1], powers[-1]))
-        gone, finite, history = history.decide(MATRIX, n, powers[-1])
+        sizes = reduce(jnp.maximum, map(jnp.abs, powers[:-1]), sizes)
+        gone, finite = decide(MATRIX, n, powers[-1], sizes)
         powers[-1] = jnp.where(MATRIX.spread(gone), 0, jnp.where(MATRIX.spread(finite), powers[-1], jnp.nan))
-        return tuple(powers), history
+        return tuple(powers), sizes
 
-    (*stored, tail), history = stage(a, History.of(MATRIX, a))
+    (*stored, tail), sizes = stage(a, sizes_of(MATRIX, a))
     for _ in range(1, _STAGES):
-        (*more, tail), history = lax.cond(
-            _matters(tail), stage, lambda power, history: ((power,) * (_IN_STAGE + 1), history), tail, history
+        (*more, tail), sizes = lax.cond(
+            _matters(tail), stage, lambda power, sizes: ((power,) * (_IN_STAGE + 1), sizes), tail, sizes
         )
         stored += more
     return Powers(tuple(stored), tail)
@@ -78,7 +79,7 @@ def _apply(transposed: bool, *args: Array) -> Array:
         powers = stored[first : first + _IN_STAGE]
         x = lax.cond(jnp.any(powers[0] != 0), fold, lambda x, *_: x, x, *powers)
     # Zero tails are done and NaN tails beyond help; iterate leaves the former alone and makes the latter NaN.
-    return lax.cond(jnp.any(tail != 0), lambda: iterate(MATRIX, q.shape[-1], tail, x).values[0], lambda: x)
+    return lax.cond(jnp.any(tail != 0), lambda: iterate(MATRIX, q.shape[-1], tail, x, reach=0).values[0], lambda: x)
 
 
 def _applier(transposed: bool) -> Any:

@@ -133,8 +133,9 @@ def _refine(starts: Array, shift: Callable[[Array], _Shifted], solve: Callable[[
         best = best._replace(shifted=_where(best.settled, best.shifted, shift(starts[k])))
         # Going on from the best iterate: one bad pass must not spoil the next.
         # With a double eigenvalue on the boundary, a residual that is lower by one rounding has no solution: raise it,
-        # but for the first pass, whose residual is no rounding.
-        rounding = jnp.where(jnp.isfinite(best.residual), eps, 0) * jnp.diagonal(best.shifted.scale)
+        # but for the first pass, which may do without; by more than the roundings of a pass where none has settled.
+        roundings = jnp.where(best.settled, 1, jnp.where(k > 0, 16, 0))
+        rounding = roundings.astype(eps.dtype) * eps * jnp.diagonal(best.shifted.scale)
         raised = best.shifted.residual + jnp.diag(rounding).astype(starts.dtype)
         # Until a pass has settled, x is a start and no solution whose rounding could hide a change.
         known = jnp.where(best.settled, best.shifted.x, 0)
@@ -147,7 +148,7 @@ def _refine(starts: Array, shift: Callable[[Array], _Shifted], solve: Callable[[
         kept = _where(better & new.settled, new, best)
         return kept._replace(iterations=best.iterations + correction.iterations)
 
-    eps = float(jnp.finfo(starts.dtype).eps)
+    eps = jnp.finfo(starts.dtype).eps
     infinite = jnp.asarray(jnp.inf, jnp.finfo(starts.dtype).dtype)
     best = _Best(shift(starts[0]), infinite, jnp.asarray(False), jnp.asarray(0, jnp.int32))
     return lax.fori_loop(0, len(starts), step, best)

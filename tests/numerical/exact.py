@@ -73,3 +73,37 @@ def separation(operator: np.ndarray) -> float:
     if size == 0:
         return 0.0
     return float(np.linalg.svd(operator / size, compute_uv=False)[-1])
+
+
+def discrete_riccati(a: Exact, b: Exact, q: Exact, r: Exact) -> Exact | None:
+    """The stabilising solution of x = a' x a + q - a' x b (r + b' x b)^-1 b' x a; None where doubling finds none."""
+    weighted = solve(r, b.T)
+    return None if weighted is None else _doubled(a, b @ weighted, q)
+
+
+def continuous_riccati(a: Exact, b: Exact, q: Exact, r: Exact) -> Exact | None:
+    """The stabilising solution of a' x + x a + q = x b r^-1 b' x, after a Cayley transform; None if none is found."""
+    weighted = solve(r, b.T)
+    if weighted is None:
+        return None
+    g, n = b @ weighted, len(a)
+    c = 2 * n * max(largest(a), largest(g), largest(q))
+    inverse = solve(a - c * identity(n), identity(n))
+    complement = None if inverse is None else solve(a - c * identity(n) + g @ inverse.T @ q, identity(n))
+    if inverse is None or complement is None:
+        return None
+    return _doubled(
+        identity(n) + 2 * c * complement, 2 * c * inverse @ g @ complement.T, 2 * c * complement.T @ q @ inverse
+    )
+
+
+def _doubled(a: Exact, g: Exact, h: Exact) -> Exact | None:
+    for _ in range(300):
+        solved = solve(identity(len(a)) + g @ h, np.concatenate([a, g], axis=1))
+        if solved is None:
+            return None
+        change = a.T @ h @ solved[:, : len(a)]
+        a, g, h = a @ solved[:, : len(a)], g + a @ solved[:, len(a) :] @ a.T, h + change
+        if largest(change) <= _CONTEXT.mpf(10) ** -50 * min(np.diagonal(h)):
+            return (h + h.T) / 2
+    return None

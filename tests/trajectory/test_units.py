@@ -148,7 +148,8 @@ def relative(found, wanted, axis):
 
 @pytest.mark.parametrize("ddp", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("problems", [ONE, TWO], ids=["one input", "two inputs"])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float64, 1e-9), (jnp.float32, 1e-3)])  # condition times eps
+# The condition times eps; in float32 1.7e-3 was seen where the compiler fuses no products and sums.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float64, 1e-9), (jnp.float32, 3e-3)])
 def test_linear_quadratic_problems_have_the_gains_of_the_riccati_recursion(problems, ddp, dtype, tolerance):
     def run(data):
         controls = jnp.broadcast_to(data["start"], (T, data["B"].shape[1]))
