@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 import jaxlqr
-from jaxlqr import families, matrix_equations, mdp, meta, supervised, trajectory
+from jaxlqr import families, matrix_equations, mdp, meta, supervised, systems, trajectory
 from jaxlqr.lqr import closed_form, rollout, stabilize
 from jaxlqr.meta import landscape, newton, weighting
 from jaxlqr.meta.trajectory_weighting import tow
@@ -68,8 +68,17 @@ def _lqr() -> Calls:
         "optimal_cost": lambda: jaxlqr.optimal_cost(TASK),
         "make_task": lambda: jaxlqr.make_task(TASK.A, TASK.B),
         "stack_tasks": lambda: jaxlqr.stack_tasks([TASK, TASK]),
-        "zero_order_hold": lambda: jaxlqr.zero_order_hold(TASK.A, TASK.B, 0.1),
         "RolloutCost": lambda: jaxlqr.RolloutCost(horizon=4, num_rollouts=2)(K, TASK),
+    }
+
+
+def _systems() -> Calls:
+    system = systems.ss([[0.0, 1.0], [-1.0, -0.5]], [[0.0], [1.0]], [[1.0, 0.0]])
+    return {
+        "ss": lambda: systems.ss([[0.5]], [[1.0]]),
+        "stack_systems": lambda: systems.stack_systems([system, system]),
+        "to_control": lambda: (systems.to_control(system), system.A)[1],
+        "zero_order_hold": lambda: systems.zero_order_hold(TASK.A, TASK.B, 0.1),
     }
 
 
@@ -356,6 +365,7 @@ def _training() -> Calls:
 #: Public modules and the calls of their functions; a name may be followed by what is special about the call.
 ROOMS: dict[str, tuple[ModuleType, Callable[[], Calls]]] = {
     "matrix_equations": (matrix_equations, _equations),
+    "systems": (systems, _systems),
     "lqr": (jaxlqr.lqr, _lqr),
     "closed_form": (closed_form, _closed_form),
     "rollout": (rollout, _rollout),

@@ -18,6 +18,7 @@ FLOORS = [
     {"environment", "status", "disk", "limits", "optional", "deprecation", "compiled", "arguments"},
     {"tables", "workspace"},
     {"matrix_equations"},
+    {"systems"},
     {"lqr", "mdp", "supervised"},
     {"oracles"},
     {"trajectory"},

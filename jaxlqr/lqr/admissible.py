@@ -8,8 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlqr.lqr.hold import cycle_mean
 from jaxlqr.matrix_equations import discrete_lqr, is_schur_stable
+from jaxlqr.systems._hold import cycle_mean
 
 _EPS = float(np.finfo(float).eps)
 # Of the larger of two mirrored entries: matrices that were printed, or symmetrised in float32, pass.

@@ -12,10 +12,12 @@ from jax.core import Tracer
 from jaxtyping import Float
 
 from jaxlqr.lqr.admissible import rounding_unit, symmetric_part, unstabilizable_modes
-from jaxlqr.lqr.state_space import check_dt, is_system, plain, read_system, sampled
 from jaxlqr.matrix_equations.checks import MatrixLike, refuse_masked
 from jaxlqr.optional import optional
 from jaxlqr.status import short_repr
+from jaxlqr.systems._reading import check_dt, is_system, plain, read_system
+from jaxlqr.systems._sampling import sampled
+from jaxlqr.systems._state_space import StateSpace
 
 
 @jax.tree_util.register_dataclass
@@ -108,7 +110,7 @@ class Tensor(Protocol):
 
 
 class LinearSystem(Protocol):
-    """A state-space system of python-control or SciPy, as far as it is known here."""
+    """A state-space system: :class:`jaxlqr.systems.StateSpace`, of python-control or of SciPy."""
 
     A: Any
     B: Any
@@ -133,7 +135,8 @@ def make_task(
 
     Arguments:
         A: state matrix [n, n]: nested lists or an array of NumPy, JAX or torch (its values; gradients stay behind). Or
-            a system of python-control or SciPy, of which A and B are taken, and the outputs are not.
+            a system (:class:`jaxlqr.systems.StateSpace`, or one of python-control or SciPy), whose A and B are taken,
+            and whose outputs are not.
         B: input matrix [n, m]; not with a system.
         Q, R, Sigma0: costs [n, n], [m, m] and second moment of the initial state [n, n].
         dt: for continuous time, x' = A x + B u, the sampling time of a zero-order hold, in the unit of time of A.
@@ -160,9 +163,7 @@ def make_task(
     if is_system(A):
         A, B = _of_system(A, B, dt)
     elif B is None:
-        raise ValueError(
-            "B must be given with a matrix A, [n, m]; only a system of python-control or SciPy has its own."
-        )
+        raise ValueError("B must be given with a matrix A, [n, m]; only a system has its own.")
     a, b = _checked(A, "A"), _checked(B, "B")
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(
@@ -233,8 +234,9 @@ def _of_system(system: Any, B: Any, dt: float | None) -> tuple[Any, Any]:
     """A and B of a system, once it is clear whether ``dt`` must be there."""
     if B is not None:
         raise ValueError("B must not be given with a system, which has its own; write Q=..., R=... for the costs.")
-    found = read_system(system)
-    continuous = not found.dt  # True and a sampling time are discrete
+    found = system if isinstance(system, StateSpace) else read_system(system)
+    # True and a sampling time are discrete; a StateSpace in continuous time has None.
+    continuous = found.dt is None or not found.dt
     if continuous and dt is None:
         raise ValueError(
             f"the {type(system).__name__} is in continuous time and a task in discrete time; give the sampling time "

@@ -1,74 +1,27 @@
-"""Systems of other packages as matrices, by what they have and not by their class, and the hold that samples them."""
+"""Systems of other packages as matrices, by what they have and not by their class."""
 
+import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
-from jax.typing import ArrayLike
-from jaxtyping import Float
-
-from jaxlqr.lqr.hold import held, held_float64
-from jaxlqr.matrix_equations.checks import MatrixLike, as_matrices, check_shapes, refuse_half
 
 
-class StateSpace(NamedTuple):
-    """The matrices A [n, n] and B [n, m] that a system holds, and its sampling time.
+class ForeignSystem(NamedTuple):
+    """The matrices A [n, n], B [n, m], C [p, n] and D [p, m] of a system, its sampling time and names.
 
     Attributes:
+        C, D: None where the system has none.
         dt: 0 for continuous time; the sampling time in seconds, or True where it is not said, for discrete time.
+        names: of states, inputs and outputs; each a tuple, or None.
     """
 
     A: Any
     B: Any
+    C: Any
+    D: Any
     dt: float
-
-
-def zero_order_hold(A: MatrixLike, B: MatrixLike, dt: ArrayLike) -> tuple[Float[Array, "n n"], Float[Array, "n m"]]:
-    r"""Discrete matrices of :math:`\dot x = A x + B u` when the input is held between samples.
-
-    .. math:: \begin{bmatrix} A_d & B_d \\ 0 & I \end{bmatrix} =
-              \exp\left(\begin{bmatrix} A & B \\ 0 & 0 \end{bmatrix} dt\right),
-              \qquad x((t + 1)\,dt) = A_d\, x(t\,dt) + B_d\, u_t .
-
-    Arguments:
-        A: state matrix [n, n], in 1/seconds where ``dt`` is in seconds.
-        B: input matrix [n, m].
-        dt: sampling time, a scalar; it may be traced.
-
-    Returns:
-        The pair A_d [n, n], B_d [n, m]. Differentiable in all three, to any order and in both modes. Modes that decay
-        within dt have their limit, zero. NaN, or an infinity, where an unstable mode overflows, and where A dt is
-        beyond 2^127. A change of the units of states, inputs or time by powers of two changes no digit of the result.
-
-    Raises:
-        ValueError, TypeError: where shapes or dtypes do not fit.
-
-    >>> A_d, B_d = zero_order_hold([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]], 0.5)
-    >>> A_d.tolist(), B_d.tolist()
-    ([[1.0, 0.5], [0.0, 1.0]], [[0.125], [0.5]])
-
-    Source: Van Loan, IEEE Trans. Automat. Control 23 (1978), section II, for the formula; the method is that of
-    :mod:`jaxlqr.lqr.hold`.
-    """
-    a, b = as_matrices("zero_order_hold", A=A, B=B)
-    check_shapes("zero_order_hold", A=(a, "nn"), B=(b, "nm"))
-    refuse_half("zero_order_hold", dt=dt)
-    step = jnp.asarray(dt, jnp.finfo(a.dtype).dtype)
-    if step.ndim:
-        raise ValueError(f"dt must be a scalar, got shape {step.shape}; use jax.vmap for several sampling times.")
-    return held(a, b, step)
-
-
-def sampled(A: np.ndarray, B: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`zero_order_hold` in float64 whatever the precision of JAX, for values that are checked afterwards."""
-    a_d, b_d = held_float64(A, B, dt)
-    if not (np.all(np.isfinite(a_d)) and np.all(np.isfinite(b_d))):
-        raise ValueError(
-            f"A, held over dt = {dt:g}, must stay finite, but exp(A dt) overflows; give a shorter dt, in the unit of "
-            "time of A."
-        )
-    return a_d, b_d
+    names: dict[str, tuple[str, ...] | None]
 
 
 def check_dt(dt: Any) -> float:
@@ -89,7 +42,7 @@ def is_system(value: Any) -> bool:
     return (hasattr(value, "A") and hasattr(value, "B") and hasattr(value, "dt")) or hasattr(value, "to_ss")
 
 
-def read_system(system: Any) -> StateSpace:
+def read_system(system: Any) -> ForeignSystem:
     """The matrices of a ``control.StateSpace``, a ``scipy.signal.StateSpace`` or anything with ``A``, ``B``, ``dt``.
 
     Raises:
@@ -116,10 +69,19 @@ def read_system(system: Any) -> StateSpace:
         )
     if not _is_identity(getattr(system, "E", None)):
         raise ValueError(
-            f"the {kind} has a descriptor matrix E, as in E x' = A x + B u, which tasks do not have; where E is "
+            f"the {kind} has a descriptor matrix E, as in E x' = A x + B u, which is not supported; where E is "
             "invertible, pass the matrices numpy.linalg.solve(E, A) and numpy.linalg.solve(E, B)."
         )
-    return StateSpace(system.A, system.B, dt)
+    labels = {"states": "state_labels", "inputs": "input_labels", "outputs": "output_labels"}
+    names = {key: _own_names(getattr(system, label, None)) for key, label in labels.items()}
+    return ForeignSystem(system.A, system.B, getattr(system, "C", None), getattr(system, "D", None), dt, names)
+
+
+def _own_names(labels: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names that a user gave; None for those that python-control invents, as x[0] and u[1]."""
+    if not labels or all(re.fullmatch(r"[xuy]\[\d+\]", str(label)) for label in labels):
+        return None
+    return tuple(str(label) for label in labels)
 
 
 def _is_sampling_time(dt: Any) -> bool:

@@ -1,0 +1,8 @@
+"""Linear systems that can be differentiated: state space, sampling, connections, responses."""
+
+from jaxlqr.systems._sampling import zero_order_hold as zero_order_hold
+from jaxlqr.systems._state_space import StateSpace as StateSpace
+from jaxlqr.systems._state_space import ss as ss
+from jaxlqr.systems._state_space import stack_systems as stack_systems
+from jaxlqr.systems._state_space import to_control as to_control
+from jaxlqr.systems._status import SystemStatus as SystemStatus
