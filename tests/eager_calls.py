@@ -42,6 +42,7 @@ def _equations() -> Calls:
         "stable_discrete_lyapunov": lambda: module.stable_discrete_lyapunov(a, eye),
         "is_schur_stable": lambda: module.is_schur_stable(a),
         "gramian_trace": lambda: module.gramian_trace(a, eye, eye),
+        "continuous_gramian_trace": lambda: module.continuous_gramian_trace(stable, eye, eye),
         "solve_continuous_lyapunov": lambda: module.solve_continuous_lyapunov(stable, eye),
         "continuous_lyapunov_result": lambda: module.continuous_lyapunov_result(stable, eye),
         "solve_sylvester": lambda: module.solve_sylvester(stable, stable, eye),
@@ -79,6 +80,16 @@ def _systems() -> Calls:
         "stack_systems": lambda: systems.stack_systems([system, system]),
         "to_control": lambda: (systems.to_control(system), system.A)[1],
         "zero_order_hold": lambda: systems.zero_order_hold(TASK.A, TASK.B, 0.1),
+    }
+
+
+def _norms() -> Calls:
+    system = systems.ss([[0.0, 1.0], [-1.0, -0.5]], [[0.0], [1.0]], [[1.0, 0.0]])
+    return {
+        "controllability_gramian": lambda: systems.controllability_gramian(system),
+        "observability_gramian": lambda: systems.observability_gramian(system),
+        "h2_norm": lambda: systems.h2_norm(system),
+        "grad of h2_norm": lambda: jax.grad(systems.h2_norm)(system),
     }
 
 
@@ -365,7 +376,7 @@ def _training() -> Calls:
 #: Public modules and the calls of their functions; a name may be followed by what is special about the call.
 ROOMS: dict[str, tuple[ModuleType, Callable[[], Calls]]] = {
     "matrix_equations": (matrix_equations, _equations),
-    "systems": (systems, _systems),
+    "systems": (systems, lambda: _systems() | _norms()),
     "lqr": (jaxlqr.lqr, _lqr),
     "closed_form": (closed_form, _closed_form),
     "rollout": (rollout, _rollout),

@@ -12,10 +12,11 @@ from jaxtyping import Float
 
 from jaxlqr.compiled import compiled
 from jaxlqr.lqr.checks import as_gain, gain_and_task, gain_direction_and_task
-from jaxlqr.lqr.cost import closed_loop, infinite_unless, value_matrix
+from jaxlqr.lqr.cost import closed_loop, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import stable_discrete_lyapunov
 from jaxlqr.matrix_equations.checks import refuse_half
+from jaxlqr.matrix_equations.gramians import infinite_unless
 from jaxlqr.matrix_equations.products import matmul
 
 

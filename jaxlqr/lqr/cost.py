@@ -10,6 +10,7 @@ from jaxlqr.lqr.checks import gain_and_task, gain_direction_and_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import gramian_trace, is_schur_stable, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.checks import refuse_half
+from jaxlqr.matrix_equations.gramians import infinite_unless
 from jaxlqr.matrix_equations.products import matmul
 
 
@@ -30,20 +31,6 @@ def value_matrix(K: Float[Array, "m n"], task: LQRTask) -> tuple[Float[Array, "n
     P_K = Q + K' R K + (A - B K)' P_K (A - B K); NaN where ``K`` does not stabilise.
     """
     return stable_discrete_lyapunov(closed_loop(K, task).mT, _stage_cost(K, task))
-
-
-@jax.custom_jvp
-def infinite_unless(stable: Array, value: Array) -> Array:
-    """``value`` where ``stable``; elsewhere +inf, with NaN for derivatives in both modes."""
-    return jnp.where(stable, value, jnp.inf)
-
-
-@infinite_unless.defjvp
-def _(primals, tangents):
-    # Where the cost is infinite it has no derivative. A plain where would say 0 in forward mode and NaN in reverse
-    # mode; a factor that multiplies the tangent, or the cotangent, says NaN in both.
-    stable, value = primals
-    return infinite_unless(stable, value), tangents[1] * jnp.where(stable, 1.0, jnp.nan).astype(value.dtype)
 
 
 @compiled(prepare=gain_and_task)

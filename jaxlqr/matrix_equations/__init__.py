@@ -1,5 +1,6 @@
 """Differentiable matrix equations; this room knows nothing of control."""
 
+from jaxlqr.matrix_equations.continuous_gramians import continuous_gramian_trace as continuous_gramian_trace
 from jaxlqr.matrix_equations.gains import Regulator as Regulator
 from jaxlqr.matrix_equations.gains import continuous_lqr as continuous_lqr
 from jaxlqr.matrix_equations.gains import discrete_lqr as discrete_lqr

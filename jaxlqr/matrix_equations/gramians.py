@@ -74,3 +74,17 @@ def _(primals, tangents):
     x, y = _gramians(*primals)
     dx, dy = matmul(da, x, a.T), matmul(da.T, y, a)
     return (x, y), _gramians(powers, a, dq + dx + dx.T, ds + dy + dy.T)
+
+
+@jax.custom_jvp
+def infinite_unless(stable: Array, value: Array) -> Array:
+    """``value`` where ``stable``; elsewhere +inf, with NaN for derivatives in both modes."""
+    return jnp.where(stable, value, jnp.inf)
+
+
+@infinite_unless.defjvp
+def _(primals, tangents):
+    # Where the cost is infinite it has no derivative. A plain where would say 0 in forward mode and NaN in reverse
+    # mode; a factor that multiplies the tangent, or the cotangent, says NaN in both.
+    stable, value = primals
+    return infinite_unless(stable, value), tangents[1] * jnp.where(stable, 1.0, jnp.nan).astype(value.dtype)

@@ -9,7 +9,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from jaxlqr.compiled import compiled
-from jaxlqr.lqr.cost import infinite_unless
+from jaxlqr.matrix_equations.gramians import infinite_unless
 from jaxlqr.meta.objective import num_tasks, params_and_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree
 

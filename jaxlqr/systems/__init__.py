@@ -1,5 +1,8 @@
 """Linear systems that can be differentiated: state space, sampling, connections, responses."""
 
+from jaxlqr.systems._gramians import controllability_gramian as controllability_gramian
+from jaxlqr.systems._gramians import h2_norm as h2_norm
+from jaxlqr.systems._gramians import observability_gramian as observability_gramian
 from jaxlqr.systems._sampling import zero_order_hold as zero_order_hold
 from jaxlqr.systems._state_space import StateSpace as StateSpace
 from jaxlqr.systems._state_space import ss as ss

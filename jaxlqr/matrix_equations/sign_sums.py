@@ -1,0 +1,122 @@
+"""Both Gramians of a stable continuous system, or factors of them, by one matrix sign iteration.
+
+The iteration of :mod:`jaxlqr.matrix_equations.sign` needs one inverse of the state matrix a step, which serves the
+equation a x + x a' + q = 0 and its dual a' y + y a + s = 0:
+
+    x <- (x / c + c a^-1 x a^-T) / 2,    y <- (y / c + c a^-T y a^-1) / 2.
+
+A factor f with x = f f' is carried along without ever forming x, so that small eigenvalues keep their digits:
+f <- [f / sqrt(c), sqrt(c) a^-1 f] / sqrt(2), compressed to a square factor by an orthogonal transformation.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.matrix_equations.scaling import similarity
+
+# As in jaxlqr.matrix_equations.sign: where quadratic convergence has set in, and the most steps that are taken.
+_UNSCALED_BELOW = 1e-2
+_CAP = 64
+# Doublings of the discrete sums: 2^60 terms. A system that needs more is unstable to working precision.
+_DOUBLINGS = 60
+
+
+class _State(NamedTuple):
+    a: Array
+    carried: tuple[Array, Array]
+    change: Array
+    before: Array  # the change of the step before
+    steps: Array
+
+
+Pair = tuple[Array, Array]
+
+
+def _sign(a: Array, carried: Pair, advance: Callable[[Pair, Array, Array], Pair]) -> tuple[Pair, Array]:
+    """What ``advance`` made of ``carried`` while a went to its sign, and whether the sign is -I: all is stable."""
+    real = jnp.finfo(a.dtype)
+
+    def step(state: _State) -> _State:
+        inverse = jnp.linalg.inv(state.a)
+        scale = jnp.sqrt(jnp.linalg.norm(state.a) / jnp.linalg.norm(inverse))
+        scale = jnp.where(state.change < _UNSCALED_BELOW, 1, scale).astype(real.dtype)
+        new = (state.a / scale + scale * inverse) / 2
+        change = jnp.max(jnp.linalg.norm(new - state.a, axis=1) / jnp.linalg.norm(new, axis=1))
+        return _State(new, advance(state.carried, inverse, scale), change, state.change, state.steps + 1)
+
+    def unfinished(state: _State) -> Array:
+        stagnant = (state.change < _UNSCALED_BELOW) & (state.change > state.before / 2)  # at the level of rounding
+        return (state.change > tolerance) & ~stagnant & (state.steps < _CAP)
+
+    tolerance = float(real.eps) ** 0.75  # it leaves the square of itself
+    infinite = jnp.asarray(jnp.inf, real.dtype)
+    start = _State(a, carried, infinite, infinite, jnp.asarray(0, jnp.int32))
+    final = lax.while_loop(unfinished, step, start)
+    stable = jnp.linalg.norm(final.a + jnp.eye(len(a), dtype=a.dtype)) < 0.1
+    return final.carried, stable & jnp.all(jnp.isfinite(final.carried[0])) & jnp.all(jnp.isfinite(final.carried[1]))
+
+
+def sign_gramians(a: Array, q: Array, s: Array) -> Pair:
+    """Solutions x of a x + x a' + q = 0 and y of a' y + y a + s = 0, all real [n, n]; NaN unless ``a`` is stable."""
+
+    def advance(pair: Pair, inverse: Array, scale: Array) -> Pair:
+        x, y = pair
+        return (
+            (x / scale + scale * matmul(inverse, x, inverse.T)) / 2,
+            (y / scale + scale * matmul(inverse.T, y, inverse)) / 2,
+        )
+
+    d = similarity(a, 0)[:, None]
+    (x, y), stable = _sign(a * d.T / d, (q / d / d.T, s * d * d.T), advance)
+    return jnp.where(stable, x / 2 * d * d.T, jnp.nan), jnp.where(stable, y / 2 / d / d.T, jnp.nan)
+
+
+def _compressed(*blocks: Array) -> Array:
+    """A square f [n, n] with f f' the sum of b b' over the blocks b, [n, k] each."""
+    return jnp.linalg.qr(jnp.concatenate(blocks, axis=1).T, mode="r").T
+
+
+def _square(f: Array) -> Array:
+    """A factor [n, k] as one of shape [n, n], of the same product with its transpose."""
+    n, k = f.shape
+    return jnp.pad(f, ((0, 0), (0, n - k))) if k <= n else _compressed(f)
+
+
+def continuous_factors(a: Array, b: Array, c: Array) -> tuple[Array, Array, Array]:
+    """Factors f, g [n, n] of the Gramians f f' and g g' of x' = a x + b u, y = c x, and whether ``a`` is stable."""
+
+    def advance(pair: Pair, inverse: Array, scale: Array) -> Pair:
+        root = jnp.sqrt(scale)
+        f, g = pair
+        half = jnp.sqrt(jnp.asarray(0.5, a.dtype))
+        return (
+            half * _compressed(f / root, root * matmul(inverse, f)),
+            half * _compressed(g / root, root * matmul(inverse.T, g)),
+        )
+
+    (f, g), stable = _sign(a, (_square(b), _square(c.T)), advance)
+    half = jnp.sqrt(jnp.asarray(0.5, a.dtype))
+    return half * f, half * g, stable
+
+
+def discrete_factors(a: Array, b: Array, c: Array) -> tuple[Array, Array, Array]:
+    """As :func:`continuous_factors` for x[t+1] = a x[t] + b u[t]: [f, a f] is compressed while a is squared."""
+
+    def step(state: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        power, f, g, steps = state
+        f, g = _compressed(f, matmul(power, f)), _compressed(g, matmul(power.T, g))
+        return matmul(power, power), f, g, steps + 1
+
+    def unfinished(state: tuple[Array, Array, Array, Array]) -> Array:
+        size = jnp.max(jnp.abs(state[0]))
+        # A power of size e leaves e^2 of the sums to come. NaN compares false and ends the loop.
+        return (size > jnp.finfo(a.dtype).eps) & (size < jnp.inf) & (state[3] < _DOUBLINGS)
+
+    start = (a, _square(b), _square(c.T), jnp.asarray(0, jnp.int32))
+    power, f, g, _ = lax.while_loop(unfinished, step, start)
+    stable = (jnp.max(jnp.abs(power)) <= jnp.finfo(a.dtype).eps) & jnp.all(jnp.isfinite(f)) & jnp.all(jnp.isfinite(g))
+    return f, g, stable
