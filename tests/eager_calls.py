@@ -68,6 +68,7 @@ def _lqr() -> Calls:
         "optimal_gain": lambda: jaxlqr.optimal_gain(TASK),
         "optimal_cost": lambda: jaxlqr.optimal_cost(TASK),
         "make_task": lambda: jaxlqr.make_task(TASK.A, TASK.B),
+        "continuous_task": lambda: jaxlqr.lqr.continuous_task(TASK.A, TASK.B, dt=0.1),
         "stack_tasks": lambda: jaxlqr.stack_tasks([TASK, TASK]),
         "RolloutCost": lambda: jaxlqr.RolloutCost(horizon=4, num_rollouts=2)(K, TASK),
     }
@@ -79,6 +80,10 @@ def _systems() -> Calls:
         "ss": lambda: systems.ss([[0.5]], [[1.0]]),
         "stack_systems": lambda: systems.stack_systems([system, system]),
         "to_control": lambda: (systems.to_control(system), system.A)[1],
+        "sample": lambda: systems.sample(system, 0.1),
+        "sample, tustin": lambda: systems.sample(system, 0.1, method="tustin"),
+        "sample_noise": lambda: systems.sample_noise(TASK.A, jnp.eye(2), 0.1),
+        "sample_cost": lambda: systems.sample_cost(TASK.A, TASK.B, jnp.eye(2), jnp.eye(1), None, 0.1),
         "zero_order_hold": lambda: systems.zero_order_hold(TASK.A, TASK.B, 0.1),
     }
 

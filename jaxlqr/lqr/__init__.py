@@ -8,6 +8,8 @@ from jaxlqr.lqr.cost import spectral_radius as spectral_radius
 from jaxlqr.lqr.optimal import optimal_cost as optimal_cost
 from jaxlqr.lqr.optimal import optimal_gain as optimal_gain
 from jaxlqr.lqr.rollout import RolloutCost as RolloutCost
+from jaxlqr.lqr.sampled import SampledTask as SampledTask
+from jaxlqr.lqr.sampled import continuous_task as continuous_task
 from jaxlqr.lqr.task import LQRTask as LQRTask
 from jaxlqr.lqr.task import make_task as make_task
 from jaxlqr.lqr.task import stack_tasks as stack_tasks

@@ -164,7 +164,7 @@ def make_task(
         A, B = _of_system(A, B, dt)
     elif B is None:
         raise ValueError("B must be given with a matrix A, [n, m]; only a system has its own.")
-    a, b = _checked(A, "A"), _checked(B, "B")
+    a, b = checked_matrix(A, "A"), checked_matrix(B, "B")
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(
             f"A must be a square matrix [n, n], got shape {a.shape}; stack_tasks([...]) makes a batch of tasks."
@@ -175,9 +175,9 @@ def make_task(
     m = b.shape[1]
     if dt is not None:
         a, b = sampled(a, b, check_dt(dt))
-    q = _symmetric(Q, "Q", n, definite=False)
-    r = _symmetric(R, "R", m, definite=True)
-    sigma0 = _symmetric(Sigma0, "Sigma0", n, definite=False)
+    q = symmetric_matrix(Q, "Q", n, definite=False)
+    r = symmetric_matrix(R, "R", m, definite=True)
+    sigma0 = symmetric_matrix(Sigma0, "Sigma0", n, definite=False)
     stuck = unstabilizable_modes(a, b)
     if stuck.size:
         raise ValueError(
@@ -250,7 +250,8 @@ def _of_system(system: Any, B: Any, dt: float | None) -> tuple[Any, Any]:
     return found.A, found.B
 
 
-def _checked(value: Any, name: str) -> np.ndarray:
+def checked_matrix(value: Any, name: str) -> np.ndarray:
+    """The value in float64: real and finite, of any shape, or one sentence with its ``name``."""
     if isinstance(value, Tracer):
         raise TypeError(
             f"make_task looks at the values of {name} and cannot run inside jit, vmap or grad; build the task outside, "
@@ -270,10 +271,11 @@ def _checked(value: Any, name: str) -> np.ndarray:
     return array
 
 
-def _symmetric(value: Any, name: str, size: int, *, definite: bool) -> np.ndarray:
+def symmetric_matrix(value: Any, name: str, size: int, *, definite: bool) -> np.ndarray:
+    """The symmetric part of a (semi)definite matrix [size, size]; the identity for None."""
     if value is None:
         return np.eye(size)
-    array = _checked(value, name)
+    array = checked_matrix(value, name)
     if array.shape != (size, size):
         raise ValueError(f"{name} must have shape ({size}, {size}), got {array.shape}.")
     return symmetric_part(array, name, definite=definite, eps=rounding_unit(value))

@@ -19,7 +19,6 @@ Discrete Mathematics 23 (1978), for the cycle mean.
 
 from collections.abc import Callable
 from functools import partial, reduce
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -36,7 +35,17 @@ _TERMS, _LEAST = 16, 5
 _MOST = 128
 
 
-class _Held(NamedTuple):
+class Arithmetic(NamedTuple):
+    """What JAX and NumPy do in different ways: ``fold`` over numbers, ``walk`` (all iterates), ``repeat`` (a loop)."""
+
+    xp: Any
+    product: Callable[..., Any]
+    fold: Callable[..., Any]
+    walk: Callable[..., Any]
+    repeat: Callable[..., Any]
+
+
+class Held(NamedTuple):
     """exp(A h) as its diagonal [n], the same less one [n], and the other entries [n, n]; and the integral times B."""
 
     diagonal: Any
@@ -45,17 +54,17 @@ class _Held(NamedTuple):
     inputs: Any
 
 
-def _size(xp: ModuleType, a: Any, walk: Callable[..., Any]) -> Any:
+def _size(xp: Any, a: Any, walk: Callable[..., Any]) -> Any:
     """Logarithm to base two of the maximum cycle mean of abs(a): -inf without cycles.
 
     ``walk(step, start, count)`` stacks the ``count`` iterates of ``step`` after ``start``.
     """
     n = a.shape[0]
     weights = xp.log2(xp.abs(a))
-    start = xp.zeros(n, weights.dtype)
+    begin = xp.zeros(n, weights.dtype)
     # Row k holds the heaviest walk of k edges to each vertex, -inf where there is none.
     walks = xp.concatenate(
-        [start[None], walk(lambda ends: xp.max(ends[:, None] + weights, axis=0, initial=-xp.inf), start, n)]
+        [begin[None], walk(lambda ends: xp.max(ends[:, None] + weights, axis=0, initial=-xp.inf), begin, n)]
     )
     longest, lengths = walks[-1], n - xp.arange(n, dtype=weights.dtype)
     # Karp: a vertex with a walk of n edges has passed a cycle, whose mean is the least of these over k.
@@ -64,28 +73,31 @@ def _size(xp: ModuleType, a: Any, walk: Callable[..., Any]) -> Any:
     return xp.max(xp.where(longest == -xp.inf, -xp.inf, least), initial=-xp.inf)
 
 
-def _squarings(xp: ModuleType, a: Any, dt: Any, walk: Callable[..., Any]) -> Any:
+def _squarings(ops: Arithmetic, a: Any, dt: Any) -> Any:
     """Number of squarings after which n times the size of A h is at most 1/2; beyond ``_MOST`` where none is enough."""
+    xp = ops.xp
     # A thousandth keeps a size that is a power of two on its side, whatever the rounding of the logarithms.
-    wanted = _size(xp, a, walk) + xp.log2(xp.abs(dt)) + float(np.log2(max(a.shape[0], 1))) + 1 - 1e-3
+    wanted = _size(xp, a, ops.walk) + xp.log2(xp.abs(dt)) + float(np.log2(max(a.shape[0], 1))) + 1 - 1e-3
     bounded = xp.where(wanted > _LEAST, xp.where(wanted < _MOST, wanted, _MOST + 1), _LEAST)  # NaN takes the least
     return xp.ceil(bounded).astype(np.int32)
 
 
-def _start(xp: ModuleType, product: Callable[..., Any], fold: Callable[..., Any], a: Any, b: Any, step: Any) -> _Held:
-    n = a.shape[0]
-    eye = xp.eye(n, dtype=a.dtype)
+def start(ops: Arithmetic, a: Any, b: Any, step: Any) -> Held:
+    """The hold over a short time ``step``."""
+    xp, product = ops.xp, ops.product
+    eye = xp.eye(a.shape[0], dtype=a.dtype)
     x = a * step
     # The mean of the exponential over the step, the sum of x^k / (k + 1)!
     divisors = np.arange(_TERMS + 1, 1, -1, dtype=a.dtype)
-    mean = fold(lambda mean, divisor: eye + product(x, mean) / divisor, eye, divisors)
+    mean = ops.fold(lambda mean, divisor: eye + product(x, mean) / divisor, eye, divisors)
     less_one = product(x, mean)
     small = xp.diagonal(less_one)
-    return _Held(1 + small, small, less_one * (1 - eye), product(mean, b) * step)
+    return Held(1 + small, small, less_one * (1 - eye), product(mean, b) * step)
 
 
-def _double(xp: ModuleType, product: Callable[..., Any], held: _Held) -> _Held:
+def double(ops: Arithmetic, held: Held) -> Held:
     """The hold over twice the time."""
+    xp, product = ops.xp, ops.product
     diagonal, less_one, others, inputs = held
     paths = product(others, others)
     through = xp.diagonal(paths)
@@ -94,7 +106,7 @@ def _double(xp: ModuleType, product: Callable[..., Any], held: _Held) -> _Held:
     small = less_one * (2 + less_one) + through
     large = diagonal * diagonal + through
     near_one = xp.abs(small) <= 0.5
-    return _Held(
+    return Held(
         xp.where(near_one, 1 + small, large),
         xp.where(near_one, small, large - 1),
         (paths + (diagonal[:, None] + diagonal[None, :]) * others) * (1 - eye),
@@ -102,9 +114,22 @@ def _double(xp: ModuleType, product: Callable[..., Any], held: _Held) -> _Held:
     )
 
 
-def _exponential(xp: ModuleType, held: _Held) -> Any:
-    eye = xp.eye(len(held.diagonal), dtype=held.others.dtype)
-    return xp.where(eye > 0, held.diagonal[:, None], held.others)
+def exponential(ops: Arithmetic, held: Held) -> Any:
+    """exp(A h) [n, n]."""
+    eye = ops.xp.eye(len(held.diagonal), dtype=held.others.dtype)
+    return ops.xp.where(eye > 0, held.diagonal[:, None], held.others)
+
+
+def by_doubling(ops: Arithmetic, a: Any, dt: Any, begin: Callable[..., Any], twice: Callable[..., Any]) -> Any:
+    """``begin(h)``, a quantity over the short time h = dt / 2^s, and after s calls of ``twice`` that over dt.
+
+    The number s is that of ``a``. The result is NaN where no s is enough.
+    """
+    fixed = [lax.stop_gradient(leaf) if ops.xp is jnp else leaf for leaf in (a, dt)]
+    count = _squarings(ops, *fixed)
+    beyond = ops.xp.where(count > _MOST, np.nan, 1).astype(a.dtype)
+    step = ops.xp.ldexp(dt, -ops.xp.minimum(count, _MOST)) * beyond
+    return ops.repeat(twice, begin(step), count)
 
 
 def _walk(step: Callable[..., Any], ends: np.ndarray, count: int) -> np.ndarray:
@@ -112,6 +137,33 @@ def _walk(step: Callable[..., Any], ends: np.ndarray, count: int) -> np.ndarray:
     for k in range(count):
         walks[k] = ends = step(ends)
     return walks
+
+
+def _repeat(twice: Callable[..., Any], state: Any, count: Any) -> Any:
+    # A while loop has no reverse mode; a scan of conditions has. It stores the state before each doubling, no more.
+    @jax.checkpoint
+    def next_state(state: Any, number: Array) -> tuple[Any, None]:
+        return lax.cond(number < count, twice, lambda state: state, state), None
+
+    return lax.scan(next_state, state, jnp.arange(_MOST, dtype=count.dtype))[0]
+
+
+ON_HOST = Arithmetic(
+    xp=np,
+    product=np.matmul,
+    fold=lambda step, first, numbers: reduce(step, numbers, first),
+    walk=_walk,
+    repeat=lambda twice, state, count: reduce(lambda state, _: twice(state), range(int(min(count, _MOST))), state),
+)
+IN_JAX = Arithmetic(
+    xp=jnp,
+    product=matmul,
+    fold=lambda step, first, numbers: lax.scan(lambda x, number: (step(x, number), None), first, jnp.asarray(numbers))[
+        0
+    ],
+    walk=lambda step, ends, count: lax.scan(lambda ends, _: (step(ends),) * 2, ends, length=count)[1],
+    repeat=_repeat,
+)
 
 
 def cycle_mean(a: np.ndarray) -> float:
@@ -124,37 +176,18 @@ def cycle_mean(a: np.ndarray) -> float:
         return float(_size(np, a, _walk))
 
 
+def _hold(ops: Arithmetic, a: Any, b: Any, dt: Any) -> tuple[Any, Any]:
+    result = by_doubling(ops, a, dt, partial(start, ops, a, b), partial(double, ops))
+    return exponential(ops, result), result.inputs
+
+
 def held_float64(a: np.ndarray, b: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
     """A_d [n, n] and B_d [n, m] in float64 whatever the precision of JAX; not finite where they overflow."""
-
     with np.errstate(all="ignore"):
-        count = int(_squarings(np, a, dt, _walk))
-        step = np.ldexp(dt, -count) if count <= _MOST else np.nan
-        held = _start(np, np.matmul, lambda step, start, numbers: reduce(step, numbers, start), a, b, step)
-        for _ in range(count):
-            held = _double(np, np.matmul, held)
-        return _exponential(np, held), held.inputs
+        return _hold(ON_HOST, a, b, dt)
 
 
 @jax.jit
 def held(a: Array, b: Array, dt: Array) -> tuple[Array, Array]:
     """A_d [n, n] and B_d [n, m] of arrays of one precision, with derivatives of all orders in both modes."""
-
-    def walk(step: Callable[..., Any], ends: Array, count: int) -> Array:
-        return lax.scan(lambda ends, _: (step(ends),) * 2, ends, length=count)[1]
-
-    count = _squarings(jnp, lax.stop_gradient(a), lax.stop_gradient(dt), walk)
-    beyond = jnp.where(count > _MOST, jnp.nan, 1).astype(dt.dtype)
-
-    def fold(step: Callable[..., Any], start: Array, numbers: np.ndarray) -> Array:
-        return lax.scan(lambda state, number: (step(state, number), None), start, jnp.asarray(numbers))[0]
-
-    start = _start(jnp, matmul, fold, a, b, jnp.ldexp(dt, -count) * beyond)
-
-    # A while loop has no reverse mode; a scan of conditions has. It stores the state before each squaring, no more.
-    @jax.checkpoint
-    def square(state: _Held, number: Array) -> tuple[_Held, None]:
-        return lax.cond(number < count, partial(_double, jnp, matmul), lambda state: state, state), None
-
-    result, _ = lax.scan(square, start, jnp.arange(_MOST, dtype=count.dtype))
-    return _exponential(jnp, result), result.inputs
+    return _hold(IN_JAX, a, b, dt)
