@@ -19,6 +19,7 @@ from jaxlqr.papers.nguyen2023 import few_shot
 from jaxlqr.papers.nguyen2023 import theory as nguyen2023
 from jaxlqr.papers.toso2024 import theory as toso2024
 from jaxlqr.papers.wang2020 import theory as wang2020
+from tests.eager_systems import norms_calls, systems_calls
 
 KEY = jax.random.key(0)
 TASK = jaxlqr.make_task([[0.9, 0.1], [0.0, 0.5]], [[0.0], [1.0]])
@@ -71,30 +72,6 @@ def _lqr() -> Calls:
         "continuous_task": lambda: jaxlqr.lqr.continuous_task(TASK.A, TASK.B, dt=0.1),
         "stack_tasks": lambda: jaxlqr.stack_tasks([TASK, TASK]),
         "RolloutCost": lambda: jaxlqr.RolloutCost(horizon=4, num_rollouts=2)(K, TASK),
-    }
-
-
-def _systems() -> Calls:
-    system = systems.ss([[0.0, 1.0], [-1.0, -0.5]], [[0.0], [1.0]], [[1.0, 0.0]])
-    return {
-        "ss": lambda: systems.ss([[0.5]], [[1.0]]),
-        "stack_systems": lambda: systems.stack_systems([system, system]),
-        "to_control": lambda: (systems.to_control(system), system.A)[1],
-        "sample": lambda: systems.sample(system, 0.1),
-        "sample, tustin": lambda: systems.sample(system, 0.1, method="tustin"),
-        "sample_noise": lambda: systems.sample_noise(TASK.A, jnp.eye(2), 0.1),
-        "sample_cost": lambda: systems.sample_cost(TASK.A, TASK.B, jnp.eye(2), jnp.eye(1), None, 0.1),
-        "zero_order_hold": lambda: systems.zero_order_hold(TASK.A, TASK.B, 0.1),
-    }
-
-
-def _norms() -> Calls:
-    system = systems.ss([[0.0, 1.0], [-1.0, -0.5]], [[0.0], [1.0]], [[1.0, 0.0]])
-    return {
-        "controllability_gramian": lambda: systems.controllability_gramian(system),
-        "observability_gramian": lambda: systems.observability_gramian(system),
-        "h2_norm": lambda: systems.h2_norm(system),
-        "grad of h2_norm": lambda: jax.grad(systems.h2_norm)(system),
     }
 
 
@@ -381,7 +358,7 @@ def _training() -> Calls:
 #: Public modules and the calls of their functions; a name may be followed by what is special about the call.
 ROOMS: dict[str, tuple[ModuleType, Callable[[], Calls]]] = {
     "matrix_equations": (matrix_equations, _equations),
-    "systems": (systems, lambda: _systems() | _norms()),
+    "systems": (systems, lambda: systems_calls() | norms_calls()),
     "lqr": (jaxlqr.lqr, _lqr),
     "closed_form": (closed_form, _closed_form),
     "rollout": (rollout, _rollout),

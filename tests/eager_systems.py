@@ -1,0 +1,38 @@
+"""One small call of every public function of jaxlqr.systems, for tests/eager_calls.py."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxlqr import systems
+
+SYSTEM = systems.ss([[0.0, 1.0], [-1.0, -0.5]], [[0.0], [1.0]], [[1.0, 0.0]])
+
+
+Calls = dict[str, Callable[[], Any]]
+
+
+def systems_calls() -> Calls:
+    """By name, as in tests/eager_calls.py."""
+    return {
+        "ss": lambda: systems.ss([[0.5]], [[1.0]]),
+        "stack_systems": lambda: systems.stack_systems([SYSTEM, SYSTEM]),
+        "to_control": lambda: (systems.to_control(SYSTEM), SYSTEM.A)[1],
+        "sample": lambda: systems.sample(SYSTEM, 0.1),
+        "sample, tustin": lambda: systems.sample(SYSTEM, 0.1, method="tustin"),
+        "sample_noise": lambda: systems.sample_noise(SYSTEM.A, jnp.eye(2), 0.1),
+        "sample_cost": lambda: systems.sample_cost(SYSTEM.A, SYSTEM.B, jnp.eye(2), jnp.eye(1), None, 0.1),
+        "zero_order_hold": lambda: systems.zero_order_hold(SYSTEM.A, SYSTEM.B, 0.1),
+    }
+
+
+def norms_calls() -> Calls:
+    """Of Gramians, norms, margins and reduction."""
+    return {
+        "controllability_gramian": lambda: systems.controllability_gramian(SYSTEM),
+        "observability_gramian": lambda: systems.observability_gramian(SYSTEM),
+        "h2_norm": lambda: systems.h2_norm(SYSTEM),
+        "grad of h2_norm": lambda: jax.grad(systems.h2_norm)(SYSTEM),
+    }
