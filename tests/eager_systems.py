@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxlqr import systems
 
 SYSTEM = systems.ss([[0.0, 1.0], [-1.0, -0.5]], [[0.0], [1.0]], [[1.0, 0.0]])
+TWICE = systems.ss([[-1.0]], [[1.0, 1.0]], [[1.0], [1.0]])
 
 
 Calls = dict[str, Callable[[], Any]]
@@ -24,6 +25,11 @@ def systems_calls() -> Calls:
         "sample, tustin": lambda: systems.sample(SYSTEM, 0.1, method="tustin"),
         "sample_noise": lambda: systems.sample_noise(SYSTEM.A, jnp.eye(2), 0.1),
         "sample_cost": lambda: systems.sample_cost(SYSTEM.A, SYSTEM.B, jnp.eye(2), jnp.eye(1), None, 0.1),
+        "series": lambda: systems.series(SYSTEM, [[2.0]]),
+        "parallel": lambda: systems.parallel(SYSTEM, [[2.0]]),
+        "append": lambda: systems.append(SYSTEM, [[2.0]]),
+        "feedback": lambda: systems.feedback(SYSTEM),
+        "lft": lambda: systems.lft(TWICE, [[2.0]]),
         "zero_order_hold": lambda: systems.zero_order_hold(SYSTEM.A, SYSTEM.B, 0.1),
     }
 

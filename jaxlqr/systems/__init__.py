@@ -1,5 +1,10 @@
 """Linear systems that can be differentiated: state space, sampling, connections, responses."""
 
+from jaxlqr.systems._connections import append as append
+from jaxlqr.systems._connections import feedback as feedback
+from jaxlqr.systems._connections import lft as lft
+from jaxlqr.systems._connections import parallel as parallel
+from jaxlqr.systems._connections import series as series
 from jaxlqr.systems._gramians import controllability_gramian as controllability_gramian
 from jaxlqr.systems._gramians import h2_norm as h2_norm
 from jaxlqr.systems._gramians import observability_gramian as observability_gramian
