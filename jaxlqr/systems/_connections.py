@@ -224,7 +224,8 @@ def _system(matrices: Sequence[Array], parts: Sequence[StateSpace], inputs: Name
     if same is not None:
         matrices = [jnp.where(same, matrix, jnp.nan) for matrix in matrices]
     states = _joined([part.states if part.num_states else () for part in parts])
-    return StateSpace(*matrices, dt, states, inputs, outputs)
+    a, b, c, d = matrices
+    return StateSpace(a, b, c, d, dt, states, inputs, outputs)
 
 
 def _common_time(parts: Sequence[StateSpace]) -> tuple[Array | None, Array | None]:
