@@ -26,6 +26,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 import jaxlqr  # noqa: E402
+from jaxlqr.papers.toso2024.printed import PrintedOracle  # noqa: E402
 
 NUM_TASKS, NUM_SAMPLES, RADIUS, STEP, HORIZON = 10, 20, 1e-2, 8e-6, 501
 
@@ -147,7 +148,7 @@ def main() -> None:
     states = 0.5 + 1e-3 * jax.random.normal(jax.random.key(2), tasks.A.shape[:2])
     tasks = replace(tasks, Sigma0=states[:, :, None] * states[:, None, :])
     key = jax.random.key(1)
-    oracle = jaxlqr.ZerothOrderOracle(NUM_SAMPLES, RADIUS, hessian="printed")
+    oracle = PrintedOracle(NUM_SAMPLES, RADIUS)
     directions = released_directions(key, K0.shape)
     host_tasks = [np.asarray(leaf) for leaf in (tasks.A, tasks.B, tasks.Q, tasks.R, states)]
     host_gain = np.asarray(K0)

@@ -28,6 +28,7 @@ from jaxlqr.meta.gram_weighting import gram_gradient
 from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, train
 from jaxlqr.papers.nguyen2023.lqr import NUM_TASKS, STRETCH, adapted_cost, draw
+from jaxlqr.papers.nguyen2023.printed import printed
 from jaxlqr.trajectory import IlqrStatus, ilqr, tvlqr
 from jaxlqr.trajectory.problems import PROBLEMS, TrajectoryProblem
 
@@ -177,9 +178,10 @@ def tow_table(repeats: int) -> str:
     for _ in range(_WARM_STRETCHES):
         state = plain(state)
     calls: dict[str, Callable[[], Any]] = {"uniform": partial(plain, state)}
-    methods = ("gram", "reverse", "newton_cg", "ilqr", "ilqr_diagonal", "printed")
-    for method in methods:
-        calls[method] = partial(tow, adapted_cost, state.params, batches, optimizer=optimizer, beta=beta, method=method)
+    names = ("gram", "reverse", "newton_cg", "ilqr", "ilqr_diagonal")
+    methods: dict[str, Any] = {name: name for name in names} | {"printed": printed}
+    for name, method in methods.items():
+        calls[name] = partial(tow, adapted_cost, state.params, batches, optimizer=optimizer, beta=beta, method=method)
     for name, find in (("gradient, gram", gram_gradient), ("gradient, reverse", gradient)):
         calls[name] = partial(jax.jit(partial(find, training)), state, nominal, batches, beta)
     times = medians(calls, repeats)

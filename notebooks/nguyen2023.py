@@ -21,6 +21,7 @@ from jax import lax
 import jaxlqr
 from jaxlqr.lqr.closed_form import scalar_cost
 from jaxlqr.meta.trajectory_weighting import TowStatus, tow
+from jaxlqr.papers.nguyen2023.printed import printed
 from jaxlqr.plots import new_figure
 
 # %matplotlib inline
@@ -133,7 +134,7 @@ _ = interact(
 # there is.
 
 # %%
-for method in ("ilqr", "printed"):
+for name, method in (("ilqr", "ilqr"), ("printed", printed)):
     weights, _, accepted, _ = train(5e-4, 1.0, 10.0, method)
     spread = float(jnp.max(jnp.abs(weights - 0.1)))
-    print(f"{method:8s} accepted in {accepted} of {NUM_STRETCHES} stretches, farthest weight from uniform {spread:.1e}")
+    print(f"{name:8s} accepted in {accepted} of {NUM_STRETCHES} stretches, farthest weight from uniform {spread:.1e}")

@@ -19,6 +19,7 @@ from ipywidgets import FloatLogSlider, interact
 
 import jaxlqr
 from jaxlqr.lqr.stabilize import average_task_gain
+from jaxlqr.papers.toso2024.printed import PrintedOracle
 from jaxlqr.plots import new_figure
 
 # %matplotlib inline
@@ -90,8 +91,8 @@ _ = interact(
 K = jaxlqr.optimal_gain(nominal)
 direction = jax.random.normal(jax.random.key(1), K.shape)
 exact = jaxlqr.hessian_vector_product(K, direction, nominal)
-for form in ("stein", "printed"):
-    oracle = jaxlqr.ZerothOrderOracle(num_samples=20_000, radius=1e-3, hessian=form)
+for form, kind in (("stein", jaxlqr.ZerothOrderOracle), ("printed", PrintedOracle)):
+    oracle = kind(num_samples=20_000, radius=1e-3)
     estimate = oracle.hessian_vector_product(jaxlqr.cost, K, direction, nominal, jax.random.key(2))
     cosine = jnp.sum(estimate * exact) / jnp.linalg.norm(estimate) / jnp.linalg.norm(exact)
     print(

@@ -20,6 +20,7 @@ from ipywidgets import FloatLogSlider, IntSlider, interact
 
 import jaxlqr
 from jaxlqr import families, mdp
+from jaxlqr.papers.wang2020.printed import OtherGradientLoss, printed_meta_gradient
 from jaxlqr.papers.wang2020.theory import theorem_3_5
 from jaxlqr.plots import new_figure
 
@@ -61,8 +62,8 @@ def objective(theta, tasks, eta):
 
 
 exact = jax.jit(jax.grad(objective))(theta, tasks, 10.0)
-for variant in ("corrected", "printed"):
-    gradient = mdp.meta_gradient(theta, tasks, 10.0, variant=variant)
+for variant, formula in (("corrected", mdp.meta_gradient), ("printed", printed_meta_gradient)):
+    gradient = formula(theta, tasks, 10.0)
     error = jnp.linalg.norm(gradient - exact) / jnp.linalg.norm(exact)
     cosine = jnp.sum(gradient * exact) / jnp.linalg.norm(gradient) / jnp.linalg.norm(exact)
     print(f"{variant:10s} relative error {error:.1e}, cosine {cosine:.4f}")
@@ -77,7 +78,7 @@ for variant in ("corrected", "printed"):
 # %%
 def train(eta, spread, step_size, gradient="exact"):
     """Mean loss over 150 steps from the uniform policy."""
-    loss = mdp.ProximalLoss(eta, gradient=gradient)
+    loss = mdp.ProximalLoss(eta) if gradient == "exact" else OtherGradientLoss(eta)
     options = {"num_steps": 150, "inner_step_size": 0.0, "num_inner_steps": 0, "outer_step_size": step_size}
     result = jaxlqr.meta_train(loss, jnp.zeros((SIZE**2, 4)), draw_tasks(spread), **options, progress=False)
     return result.params, -np.mean(result.history["loss"], axis=1)

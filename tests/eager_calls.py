@@ -80,7 +80,6 @@ def _closed_form() -> Calls:
     return {
         "gradient": lambda: closed_form.gradient(K, TASK),
         "hessian_quadratic_form": lambda: closed_form.hessian_quadratic_form(K, K, TASK),
-        "printed_hessian_vector_product": lambda: closed_form.printed_hessian_vector_product(K, K, TASK),
         "hessian_vector_product": lambda: closed_form.hessian_vector_product(K, K, TASK),
         "cost_change": lambda: closed_form.cost_change(K, 1.1 * K, TASK),
         "scalar_cost": lambda: closed_form.scalar_cost(k, task),

@@ -32,7 +32,7 @@ SWEEP = {
     "perturbation": {"num_tasks": 1},
     "initial": {"K0": [[0.5]]},
     "settings": {
-        "steps": 3, "inner_step": 0.1, "outer_step": 0.1, "samples": 4, "radius": 0.1, "hessian": "stein",
+        "steps": 3, "inner_step": 0.1, "outer_step": 0.1, "samples": 4, "radius": 0.1,
         "oracle": "exact", "inner_steps": 1, "first_order": False, "optimizer": "sgd", "safeguard": True,
     },
     "batch": 1,

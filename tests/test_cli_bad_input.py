@@ -162,7 +162,6 @@ CASES = {
     "oracle": Case(
         options=("--oracle", "zeroth_order"), message="unknown oracle 'zeroth_order'; did you .*'zeroth-order'"
     ),
-    "hessian": Case(options=("--hessian", "exact"), message="unknown hessian 'exact'"),
     "optimizer": Case(options=("--optimizer", "adm"), message="unknown optimizer 'adm'; did you mean 'adam'"),
     "option": Case(options=("--outer-stp", "1"), message="No such option: --outer-stp .*--outer-step"),
     # The output folder.

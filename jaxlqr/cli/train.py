@@ -31,14 +31,6 @@ def train(
     ] = "exact",
     samples: Annotated[int, typer.Option(help="Zeroth-order: directions per gradient.")] = 20,
     radius: Annotated[float, typer.Option(help="Zeroth-order: smoothing radius, in units of K.")] = 1e-2,
-    hessian: Annotated[
-        str,
-        typer.Option(
-            help="Zeroth-order: Hessian estimate; printed is that of the paper.",
-            metavar="stein|printed",
-            autocompletion=one_of("stein", "printed"),
-        ),
-    ] = "stein",
     inner_steps: Annotated[int, typer.Option(help="Adaptation steps; 0 is plain multi-task descent.")] = 1,
     first_order: Annotated[bool, typer.Option("--first-order", help="Leave out the Hessian.")] = False,
     optimizer: Annotated[
@@ -87,7 +79,6 @@ def train(
         oracle=oracle,
         samples=samples,
         radius=radius,
-        hessian=hessian,
         inner_steps=inner_steps,
         first_order=first_order,
         optimizer=optimizer,

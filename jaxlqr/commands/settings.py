@@ -18,7 +18,7 @@ _KINDS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
     ),
     (("inner_step", "outer_step", "radius"), (int, float, np.number), "a number"),
     (("first_order", "safeguard", "resume"), bool, "True or False"),
-    (("oracle", "hessian", "optimizer"), str, "text"),
+    (("oracle", "optimizer"), str, "text"),
 )
 
 
@@ -32,7 +32,7 @@ class TrainSettings:
         steps: number of outer steps.
         inner_step, outer_step: step sizes; None chooses them with :func:`jaxlqr.training.automatic_steps`.
         oracle: ``"exact"`` or ``"zeroth-order"``.
-        samples, radius, hessian: of the zeroth-order oracle, see :class:`jaxlqr.ZerothOrderOracle`.
+        samples, radius: of the zeroth-order oracle, see :class:`jaxlqr.ZerothOrderOracle`.
         inner_steps: adaptation steps; 0 is plain multi-task descent.
         first_order: leave out the Hessian.
         optimizer: ``"sgd"`` or ``"adam"``.
@@ -55,7 +55,6 @@ class TrainSettings:
     oracle: str = "exact"
     samples: int = 20
     radius: float = 1e-2
-    hessian: str = "stein"
     inner_steps: int = 1
     first_order: bool = False
     optimizer: str = "sgd"
@@ -94,7 +93,6 @@ class TrainSettings:
                 raise ValueError(f"the {what} must be positive and finite, got {value}.")
         for what, value, known in (
             ("oracle", self.oracle, ("exact", "zeroth-order")),
-            ("hessian", self.hessian, ("stein", "printed")),
             ("optimizer", self.optimizer, ("sgd", "adam")),
         ):
             if value not in known:

@@ -199,8 +199,7 @@ def make_oracle(settings: TrainSettings, *, radius: Any = None) -> "Oracle":
     """The oracle of the settings; ``radius`` for one of its own in each run of a batch."""
     if settings.oracle == "exact":
         return ExactOracle()
-    hessian: Any = settings.hessian  # one of the two words, which TrainSettings has checked
-    return ZerothOrderOracle(settings.samples, settings.radius if radius is None else radius, hessian=hessian)
+    return ZerothOrderOracle(settings.samples, settings.radius if radius is None else radius)
 
 
 def outer_rule(settings: TrainSettings, outer: Any) -> dict[str, Any]:

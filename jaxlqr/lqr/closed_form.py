@@ -74,21 +74,14 @@ def gradient(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "m n"]:
 def hessian_quadratic_form(K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     """The second derivative of the cost along ``X``, <X, H[X]>, a scalar.
 
-    Source: Bu, Mesbahi, Fazel, Mesbahi, arXiv:1907.08921, Lemma 7.9; toso2024, section 2.1. The matrix printed there
-    as H[X] gives the right quadratic form but is not the Hessian applied to X (erratum T2).
+    In this form the two terms that P and Sigma add to H[X] are equal, so that the derivative of P is enough.
+
+    Source: Bu, Mesbahi, Fazel, Mesbahi, arXiv:1907.08921, Lemma 7.9; toso2024, section 2.1.
     """
-    return jnp.sum(X * printed_hessian_vector_product(K, X, task))
-
-
-@compiled(prepare=gain_direction_and_task)
-def printed_hessian_vector_product(
-    K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask
-) -> Float[Array, "m n"]:
-    """H[X] as printed in toso2024, section 2.1, shape [m, n]: right inside <X, H[X]>, wrong as an operator (T2)."""
     terms = _terms(K, task)
     metric = task.R + matmul(task.B.mT, terms.P, task.B)
     change = matmul(task.B.mT, _value_derivative(X, terms), terms.A_K)
-    return 2 * matmul(matmul(metric, X) - 2 * change, terms.Sigma)
+    return 2 * jnp.sum(X * matmul(matmul(metric, X) - 2 * change, terms.Sigma))
 
 
 @compiled(prepare=gain_direction_and_task)
@@ -96,8 +89,7 @@ def hessian_vector_product(K: Float[Array, "m n"], X: Float[Array, "m n"], task:
     """The Hessian of the cost applied to ``X``, shape [m, n].
 
     Differentiating 2 E_K Sigma_K along X: E'[X] = (R + B'PB) X - B' P'[X] A_K and
-    Sigma'[X] = A_K Sigma' A_K' - (B X Sigma A_K' + its transpose), so H[X] = 2 E'[X] Sigma + 2 E Sigma'[X]. The printed
-    expression doubles the P' term instead of adding the Sigma' term (erratum T2).
+    Sigma'[X] = A_K Sigma' A_K' - (B X Sigma A_K' + its transpose), so H[X] = 2 E'[X] Sigma + 2 E Sigma'[X].
     """
     terms = _terms(K, task)
     metric = task.R + matmul(task.B.mT, terms.P, task.B)

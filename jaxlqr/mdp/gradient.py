@@ -2,7 +2,7 @@ r"""The gradient of the meta-objective :math:`L(\theta) = \frac1n \sum_i J_i(\pi
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,6 @@ from jaxlqr.mdp.evaluation import Resolvent, evaluate_with, reached, visitation_
 from jaxlqr.mdp.model import MDP, MDPTask
 from jaxlqr.mdp.policy import check_positive, tilt
 
-Variant = Literal["corrected", "printed"]
 _CACHE = 2**18  # bytes of P side by side; best among 1 to 250 processes of 20 states, and 1 to 10 of 81
 
 
@@ -58,7 +57,7 @@ def anatomy(logits: Array, mdp: MDP, eta: float | Array) -> Anatomy:
     return Anatomy(policy, adapted, main.A, after.A, sigma, followed(sigma), followed(sigma * after.A), after.J)
 
 
-def density(parts: Anatomy, mdp: MDP, temperature: Array, eta: float | Array, variant: Variant = "corrected") -> Array:
+def density(parts: Anatomy, mdp: MDP, temperature: Array, eta: float | Array) -> Array:
     r"""D_i [S, A] with :math:`\nabla J_i(\pi_{i,\theta}) = \sum_{s,a} D_i(s, a)\, \nabla f_\theta(s, a)`.
 
     .. math:: D_i = \frac{1}{\tau (1-\gamma_i)} \left( \sigma_{\pi_i} A_i^{\pi_i}
@@ -66,9 +65,9 @@ def density(parts: Anatomy, mdp: MDP, temperature: Array, eta: float | Array, va
               u_i = (1-\gamma_i) (I - \gamma_i P_{\pi_\theta}^\top)^{-1} m_i, \quad
               m_i(s') = \sum_{s,a} \sigma_{\pi_i} A_i^{\pi_i} P_i(s'|s, a);
 
-    its sum over actions is zero. The printed variant has 1 in place of both :math:`1/(1-\gamma_i)`.
+    its sum over actions is zero.
     """
-    horizon = 1 / (1 - mdp.gamma) if variant == "corrected" else jnp.ones_like(mdp.gamma)
+    horizon = 1 / (1 - mdp.gamma)
     second = eta * mdp.gamma * horizon * parts.weighed * parts.main
     return horizon / temperature * (parts.sigma * parts.after + second)
 
@@ -86,7 +85,6 @@ def meta_gradient(
     eta: float | Array,
     *,
     weights: Array | None = None,
-    variant: Variant = "corrected",
     chunk_size: int | None = None,
 ) -> Any:
     r"""Gradient of :math:`L(\theta) = \sum_i w_i J_i(\pi_{i,\theta})` through one proximal step, in closed form.
@@ -102,7 +100,6 @@ def meta_gradient(
         tasks: a stack of :class:`jaxlqr.mdp.MDPTask` that share their features (:func:`jaxlqr.mdp.make_tasks`).
         eta: proximal step size.
         weights: task weights [M]; 1/M each unless given.
-        variant: ``"corrected"``, or ``"printed"`` for the formula of the paper (docs/errata.md, W1).
         chunk_size: tasks that are worked on side by side, which bounds the memory used beside the tasks themselves.
             Unless given all of them, but on a CPU as many as its cache holds: a quarter of a MiB of ``P``.
 
@@ -114,10 +111,8 @@ def meta_gradient(
     >>> meta_gradient(jnp.zeros((1, 2)), jaxlqr.mdp.make_tasks(mdps), 1.0).shape
     (1, 2)
 
-    Source: wang2020, Proposition 3.2, equations (3.7) and (3.8).
+    Source: wang2020, Proposition 3.2, equations (3.7) and (3.8), corrected (docs/errata.md, W1).
     """
-    if variant not in ("corrected", "printed"):
-        raise ValueError(f'variant must be "corrected" or "printed", got {variant!r}.')
     count = tasks.mdp.r.shape[0]
     shares = jnp.full(count, 1 / count, tasks.mdp.r.dtype) if weights is None else jnp.asarray(weights)
     if tasks.mdp.r.ndim != 3 or shares.shape != (count,):
@@ -128,7 +123,7 @@ def meta_gradient(
     def one(task: MDPTask, share: Array) -> Any:
         # The energy is told from its features once; its derivative along D is all that theta sees.
         logits, pull = jax.vjp(task.logits, theta)
-        D = density(anatomy(logits, task.mdp, eta), task.mdp, task.temperature, eta, variant)
+        D = density(anatomy(logits, task.mdp, eta), task.mdp, task.temperature, eta)
         return pull(share * task.temperature * D)[0]
 
     def in_chunks(size: int | None) -> Callable[..., Any]:

@@ -1,10 +1,9 @@
 """The return as a function of (theta, task), before and after proximal steps: what the learners take."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxlqr.compiled import compiled
 from jaxlqr.mdp.evaluation import evaluate
@@ -19,7 +18,7 @@ def mdp_return(theta: Any, task: MDPTask) -> Array:
     A function of (parameters, task) like any other of this package, with gradients of any order. The learners minimise:
     give them :func:`mdp_loss`, its negative.
 
-    >>> import jaxlqr
+    >>> import jax.numpy as jnp, jaxlqr
     >>> task = jaxlqr.mdp.make_tasks(jaxlqr.families.bandit([0.0, 1.0]))
     >>> float(mdp_return(jnp.zeros((1, 2)), task))
     0.5
@@ -46,11 +45,8 @@ class ProximalLoss:
     Attributes:
         step_size: :math:`\eta`, not negative.
         num_steps: number of proximal steps.
-        gradient: which derivatives the loss has; its value is the same for all. ``"exact"``: its own.
-            ``"first_order"``: Q of the policy one starts from is taken as constant. ``"printed"``: those of
-            Proposition 3.2 as printed, which lacks two factors of :math:`1/(1-\gamma)` (docs/errata.md, W1).
 
-    >>> import jaxlqr
+    >>> import jax.numpy as jnp, jaxlqr
     >>> task = jaxlqr.mdp.make_tasks(jaxlqr.families.bandit([0.0, 1.0]))
     >>> round(-float(ProximalLoss(2.0)(jnp.zeros((1, 2)), task)), 4)
     0.7311
@@ -60,32 +56,20 @@ class ProximalLoss:
 
     step_size: float
     num_steps: int = 1
-    gradient: Literal["exact", "first_order", "printed"] = "exact"
 
     def __post_init__(self) -> None:
         check_positive("step_size", self.step_size, zero_allowed=True)
         if not isinstance(self.num_steps, int) or self.num_steps < 0:
             raise ValueError(f"num_steps must be an integer of at least 0, got {self.num_steps!r}.")
-        if self.gradient not in ("exact", "first_order", "printed"):
-            raise ValueError(f'gradient must be "exact", "first_order" or "printed", got {self.gradient!r}.')
 
     @compiled()
     def __call__(self, theta: Any, task: MDPTask) -> Array:
-        J = evaluate(task.mdp, self.adapted(theta, task)).J
-        return -(_with_slope(J, 1 - task.mdp.gamma) if self.gradient == "printed" else J)
+        return -evaluate(task.mdp, self.adapted(theta, task)).J
 
     @compiled()
     def adapted(self, theta: Any, task: MDPTask) -> Array:
         """The policy after the steps [S, A]."""
-        slope = {"exact": 1.0, "first_order": 0.0, "printed": 1 - task.mdp.gamma}[self.gradient]
         policy = task.policy(theta)
         for _ in range(self.num_steps):
-            Q = evaluate(task.mdp, policy).Q
-            policy = tilt(policy, self.step_size * (Q if self.gradient == "exact" else _with_slope(Q, slope)))
+            policy = tilt(policy, self.step_size * evaluate(task.mdp, policy).Q)
         return policy
-
-
-def _with_slope(value: Array, slope: Array | float) -> Array:
-    """``value``, with its derivatives multiplied by ``slope``."""
-    fixed = lax.stop_gradient(value)
-    return fixed + jnp.asarray(slope) * (value - fixed)

@@ -1,8 +1,4 @@
-"""Weight trajectories by one backward pass of iLQR: corrected and complete, with diagonal matrices, or as printed.
-
-The diagonal version keeps only the diagonals of F_x, C_xx and V. The printed one does so too, keeps the parameters
-alone as the state (the optimiser's memory is a constant of the nominal trajectory), and takes its slope as printed.
-"""
+"""Weight trajectories by one backward pass of iLQR: with full matrices, or with the diagonals of F_x, C_xx and V."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +11,7 @@ from jaxlqr.meta.weight_trajectory import State, Training, final_batch, losses, 
 from jaxlqr.trajectory.curvature import slope_along
 from jaxlqr.trajectory.expansion import Problem, Trajectory, expand
 from jaxlqr.trajectory.linear_quadratic import (
+    ActionValue,
     Policy,
     Stage,
     Value,
@@ -26,7 +23,7 @@ from jaxlqr.trajectory.linear_quadratic import (
 )
 
 PyTree = Any
-Form = Literal["full", "diagonal", "printed"]
+Form = Literal["full", "diagonal"]
 
 
 class Plan(NamedTuple):
@@ -40,17 +37,36 @@ class Plan(NamedTuple):
 
 def plan(training: Training, state: State, actions: Array, batches: PyTree, beta: Array, *, form: Form) -> Plan:
     """One backward pass of Algorithm 2 around the trajectory of the given actions [T, M]."""
+    nominal, problem, stages, final = local_model(training, state, actions, batches, beta)
+    if form == "full":
+        policies, _ = backward(stages, final, cholesky_solve)
+    else:
+        policies, _ = diagonal_backward(stages, final)
+    return Plan(policies, nominal, problem, slope_along(stages, final, policies))
+
+
+class LocalModel(NamedTuple):
+    """The nominal trajectory, the problem on flat states, its stages around that trajectory, and the final value."""
+
+    nominal: Trajectory
+    problem: Problem
+    stages: Stage
+    final: Value
+
+
+def local_model(
+    training: Training, state: State, actions: Array, batches: PyTree, beta: Array, *, memoryless: bool = False
+) -> LocalModel:
+    """The problem around the trajectory of the given actions [T, M].
+
+    With ``memoryless`` the state is the parameters alone, and the optimiser's memory is a constant of the trajectory.
+    """
     states, last = train(training, state, actions, batches)
-    problem, flatten = _flat_problem(training, states, batches, beta, memoryless=form == "printed")
+    problem, flatten = _flat_problem(training, states, batches, beta, memoryless=memoryless)
     points = jnp.concatenate([jax.vmap(flatten)(states), flatten(last)[None]])
     nominal = Trajectory(points, actions)
     stages, final, _ = expand(problem, nominal, None, dynamics_curvature=None)
-    if form == "full":
-        policies, _ = backward(stages, final, cholesky_solve)
-        return Plan(policies, nominal, problem, slope_along(stages, final, policies))
-    policies, theta = _diagonal_backward(stages, final)
-    slope = theta if form == "printed" else slope_along(stages, final, policies)
-    return Plan(policies, nominal, problem, slope)
+    return LocalModel(nominal, problem, stages, final)
 
 
 def simulate_changes(stages: Stage, policies: Policy) -> tuple[Array, Array]:
@@ -58,22 +74,19 @@ def simulate_changes(stages: Stage, policies: Policy) -> tuple[Array, Array]:
     return simulate(stages, policies, jnp.zeros_like(stages.q[0]))
 
 
-def _diagonal_backward(stages: Stage, final: Value) -> tuple[Policy, Array]:
-    """Policies of Algorithm 2 with diagonal F_x, C_xx, V, and theta_1 of (74) as printed: q_u'Q_uu q_u, no inverse."""
+def diagonal_backward(stages: Stage, final: Value) -> tuple[Policy, ActionValue]:
+    """Policies of Algorithm 2 with diagonal F_x, C_xx, V, and the values of the actions; leading axes [T]."""
 
     def diagonal(matrix: Array) -> Array:
         return jnp.diag(jnp.diagonal(matrix))
 
-    def one(carry: tuple[Value, Array], stage: Stage):
-        after, theta = carry
+    def one(after: Value, stage: Stage):
         stage = stage._replace(A=diagonal(stage.A), Q=diagonal(stage.Q))
         action = action_value(stage, after)
         policy, value = improve(action, cholesky_solve)
-        return (Value(diagonal(value.V), value.v), theta - action.qu @ (action.Quu @ action.qu)), policy
+        return Value(diagonal(value.V), value.v), (policy, action)
 
-    start = (Value(diagonal(final.V), final.v), jnp.zeros((), final.v.dtype))
-    (_, theta), policies = jax.lax.scan(one, start, stages, reverse=True)
-    return policies, theta
+    return jax.lax.scan(one, Value(diagonal(final.V), final.v), stages, reverse=True)[1]
 
 
 def _flat_problem(training: Training, states: State, batches: PyTree, beta: Array, *, memoryless: bool):

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxlqr.compiled import compiled
@@ -14,7 +14,7 @@ from jaxlqr.matrix_equations.products import matmul
 from jaxlqr.oracles.protocol import Expansion, Loss, PyTree, StochasticLoss, with_key
 
 
-class _Queries(NamedTuple):
+class Queries(NamedTuple):
     """Costs at params + U_j, at params - U_j for directions U [m, d], and at params."""
 
     directions: Array
@@ -43,9 +43,6 @@ class ZerothOrderOracle:
     Attributes:
         num_samples: number m of directions: 2 m queries for a gradient, one more for the Hessian.
         radius: smoothing radius r, in units of the parameters.
-        hessian: ``"stein"``, the estimate above, or ``"printed"``, the one of the MAML-LQR paper, kept for fidelity: it
-            is not an estimate of the Hessian and has the wrong sign (docs/errata.md, T3). The printed one needs the
-            parameters to be one matrix.
         failed_queries: what to do when a query is not finite (the perturbed gain does not stabilise). ``"drop"``
             leaves out both queries of that direction and averages over the others, NaN when none is left; the
             number of failed queries is reported in any case. ``"propagate"`` lets NaN through.
@@ -59,13 +56,12 @@ class ZerothOrderOracle:
     >>> bool(jnp.allclose(estimate, jnp.array([2.0, 6.0]), atol=0.2))
     True
 
-    Source: toso2024, Algorithm 2; Nesterov and Spokoiny, Found. Comput. Math. 17 (2017) for the gradient; the constants
-    of the Hessian are derived in docs/errata.md, T3.
+    Source: toso2024, Algorithm 2, whose Hessian estimate is another one; Nesterov and Spokoiny, Found. Comput. Math. 17
+    (2017) for the gradient; the constants of the Hessian are derived in docs/errata.md, T3.
     """
 
     num_samples: int = field(metadata={"static": True})
     radius: float | Array
-    hessian: Literal["stein", "printed"] = field(default="stein", metadata={"static": True})
     failed_queries: Literal["drop", "propagate"] = field(default="drop", metadata={"static": True})
     common_random_numbers: bool = field(default=False, metadata={"static": True})
 
@@ -75,8 +71,6 @@ class ZerothOrderOracle:
         # The radius is a tracer when jit rebuilds the oracle; it was checked as a number before that.
         if isinstance(self.radius, (int, float)) and not 0 < self.radius < float("inf"):
             raise ValueError(f"radius must be positive and finite, got {self.radius}; try 1e-2.")
-        if self.hessian not in ("stein", "printed"):
-            raise ValueError(f'hessian must be "stein" or "printed", got {self.hessian!r}.')
         if self.failed_queries not in ("drop", "propagate"):
             raise ValueError(f'failed_queries must be "drop" or "propagate", got {self.failed_queries!r}.')
 
@@ -99,7 +93,7 @@ class ZerothOrderOracle:
         return self._hessian_vector_product(params, self._ask(loss, params, task, key, with_base=True), vector)
 
     @compiled(static=("with_base",))
-    def _ask(self, loss: Loss, params: PyTree, task: PyTree, key: Array, *, with_base: bool) -> _Queries:
+    def _ask(self, loss: Loss, params: PyTree, task: PyTree, key: Array, *, with_base: bool) -> Queries:
         flat, unravel = ravel_pytree(params)
         direction_key, loss_key = jax.random.split(key)
         # Drawn in one row: the same numbers, but a compilation of half the length (XLA unrolls short inner loops).
@@ -113,7 +107,7 @@ class ZerothOrderOracle:
         usable = jnp.ones_like(plus, bool)
         if self.failed_queries == "drop":
             usable = jnp.isfinite(plus) & jnp.isfinite(minus)
-        return _Queries(directions, plus, minus, values[2 * m] if with_base else jnp.array(jnp.nan, flat.dtype), usable)
+        return Queries(directions, plus, minus, values[2 * m] if with_base else jnp.array(jnp.nan, flat.dtype), usable)
 
     def _values(self, loss: Loss, points: Array, unravel, task: PyTree, key: Array) -> Array:
         if not isinstance(loss, StochasticLoss):
@@ -126,7 +120,7 @@ class ZerothOrderOracle:
         return jax.vmap(lambda point, k: with_key(loss, k)(unravel(point), task))(points, keys)
 
     @staticmethod
-    def _average(weights: Array, queries: _Queries) -> tuple[Array, Array]:
+    def _average(weights: Array, queries: Queries) -> tuple[Array, Array]:
         """Means over usable directions of w_j u_j ... as (w_j / count) and their sum; NaN when no direction is left."""
         count = jnp.sum(queries.usable)
         scale = jnp.where(count > 0, 1 / count.astype(weights.dtype), jnp.nan)
@@ -134,32 +128,15 @@ class ZerothOrderOracle:
         weights = scale * jnp.where(queries.usable, weights, 0)
         return weights, jnp.sum(weights)
 
-    def _gradient(self, params: PyTree, queries: _Queries) -> PyTree:
+    def _gradient(self, params: PyTree, queries: Queries) -> PyTree:
         flat, unravel = ravel_pytree(params)
         weights, _ = self._average(queries.plus - queries.minus, queries)
         return unravel(flat.size / (2 * self.radius**2) * matmul(weights, queries.directions))
 
-    def _hessian_vector_product(self, params: PyTree, queries: _Queries, vector: PyTree) -> PyTree:
-        if self.hessian == "printed":
-            return self._printed_product(params, queries, vector)
+    def _hessian_vector_product(self, params: PyTree, queries: Queries, vector: PyTree) -> PyTree:
         flat, unravel = ravel_pytree(params)
         v, _ = ravel_pytree(vector)
         d, u = flat.size, queries.directions
         weights, total = self._average((queries.plus + queries.minus - 2 * queries.base) / 2, queries)
         product = matmul(weights * matmul(u, v), u) - self.radius**2 / (d + 2) * total * v
         return unravel(d * (d + 2) / self.radius**4 * product)
-
-    def _printed_product(self, params: PyTree, queries: _Queries, vector: PyTree) -> PyTree:
-        # Algorithm 2, line 6: (n_u^2 / (r^2 m)) sum (J(K + U) - J(K)) (U U' - I), applied from the left.
-        if not hasattr(params, "ndim") or params.ndim != 2:
-            raise ValueError(
-                'hessian="printed" needs the parameters to be one matrix [n_u, n_x], got '
-                f'{jax.tree.map(jnp.shape, params)}; use hessian="stein".'
-            )
-        num_inputs = params.shape[0]
-        weights, total = self._average(queries.plus - queries.base, queries)
-        u = queries.directions.reshape(-1, *params.shape)
-        second = jnp.einsum("j,jab,jcb->ac", weights, u, u, precision=lax.Precision.HIGHEST) - total * jnp.eye(
-            num_inputs, dtype=params.dtype
-        )
-        return (num_inputs / self.radius) ** 2 * matmul(second, vector)

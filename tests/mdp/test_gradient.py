@@ -8,20 +8,19 @@ from jax.flatten_util import ravel_pytree
 
 import jaxlqr
 from jaxlqr.mdp import ProximalLoss, make_tasks, mdp_loss, mdp_return, meta_gradient
-from jaxlqr.mdp.gradient import anatomy
 from tests.mdp.settings import ETA, A, D, S, random_tasks, reference_objective
 
 SEEDS = range(4)
 
 
-def objective(theta, tasks, gradient="exact"):
+def objective(theta, tasks):
     """The meta-objective (3.4), by the generic core."""
-    return -jaxlqr.maml_loss(ProximalLoss(ETA, gradient=gradient), theta, tasks, 0.0, num_inner_steps=0)
+    return -jaxlqr.maml_loss(ProximalLoss(ETA), theta, tasks, 0.0, num_inner_steps=0)
 
 
 # One compiled function for all seeds.
-automatic = jax.jit(jax.grad(objective), static_argnames="gradient")
-closed = jax.jit(meta_gradient, static_argnames="variant")
+automatic = jax.jit(jax.grad(objective))
+closed = jax.jit(meta_gradient)
 
 
 def assert_equal(one, other):
@@ -43,40 +42,6 @@ def test_a_complex_step_through_numpy_agrees(tabular):
     steps = 1e-30j * np.eye(theta.size).reshape(-1, *theta.shape)
     by_step = [reference_objective(np.asarray(theta) + step, tasks, ETA).imag / 1e-30 for step in steps]
     assert_equal(closed(theta, tasks, ETA).ravel(), by_step)
-
-
-def test_the_printed_gradient_is_another_direction():
-    """Erratum W1: the printed formula lacks 1/(1-gamma) twice; with unequal discounts it is not even parallel."""
-    errors, cosines = [], []
-    for seed in range(40):
-        theta, tasks = random_tasks(seed)
-        exact, printed = (np.asarray(closed(theta, tasks, ETA, variant=v)) for v in ("corrected", "printed"))
-        errors.append(np.linalg.norm(printed - exact) / np.linalg.norm(exact))
-        cosines.append(exact @ printed / np.linalg.norm(exact) / np.linalg.norm(printed))
-    assert np.median(errors) > 0.3
-    assert min(cosines) < 0.9
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_printed_loss_has_the_printed_gradient(seed):
-    theta, tasks = random_tasks(seed)
-    assert_equal(automatic(theta, tasks, gradient="printed"), closed(theta, tasks, ETA, variant="printed"))
-    assert float(objective(theta, tasks, "printed")) == pytest.approx(float(objective(theta, tasks)), rel=1e-14)
-
-
-def test_first_order_is_the_gradient_with_the_values_held_fixed():
-    theta, tasks = random_tasks(3)
-    first = automatic(theta, tasks, gradient="first_order")
-    exact = automatic(theta, tasks)
-    assert np.linalg.norm(first - exact) > 0.05 * np.linalg.norm(exact)
-
-    # Without its second term the closed form is first-order: as if eta vanished there, but not in the adapted policy.
-    def density(task):
-        parts = anatomy(task.logits(theta), task.mdp, ETA)
-        return parts.sigma * parts.after / (1 - task.mdp.gamma) / task.temperature
-
-    D_mean = jax.vmap(density)(tasks).mean(0)
-    assert_equal(first, jnp.tensordot(D_mean, tasks.features[0], 2))
 
 
 def test_weights_are_those_of_the_generic_core():
@@ -167,7 +132,6 @@ def test_policies_that_are_all_but_deterministic_give_finite_gradients():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": "typeset"}, 'variant must be "corrected" or "printed"'),
         ({"weights": jnp.ones(2)}, r"tasks must be a stack, with weights \[M\]"),
     ],
 )

@@ -85,7 +85,6 @@ def test_parameters_of_the_wrong_shape_are_refused():
     [
         ({"step_size": -1.0}, "step_size must be non-negative"),
         ({"step_size": 1.0, "num_steps": -1}, "num_steps must be an integer of at least 0"),
-        ({"step_size": 1.0, "gradient": "free"}, 'gradient must be "exact", "first_order" or "printed"'),
     ],
 )
 def test_a_proximal_loss_checks_its_options(options, message):

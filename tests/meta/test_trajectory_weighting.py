@@ -141,17 +141,6 @@ def test_softmax_weights_sum_to_one():
     np.testing.assert_allclose(result.weights[-1], 1 / M, rtol=1e-12)  # without a terminal cost they never matter
 
 
-@pytest.mark.parametrize(("beta", "accepted"), [(10.0, False), (1.5, False)])
-def test_as_printed_no_step_is_ever_accepted_and_corrected_it_is(beta, accepted):
-    _, state, batches = setting(SGD)
-    run = partial(tow, loss, state.params, batches, optimizer=SGD, beta=beta, terminal=True, num_iterations=2)
-    printed = run(method="printed")
-    assert int(printed.status) == TowStatus.NOT_IMPROVED
-    assert (float(printed.step_lengths.max()) > 0) == accepted
-    np.testing.assert_allclose(printed.weights, 1 / M, rtol=1e-14)
-    assert int(run(method="ilqr").status) == TowStatus.IMPROVED
-
-
 def test_infinite_losses_are_a_status():
     task = jaxlqr.make_task([[1.2]], [[1.0]])
     batches = jax.tree.map(lambda leaf: leaf[None, None], task)

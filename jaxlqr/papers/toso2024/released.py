@@ -22,6 +22,7 @@ from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.oracles import ZerothOrderOracle
 from jaxlqr.papers.toso2024.curves import Curve, diverged_from
+from jaxlqr.papers.toso2024.printed import PrintedOracle
 from jaxlqr.papers.toso2024.tasks import PRINTED_LEVELS, Optima, draw_as_printed
 from jaxlqr.papers.units import Units
 from jaxlqr.training import TrainingResult, meta_train, policy_gradient
@@ -35,7 +36,7 @@ MIDDLE = ((0.001, 8e-6), (0.01, 4e-6), (0.015, 0.95e-6))
 RANDOM_START_STEP, META_START_STEP = 0.35e-3, 1e-3
 PLOTTED_STATE = (0.25, 0.55, 0.35, 0.45)
 
-TRAINING_ORACLE = ZerothOrderOracle(20, 1e-2, hessian="printed", failed_queries="propagate", common_random_numbers=True)
+TRAINING_ORACLE = PrintedOracle(20, 1e-2, failed_queries="propagate", common_random_numbers=True)
 ADAPTATION_ORACLE = replace(TRAINING_ORACLE, num_samples=50, radius=1e-5)
 # Of the random start: the radius of the training, and the samples of the adaptation, which share its compiled program.
 START_ORACLE = replace(ADAPTATION_ORACLE, radius=TRAINING_ORACLE.radius)

@@ -11,10 +11,12 @@ from jax import Array
 from jaxlqr.mdp import MDPTask, ProximalLoss, evaluate, mdp_loss, optimal_policy, proximal_step
 from jaxlqr.mdp.policy import tilt
 from jaxlqr.papers.units import Units
+from jaxlqr.papers.wang2020.printed import OtherGradientLoss
 from jaxlqr.papers.wang2020.settings import NUM_TASKS, Setting
 from jaxlqr.training import meta_train, no_metrics
 
 MAX_STEPS = 10
+Kind = Literal["exact", "first_order", "printed"]  # of the gradient of a meta-learned start
 
 
 class StepSizes(NamedTuple):
@@ -53,7 +55,7 @@ def learn(
     num_steps: int,
     progress: bool | None,
     step_sizes: StepSizes = STEP_SIZES,
-    kinds: tuple[Literal["exact", "first_order", "printed"], ...] = ("exact", "first_order", "printed"),
+    kinds: tuple[Kind, ...] = ("exact", "first_order", "printed"),
     units: Units | None = None,
 ) -> Learned:
     """Train all starts on the first half of the tasks of each split and adapt them to the second half.
@@ -87,10 +89,7 @@ def learn(
     if step_sizes.early != step_sizes.average:
         early = trained("average, long steps", mdp_loss, step_sizes.early, _iterate)
     iterates = np.asarray(early.history["theta"])[:, :, 0]
-    params = {
-        kind: np.asarray(trained(kind, ProximalLoss(setting.eta, gradient=kind), step_sizes.meta).params)
-        for kind in kinds
-    }
+    params = {kind: np.asarray(trained(kind, _loss(kind, setting.eta), step_sizes.meta).params) for kind in kinds}
     params |= {
         "average_early": _best_iterate(iterates, train, setting.eta),
         "average_oracle": _best_iterate(iterates, held_out, setting.eta),
@@ -99,6 +98,10 @@ def learn(
     }
     returns = {name: np.asarray(_adaptation(start, held_out, setting.eta)) for name, start in params.items()}
     return Learned(returns, np.asarray(_optimal(held_out)), params, held_out)
+
+
+def _loss(kind: Kind, eta: float) -> ProximalLoss:
+    return ProximalLoss(eta) if kind == "exact" else OtherGradientLoss(eta, gradient=kind)
 
 
 _HALVES = (slice(NUM_TASKS), slice(NUM_TASKS, None))

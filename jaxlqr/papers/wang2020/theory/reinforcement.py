@@ -16,12 +16,14 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from jaxlqr.compiled import compiled
-from jaxlqr.mdp.gradient import Anatomy, Variant, anatomy, density
+from jaxlqr.mdp.gradient import Anatomy, anatomy, density
 from jaxlqr.mdp.model import MDPTask
+from jaxlqr.papers.wang2020.printed import printed_density
 from jaxlqr.papers.wang2020.theory.ball import best_in_ball
 
 Form = Literal["printed", "corrected", "sharp", "l1"]
 Measure = Literal["meta", "mixed"]
+Variant = Literal["corrected", "printed"]
 
 
 class GapBound(NamedTuple):
@@ -156,10 +158,12 @@ def _anatomies(theta: Any, tasks: MDPTask, eta: float | Array) -> Anatomy:
 
 
 def _densities(theta_star: Any, parts: Anatomy, tasks: MDPTask, eta: Any, variant: Variant) -> Densities:
+    of_gradient = printed_density if variant == "printed" else density
+
     def one(own: Anatomy, task: MDPTask) -> Densities:
         better = anatomy(task.logits(theta_star), task.mdp, eta).sigma
         N = own.after * better / (1 - task.mdp.gamma)
-        return Densities(N, density(own, task.mdp, task.temperature, eta, variant))
+        return Densities(N, of_gradient(own, task.mdp, task.temperature, eta))
 
     return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), jax.vmap(one)(parts, tasks))
 
