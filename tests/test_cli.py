@@ -1,6 +1,7 @@
 """The command line, run for real: in process through main(), and twice as a process of its own."""
 
 import json
+import pathlib
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import jaxlqr
 from jaxlqr.cli import main
 from jaxlqr.commands import train as experiment
+from jaxlqr.papers.driver import Outcome, Paper, Part, Request, unchecked
 from jaxlqr.papers.units import Units
 
 FILES = ["gain.npz", "history.npz", "summary.json", "training.png"]
@@ -213,16 +215,21 @@ def test_a_bug_keeps_its_traceback(systems, tmp_path, monkeypatch):
 def test_reproduce_calls_the_experiment(tmp_path, monkeypatch):
     calls = []
     fake = types.ModuleType("jaxlqr.papers.toso2024.reproduction")
-    fake.reproduce = lambda out, **options: calls.append((out, options)) or {}  # type: ignore[attr-defined]  # a stand-in
+
+    def found(request):
+        calls.append(request)
+        return Outcome({}, {}, {}, [])
+
+    vars(fake)["PAPER"] = Paper("toso2024", {"all": Part(unchecked(found))})
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     monkeypatch.chdir(tmp_path)
     assert main(["reproduce", "toso2024", "--quick", "--out", str(tmp_path / "figures"), "--seeds", "2"]) == 0
     assert main(["reproduce", "toso2024"]) == 0
-    assert all(isinstance(options.pop("units"), Units) for _, options in calls)
-    assert calls[0] == (tmp_path / "figures", {"quick": True, "num_seeds": 2, "progress": None})
-    assert str(calls[1][0]) == "toso2024"
-    assert calls[1][1] == {"quick": False, "num_seeds": None, "progress": None}
-    assert names(tmp_path) == []
+    units = [request.units for request in calls]
+    assert all(isinstance(one, Units) for one in units)
+    assert calls[0] == Request(True, 2, 0, None, None, tmp_path / "figures", units[0])
+    assert calls[1] == Request(False, None, 0, None, None, pathlib.Path("toso2024"), units[1])
+    assert names(tmp_path) == ["figures", "toso2024"]
 
 
 def test_help_names_every_option_and_its_default(capsys):

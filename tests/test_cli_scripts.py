@@ -22,6 +22,7 @@ from jaxlqr.cli import PAPERS, app, main
 from jaxlqr.cli import info as info_command
 from jaxlqr.commands import train as experiment
 from jaxlqr.console import open_console
+from jaxlqr.papers.driver import Outcome, Paper, Part, unchecked
 
 DOCS = Path(__file__).parents[1] / "docs"
 COMMANDS: dict = typer.main.get_command(app).commands  # type: ignore[attr-defined]  # a group
@@ -60,20 +61,20 @@ def test_json_of_bad_input_is_empty(tmp_path, capsys):
 def test_reproduce_prints_what_was_asked_for(tmp_path, monkeypatch, capsys, option):
     fake, calls = types.ModuleType("jaxlqr.papers.toso2024.reproduction"), []
 
-    def reproduce(out, **options):
-        calls.append(options)
-        open_console().print("a table")
-        return {"gap": np.array([0.5, np.inf]), "folder": out}
+    def found(request):
+        calls.append(request)
+        return Outcome({"gap": np.array([0.5, np.inf]), "folder": request.out}, {}, {}, [Table("a table")])
 
-    fake.reproduce = reproduce  # type: ignore[attr-defined]  # a stand-in
+    vars(fake)["PAPER"] = Paper("toso2024", {"all": Part(unchecked(found))})
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
     assert main(["reproduce", "toso2024", "--out", str(tmp_path / "o"), option]) == 0
     out = capsys.readouterr().out
-    assert calls[0]["progress"] is (None if option == "--json" else False)
+    assert calls[0].progress is (None if option == "--json" else False)
     if option == "--quiet":
         assert out == ""
     else:
-        assert json.loads(out) == {"gap": [0.5, None], "folder": str(tmp_path / "o")}
+        told = json.loads(out)
+        assert (told["paper"], told["gap"], told["folder"]) == ("toso2024", [0.5, None], str(tmp_path / "o"))
 
 
 def test_every_command_takes_json_and_has_an_example():

@@ -9,15 +9,8 @@ import typer
 from jaxlqr.cli.common import Json, Quiet, answering, one_of, progress_of, use_float64
 from jaxlqr.limits import check_count
 
-PAPERS = {
-    "toso2024": "jaxlqr.papers.toso2024.reproduction",
-    "molybog2021": "jaxlqr.papers.molybog2021.reproduction",
-    "musavi2023": "jaxlqr.papers.musavi2023.reproduction",
-    "wang2020": "jaxlqr.papers.wang2020.reproduction",
-    "nguyen2023": "jaxlqr.papers.nguyen2023.reproduction",
-}
+PAPERS = ("toso2024", "molybog2021", "musavi2023", "wang2020", "nguyen2023")
 MOST_SEEDS = 1000  # which run side by side; the papers take at most a tenth
-WITHOUT_TRAINING = ("molybog2021", "nguyen2023")  # by the learners, which keep checkpoints
 
 
 def reproduce(
@@ -61,17 +54,17 @@ def reproduce(
     folder = check_folder(Path(paper) if out is None else out)
     use_float64()
     from importlib import import_module
-    from inspect import signature
 
-    run = import_module(PAPERS[paper]).reproduce
-    special = {name: value for name, value in {"data": data, "part": part}.items() if value is not None}
-    for name in special:
-        if name not in signature(run).parameters:
-            raise ValueError(f"{paper} has no option --{name}; leave it out.")
-    if checkpoint_every is not None and paper in WITHOUT_TRAINING:
-        raise ValueError(f"{paper} has no option --checkpoint-every, because its units are short; take --resume alone.")
     from jaxlqr.papers.units import units_in
 
+    known = import_module(f"jaxlqr.papers.{paper}.reproduction").PAPER
+    special = {name: value for name, value in {"data": data, "part": part}.items() if value is not None}
+    for name, taken in (("data", known.reads_data), ("part", len(known.parts) > 1)):
+        if name in special and not taken:
+            raise ValueError(f"{paper} has no option --{name}; leave it out.")
+    if checkpoint_every is not None and not known.trains:
+        raise ValueError(f"{paper} has no option --checkpoint-every, because its units are short; take --resume alone.")
     settings = {"paper": paper, "quick": quick, "seeds": seeds, **special}
     with answering(quiet, as_json) as answer, units_in(folder, resume, checkpoint_every, settings) as units:
-        answer(run(folder, quick=quick, num_seeds=seeds, progress=progress_of(quiet), units=units, **special))
+        options = {"quick": quick, "num_seeds": seeds, "progress": progress_of(quiet), "units": units}
+        answer(known.reproduce(folder, **options, **special))

@@ -1,21 +1,15 @@
 """The tables of the reproduction, as they are printed."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from jaxlqr.console import open_console
 
-
-def print_tables(summary: dict[str, Any], out: Path) -> None:
+def tables(summary: dict[str, Any]) -> list[Table]:
     """Tables I and II, the comparison of step-size rules, and the inequalities."""
-    console = open_console()
-    for table in (_table_1(summary), _table_2(summary), _rules(summary["certified_rule"]), _inequalities(summary)):
-        if table is not None:
-            console.print(table)
-    console.print(f"{summary['wall_time_seconds']:.0f} s; figure1.png, histories.npz and summary.json are in {out}")
+    found = (_table_1(summary), _table_2(summary), _rules(summary["certified_rule"]), _inequalities(summary))
+    return [table for table in found if table is not None]
 
 
 def _table_1(summary: dict[str, Any]) -> Table:

@@ -1,9 +1,7 @@
 """Figure 1 and Tables I and II of "Convergence of gradient-based MAML in LQR"."""
 
-import time
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,7 +9,7 @@ import numpy as np
 
 from jaxlqr.lqr import optimal_gain
 from jaxlqr.lqr.stabilize import average_task
-from jaxlqr.output import OutputFolder
+from jaxlqr.papers.driver import Outcome, Paper, Part, Request, unchecked
 from jaxlqr.papers.musavi2023 import figure, report
 from jaxlqr.papers.musavi2023.certified import compare
 from jaxlqr.papers.musavi2023.setting import INNER_STEPS, NUM_STEPS, OUTER_STEP, SIGMA0, STARTS, draw
@@ -25,32 +23,13 @@ NUM_SEEDS, NUM_QUICK_SEEDS = 10, 2
 SIZES, QUICK_SIZES, NUM_INSTANCES = ((1, 1), (2, 1), (4, 2)), ((1, 1),), 100
 
 
-def reproduce(
-    out: Path,
-    *,
-    quick: bool = False,
-    num_seeds: int | None = None,
-    seed: int = 0,
-    progress: bool | None = None,
-    units: Units | None = None,
-) -> dict[str, Any]:
+def _run(request: Request) -> Outcome:
     """Train from four gains, search the grid, compare step-size rules, and evaluate every inequality of the theory.
 
-    Writes ``figure1.png``, ``histories.npz`` and ``summary.json`` to ``out``, prints the tables, returns the summary.
-
-    Arguments:
-        out: output folder; checked before the work begins, written when it is complete.
-        quick: 2 draws of ten tasks instead of 10, no comparison of step-size rules, and inequalities for n = 1 only.
-        num_seeds: number of draws, at least 1; overrides ``quick``.
-        seed: of the draws and of the random instances.
-        progress: show progress bars; ``None`` shows them in a terminal or a notebook.
-        units: where finished units are kept, see :mod:`jaxlqr.papers.units`; nowhere unless given.
+    A quick run has 2 draws of ten tasks instead of 10, no comparison of step-size rules, and inequalities for n = 1.
     """
-    count = (NUM_QUICK_SEEDS if quick else NUM_SEEDS) if num_seeds is None else num_seeds
-    if count < 1:
-        raise ValueError(f"the number of seeds must be at least 1, got {count}.")
-    folder, units = OutputFolder(out), units or Units()
-    began = time.perf_counter()
+    count = request.seeds(NUM_QUICK_SEEDS, NUM_SEEDS)
+    quick, seed, progress, units = request.quick, request.seed, request.progress, request.units
     draws = [draw(key) for key in jax.random.split(jax.random.key(seed), count)]
     drawn = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *draws)
     histories = [
@@ -63,7 +42,6 @@ def reproduce(
     averages = np.stack([np.asarray(optimal_gain(average_task(tasks))).ravel() for tasks in draws])
     nearest = np.stack([searched[f"{start.last_step:g}"]["refined"] for start in STARTS])
     summary = {
-        "paper": "musavi2023",
         "settings": {
             "seed": seed, "num_seeds": count, "sigma0": SIGMA0, "outer_step": OUTER_STEP, "num_steps": NUM_STEPS,
             "starts": [start._asdict() for start in STARTS], "inner_steps": INNER_STEPS, "resolution": RESOLUTION,
@@ -76,16 +54,14 @@ def reproduce(
         "gradient_norm_ratio": [float(np.max(h["gradient_norm"][:, -1] / h["gradient_norm"][:, 0])) for h in histories],
         "certified_rule": None if quick else compare(drawn, progress, units=units),
         "inequalities": _inequalities(QUICK_SIZES if quick else SIZES, seed, progress, units),
-        "wall_time_seconds": time.perf_counter() - began,
-        "jax": jax.__version__,
     }  # fmt: skip
     recorded = {f"start{i}_{name}": rows for i, h in enumerate(histories, start=1) for name, rows in h.items()}
-    with folder:
-        folder.write_figure("figure1.png", figure.draw(draws[0], histories))
-        folder.write_arrays("histories.npz", recorded)
-        folder.write_json("summary.json", summary)
-    report.print_tables(summary, out)
-    return summary
+    return Outcome(
+        summary=summary,
+        figures={"figure1.png": figure.draw(draws[0], histories)},
+        arrays={"histories.npz": recorded},
+        tables=report.tables(summary),
+    )
 
 
 def _inequalities(sizes: Iterable[tuple[int, int]], seed: int, progress: bool | None, units: Units) -> dict[str, Any]:
@@ -94,3 +70,6 @@ def _inequalities(sizes: Iterable[tuple[int, int]], seed: int, progress: bool | 
     shown = tqdm(sizes, desc="inequalities", unit="size", disable=None if progress is None else not progress)
     named = {f"n={n}, m={m}": partial(random_margins, seed, n, m, NUM_INSTANCES) for n, m in shown}
     return {name: units(f"inequalities {name}", lambda draw=draw: table(draw())) for name, draw in named.items()}
+
+
+PAPER = Paper("musavi2023", {"all": Part(unchecked(_run), files=("figure1.png", "histories.npz", "summary.json"))})

@@ -12,6 +12,7 @@ from jax import Array
 from tqdm.auto import tqdm
 
 from jaxlqr.meta.trajectory_weighting import Method
+from jaxlqr.papers.driver import Outcome, Request
 from jaxlqr.papers.nguyen2023.lqr import RULES, STRETCH, Adapted, Run, draw, optimise, run, uniform_history
 from jaxlqr.papers.nguyen2023.lqr_study import (
     NUM_SEEDS,
@@ -23,7 +24,6 @@ from jaxlqr.papers.nguyen2023.lqr_study import (
     ratio,
     timed,
 )
-from jaxlqr.papers.nguyen2023.parts import Outcome, Request
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from jaxlqr.meta.trajectory_weighting import TowResult, tow
 from jaxlqr.meta.weight_trajectory import State, gradient
+from jaxlqr.papers.driver import Outcome, Request
 from jaxlqr.papers.nguyen2023.ablation import Variant
 from jaxlqr.papers.nguyen2023.few_shot import Design, Episode, ImageClasses, check_design, episodes
 from jaxlqr.papers.nguyen2023.images import (
@@ -27,7 +28,6 @@ from jaxlqr.papers.nguyen2023.images import (
     train_myopic,
 )
 from jaxlqr.papers.nguyen2023.images_study import Data, load
-from jaxlqr.papers.nguyen2023.parts import Outcome, Request
 from jaxlqr.papers.statistics import student_interval
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxlqr.papers.driver import Outcome, Request
 from jaxlqr.papers.nguyen2023 import images_figure
 from jaxlqr.papers.nguyen2023.images import NUM_TASKS, STRETCH
 from jaxlqr.papers.nguyen2023.images_study import (
@@ -24,7 +25,6 @@ from jaxlqr.papers.nguyen2023.images_study import (
     study,
     updates,
 )
-from jaxlqr.papers.nguyen2023.parts import Outcome, Request
 from jaxlqr.papers.statistics import student_interval
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import numpy as np
 
+from jaxlqr.papers.driver import Outcome, Request
 from jaxlqr.papers.nguyen2023 import lqr_figure
 from jaxlqr.papers.nguyen2023.lqr_study import (
     NUM_SEEDS,
@@ -16,7 +17,6 @@ from jaxlqr.papers.nguyen2023.lqr_study import (
     table,
     told,
 )
-from jaxlqr.papers.nguyen2023.parts import Outcome, Request
 
 
 def prepare(request: Request) -> Callable[[], Outcome]:

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from tqdm.auto import tqdm
 
+from jaxlqr.papers.driver import Outcome, Request
 from jaxlqr.papers.nguyen2023 import trajectories_figure
-from jaxlqr.papers.nguyen2023.parts import Outcome, Request
 from jaxlqr.trajectory import IlqrResult, IlqrStatus, ilqr
 from jaxlqr.trajectory.problems import PROBLEMS, TrajectoryProblem
 

@@ -1,8 +1,6 @@
 """The theory beside measurements: heterogeneity and sample complexity, ``jaxlqr reproduce toso2024 --part theory``."""
 
-import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,9 +9,8 @@ import numpy as np
 from jaxlqr.families import boeing
 from jaxlqr.lqr import make_task
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.output import OutputFolder
+from jaxlqr.papers.driver import Outcome, Request
 from jaxlqr.papers.toso2024 import theory_figure, theory_heterogeneity, theory_samples
-from jaxlqr.papers.units import Units
 
 NUM_SEEDS, NUM_REPEATS = 20, 100
 NUM_QUICK_SEEDS, NUM_QUICK_REPEATS = 3, 20
@@ -25,29 +22,13 @@ def nominal_tasks() -> dict[str, LQRTask]:
     return {_MILD: make_task([[1.0, 0.2], [0.0, 1.1]], [[0.0], [0.5]]), "Boeing, released": boeing()}
 
 
-def reproduce_theory(
-    out: Path,
-    *,
-    quick: bool = False,
-    num_seeds: int | None = None,
-    seed: int = 0,
-    progress: bool | None = None,
-    units: Units | None = None,
-) -> dict[str, Any]:
-    """Run both studies, write ``heterogeneity.png``, ``samples.png``, ``theory.npz`` and ``theory.json`` to ``out``,
-    print a table, and return the numbers.
+def run(request: Request) -> Outcome:
+    """Both studies: the gap against heterogeneity, and the errors of the estimates.
 
-    Arguments:
-        out: output folder.
-        quick: 3 seeds instead of 20, 20 repeated estimates instead of 100.
-        num_seeds: families at each level, at least 1; overrides ``quick``.
-        seed: of all random numbers.
-        progress: show progress bars; ``None`` shows them in a terminal or a notebook.
-        units: where finished units are kept, see :mod:`jaxlqr.papers.units`; nowhere unless given.
+    The seeds are families at each level. A quick run has 3 instead of 20, and 20 repeated estimates instead of 100.
     """
-    num_seeds = (NUM_QUICK_SEEDS if quick else NUM_SEEDS) if num_seeds is None else num_seeds
-    folder, units = OutputFolder(out), units or Units()
-    began = time.perf_counter()
+    num_seeds = request.seeds(NUM_QUICK_SEEDS, NUM_SEEDS)
+    quick, seed, progress, units = request.quick, request.seed, request.progress, request.units
     first, second = jax.random.split(jax.random.key(seed))
     tasks = nominal_tasks()
     look = partial(theory_heterogeneity.study, first, num_seeds=num_seeds, progress=progress, units=units)
@@ -58,7 +39,6 @@ def reproduce_theory(
     estimate = partial(theory_samples.study, second, tasks[_MILD], NUM_QUICK_REPEATS if quick else NUM_REPEATS)
     samples = units("samples", estimate, theory_samples.Samples)
     content = {
-        "paper": "toso2024",
         "part": "theory",
         "settings": {
             "seed": seed,
@@ -68,34 +48,27 @@ def reproduce_theory(
         },
         "heterogeneity": {name: found.summary() for name, found in gaps.items()},
         "samples": samples.summary(),
-        "wall_seconds": round(time.perf_counter() - began, 3),
     }
     arrays: dict[str, np.ndarray] = {"levels": theory_heterogeneity.LEVELS, "radii": theory_samples.RADII}
     for name, found in gaps.items():
         key = name.split(",")[0].replace(" ", "_").lower()
         arrays |= {f"{key}_{field}": getattr(found, field) for field in ("optimum", "bound_6", "bound_7")}
     arrays |= {"counts": samples.counts, "by_count": samples.by_count, "by_radius": samples.by_radius}
-    with folder:
-        folder.write_figure("heterogeneity.png", theory_figure.draw_heterogeneity(gaps))
-        folder.write_figure("samples.png", theory_figure.draw_samples(samples))
-        folder.write_arrays("theory.npz", arrays)
-        folder.write_json("theory.json", content)
-    _print(content, out)
-    return content
+    figures = {
+        "heterogeneity.png": theory_figure.draw_heterogeneity(gaps),
+        "samples.png": theory_figure.draw_samples(samples),
+    }
+    return Outcome(content, figures, {"theory.npz": arrays}, _tables(content))
 
 
-def _print(content: dict[str, Any], out: Path) -> None:
+def _tables(content: dict[str, Any]) -> list[Any]:
     from rich.table import Table
 
-    from jaxlqr.console import open_console
-
-    table = Table("nominal system", "slope of the gap", "bound (6) / gap", "bound (7) / gap", title="heterogeneity")
+    slopes = Table("nominal system", "slope of the gap", "bound (6) / gap", "bound (7) / gap", title="heterogeneity")
     for name, told in content["heterogeneity"].items():
         slope = told["optimum"]["slope"]
         ratios = (f"{np.min(told[f'bound_{i}_over_gap']):.2g}" for i in (6, 7))
-        table.add_row(name, f"{slope['mean']:.3f} [{slope['low']:.3f}, {slope['high']:.3f}]", *ratios)
-    console = open_console()
-    console.print(table)
+        slopes.add_row(name, f"{slope['mean']:.3f} [{slope['low']:.3f}, {slope['high']:.3f}]", *ratios)
     table = Table("estimate", "slope", "samples needed", "predicted", "good radii, exact", "rollouts", title="samples")
     for name in theory_samples.ESTIMATES:
         told = content["samples"][name]
@@ -103,5 +76,4 @@ def _print(content: dict[str, Any], out: Path) -> None:
         cells.append(f"{told['samples_predicted']['corrected']:.2g}")
         cells += [f"{low:.1g} to {high:.1g}" for low, high in told["good_radii"].values()]
         table.add_row(name, *cells)
-    console.print(table)
-    console.print(f"{content['wall_seconds']:.0f} s; figures, theory.npz and theory.json are in {out}")
+    return [slopes, table]

@@ -1,17 +1,14 @@
 """Meta-learned starts for one proximal step, against the starts one would otherwise use, on tasks held out."""
 
-import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxlqr.mdp import proximal_step, visitation
-from jaxlqr.output import OutputFolder
+from jaxlqr.papers.driver import Outcome, Paper, Part, Request, unchecked
 from jaxlqr.papers.statistics import student_interval
-from jaxlqr.papers.units import Units
 from jaxlqr.papers.wang2020 import bounds, figure, samples, theory_figure, widths
 from jaxlqr.papers.wang2020.learn import LABELS, STEP_SIZES, Learned, learn
 from jaxlqr.papers.wang2020.settings import BUMP_WIDTH, NUM_TASKS, SETTINGS
@@ -22,32 +19,14 @@ SHOWN_STEPS = (0, 1, 2, 5, 10)
 FILES = ("adaptation.png", "policies.png", "theory.png", "curves.npz", "summary.json")
 
 
-def reproduce(
-    out: Path,
-    *,
-    quick: bool = False,
-    num_seeds: int | None = None,
-    seed: int = 0,
-    progress: bool | None = None,
-    units: Units | None = None,
-) -> dict[str, Any]:
-    """Learn, adapt and compare; write three figures, ``curves.npz`` and ``summary.json`` to ``out``, print tables and
-    return the summary.
+def _run(request: Request) -> Outcome:
+    """Learn, adapt and compare, on splits into 20 training and 20 held-out tasks, which the seeds count.
 
-    Arguments:
-        out: output folder; checked before the work begins, written when it is complete.
-        quick: 2 splits and 60 steps instead of 5 and 150, the first gridworld only, no networks and no samples.
-        num_seeds: number of splits into 20 training and 20 held-out tasks, at least 1; overrides ``quick``.
-        seed: of all random numbers.
-        progress: show progress bars; ``None`` shows them in a terminal or a notebook.
-        units: where finished units are kept, see :mod:`jaxlqr.papers.units`; nowhere unless given.
+    A quick run has 2 splits and 60 steps instead of 5 and 150, the first gridworld only, no networks and no samples.
     """
-    num_splits = (QUICK_SPLITS if quick else NUM_SPLITS) if num_seeds is None else num_seeds
-    if num_splits < 1:
-        raise ValueError(f"the number of splits must be at least 1, got {num_splits}.")
+    num_splits = request.seeds(QUICK_SPLITS, NUM_SPLITS)
+    quick, seed, progress, units = request.quick, request.seed, request.progress, request.units
     num_steps = QUICK_STEPS if quick else NUM_STEPS
-    folder, units = OutputFolder(out, FILES), units or Units()
-    began = time.perf_counter()
     *keys, bound_key, width_key, sample_key = jax.random.split(jax.random.key(seed), len(SETTINGS) + 3)
     names = ["gridworld"] if quick else list(SETTINGS)
     learned = {
@@ -61,7 +40,6 @@ def reproduce(
         networks = widths.sweep(width_key, used, widths.NUM_NETWORKS, progress, units)
         errors = samples.complexity(sample_key, samples.COUNTS, samples.NUM_ESTIMATES, units)
     summary = {
-        "paper": "wang2020",
         "settings": {
             "seed": seed,
             "num_splits": num_splits,
@@ -78,22 +56,25 @@ def reproduce(
         "theorem_3_5": bounds.tightness(gaps, sides),
         "networks": _networks(used, networks),
         "samples": {name: _errors(told) for name, told in errors.items()},
-        "wall_time_seconds": time.perf_counter() - began,
-        "jax": jax.__version__,
     }
     curves, optima = {}, {}
     for name, results in learned.items():
         title = SETTINGS[name].title
         curves[title] = {start: student_interval(rows.mean(axis=1)) for start, rows in results.returns.items()}
         optima[title] = float(results.optimal.mean())
-    with folder:
-        folder.write_figure("adaptation.png", figure.draw_adaptation(curves, optima, num_splits))
-        folder.write_figure("policies.png", figure.draw_policies(*_maps(learned["gridworld"])))
-        folder.write_figure("theory.png", theory_figure.draw_theory(gaps, sides, used, networks, errors))
-        folder.write_arrays("curves.npz", _arrays(learned, gaps, sides) | _flat(networks) | _flat(errors))
-        folder.write_json("summary.json", summary)
-    _print_tables(summary, out)
-    return summary
+    return Outcome(
+        summary=summary,
+        figures={
+            "adaptation.png": figure.draw_adaptation(curves, optima, num_splits),
+            "policies.png": figure.draw_policies(*_maps(learned["gridworld"])),
+            "theory.png": theory_figure.draw_theory(gaps, sides, used, networks, errors),
+        },
+        arrays={"curves.npz": _arrays(learned, gaps, sides) | _flat(networks) | _flat(errors)},
+        tables=_tables(summary),
+    )
+
+
+PAPER = Paper("wang2020", {"all": Part(unchecked(_run), files=FILES)})
 
 
 def _told(learned: Learned) -> dict[str, Any]:
@@ -157,12 +138,10 @@ def _flat(nested: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {f"{outer}_{inner}": rows for outer, of in nested.items() for inner, rows in of.items()}
 
 
-def _print_tables(summary: dict[str, Any], out: Path) -> None:
+def _tables(summary: dict[str, Any]) -> list[Any]:
     from rich.table import Table
 
-    from jaxlqr.console import open_console
-
-    console = open_console()
+    found = []
     for name, told in summary["returns"].items():
         best = told["optimum"]["mean"]
         table = Table(
@@ -172,31 +151,29 @@ def _print_tables(summary: dict[str, Any], out: Path) -> None:
             table.add_column(column, justify="left" if column == "start" else "right")
         for start, label in LABELS.items():
             table.add_row(label, *(_cell(told[start][str(k)]) for k in SHOWN_STEPS))
-        console.print(table)
+        found.append(table)
     table = Table("form", "bound / gap, median", "quartiles", "violated", title="Theorem 3.5 on random instances")
     for form, told in summary["theorem_3_5"].items():
         quartiles = f"[{told['low']:.3g}, {told['high']:.3g}]"
         table.add_row(form, f"{told['median']:.3g}", quartiles, f"{told['violated']:.0%}")
-    console.print(table)
-    if summary["samples"]:
-        _print_studies(console, summary)
-    console.print(f"{summary['wall_time_seconds']:.0f} s; {', '.join(FILES[:-1])} and {FILES[-1]} are in {out}")
+    return [*found, table, *(_studies(summary) if summary["samples"] else [])]
 
 
-def _print_studies(console: Any, summary: dict[str, Any]) -> None:
+def _studies(summary: dict[str, Any]) -> list[Any]:
     from rich.table import Table
 
-    table = Table("slopes against width", "drift", "linearisation error", "bound violated", title="networks in a ball")
+    networks = Table(
+        "slopes against width", "drift", "linearisation error", "bound violated", title="networks in a ball"
+    )
     for kind in ("policy", "regressor"):
         told = summary["networks"][kind]
         cells = (_slope(told[f"{name}_slope"]) for name in ("drift", "error"))
-        table.add_row(kind, *cells, f"{told['violated']:.0%}")
-    console.print(table)
+        networks.add_row(kind, *cells, f"{told['violated']:.0%}")
     table = Table("sampled meta-gradients", "transitions", "relative error", "slope", title="sample complexity")
     for name, told in summary["samples"].items():
         ends = (f"{told[key][0]:.3g} to {told[key][-1]:.3g}" for key in ("transitions", "median_error"))
         table.add_row(samples.LABELS[name], *ends, _slope(told["slope"]))
-    console.print(table)
+    return [networks, table]
 
 
 def _slope(told: dict[str, float]) -> str:

@@ -91,7 +91,7 @@ def test_intervals_are_wilsons(successes):
 
 
 def test_the_part_alone_writes_its_figure(tmp_path, capsys):
-    summary = reproduction.reproduce(tmp_path / "out", num_seeds=COUNT, seed=3, part="phase", progress=False)
+    summary = reproduction.PAPER.reproduce(tmp_path / "out", num_seeds=COUNT, seed=3, part="phase", progress=False)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"phase.png", "summary.json"}
     written = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert written["phase_diagram"]["num_families"] == COUNT
@@ -103,10 +103,10 @@ def test_the_part_alone_writes_its_figure(tmp_path, capsys):
     ("options", "message"),
     [
         ({"num_seeds": 0}, "number of seeds must be at least 1"),
-        ({"part": "table"}, 'part must be "figures" or "phase"'),
+        ({"part": "table"}, "unknown part 'table' of molybog2021; known are figures, phase"),
     ],
 )
 def test_bad_choices_are_refused(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        reproduction.reproduce(tmp_path / "out", **options)
+        reproduction.PAPER.reproduce(tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()

@@ -101,7 +101,7 @@ def test_the_published_costs_are_what_the_search_finds():
 
 
 def test_reproduce_writes_what_it_promises(tmp_path, capsys):
-    summary = reproduction.reproduce(tmp_path / "out", quick=True, part="figures")
+    summary = reproduction.PAPER.reproduce(tmp_path / "out", quick=True, part="figures")
     written = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert written["figures"]["2"]["parameters"]["q"] == [1.0, 0.7]
     assert set(written["figures"]) == {"1", "2", "3a"}

@@ -66,7 +66,7 @@ def test_inner_step_grows_from_the_first_to_the_last():
 
 @pytest.mark.slow
 def test_training_and_grid_search_agree_and_all_is_written(tmp_path, capsys):
-    summary = reproduction.reproduce(tmp_path / "out", num_seeds=3, progress=False)
+    summary = reproduction.PAPER.reproduce(tmp_path / "out", num_seeds=3, progress=False)
     assert np.all(summary["largest_distance_to_refined_minimiser"] < RESOLUTION / 5)
     for found in summary["table_2"].values():
         assert np.all(np.abs(found["grid"] - found["refined"]) <= RESOLUTION)
@@ -105,4 +105,4 @@ def test_the_figure_names_the_boundary_and_explains_the_rise_of_the_last_start(m
 
 def test_a_number_of_seeds_below_one_is_refused(tmp_path):
     with pytest.raises(ValueError, match="number of seeds must be at least 1"):
-        reproduction.reproduce(tmp_path / "out", num_seeds=0)
+        reproduction.PAPER.reproduce(tmp_path / "out", num_seeds=0)

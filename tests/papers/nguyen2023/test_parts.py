@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxlqr.papers.driver import Outcome, Paper, Part
 from jaxlqr.papers.nguyen2023 import ablation, ablation_figure, reproduction
-from jaxlqr.papers.nguyen2023.parts import Outcome, Part
 
 
 @pytest.mark.parametrize(
@@ -19,12 +19,13 @@ from jaxlqr.papers.nguyen2023.parts import Outcome, Part
         ({"part": "short"}, {"short"}),
     ],
 )
-def test_quick_runs_leave_out_long_parts_unless_named(monkeypatch, tmp_path, options, ran):
-    def prepare(request):
+def test_quick_runs_leave_out_long_parts_unless_named(tmp_path, options, ran):
+    def found(request):
         return lambda: Outcome(summary={"quick": request.quick}, figures={}, arrays={}, tables=[])
 
-    monkeypatch.setattr(reproduction, "PARTS", {"short": Part(prepare), "long": Part(prepare, in_quick=False)})
-    reproduction.reproduce(tmp_path / "out", progress=False, **options)
+    short, long = (reproduction.named(name, found) for name in ("short", "long"))
+    paper = Paper("nguyen2023", {"short": Part(short), "long": Part(long, in_quick=False)})
+    paper.reproduce(tmp_path / "out", progress=False, **options)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert {name for name in ("short", "long") if name in summary} == ran
     assert all(summary[name]["quick"] == options.get("quick", False) for name in ran)
@@ -32,7 +33,7 @@ def test_quick_runs_leave_out_long_parts_unless_named(monkeypatch, tmp_path, opt
 
 def test_unknown_part_is_named(tmp_path):
     with pytest.raises(ValueError, match="unknown part 'all' of nguyen2023; known are trajectories, lqr"):
-        reproduction.reproduce(tmp_path / "out", part="all")
+        reproduction.PAPER.reproduce(tmp_path / "out", part="all")
 
 
 @pytest.mark.slow

@@ -117,13 +117,11 @@ def test_figure_has_a_row_for_each_version_and_draws_each_curve():
 
 
 def test_summary_has_the_promised_keys():
-    summary = reproduction._summary(
-        _rows(), {"median": 0.1, "quartiles": [0.05, 0.2]}, num_seeds=2, seed=0, wall_time=1.0
-    )
+    summary = reproduction._summary(_rows(), {"median": 0.1, "quartiles": [0.05, 0.2]}, num_seeds=2, seed=0)
     assert summary["panels"]["left"]["released"]["gap_at"]["0"] == 4.0
     assert summary["panels"]["left"]["fair"]["maml"]["num_diverged"] == 0
     assert summary["panels"]["right"]["fair"]["iterations_to_gap"]["0.1"]["scratch"]["num_reached"] == 0
-    assert {"settings", "wall_time_seconds"} <= set(summary)
+    assert "settings" in summary
 
 
 def test_both_versions_state_their_settings():
@@ -135,13 +133,13 @@ def test_both_versions_state_their_settings():
 @pytest.mark.parametrize("num_seeds", [0, -1])
 def test_a_number_of_seeds_below_one_is_refused(tmp_path, num_seeds):
     with pytest.raises(ValueError, match="number of seeds must be at least 1"):
-        reproduction.reproduce(tmp_path / "out", num_seeds=num_seeds)
+        reproduction.PAPER.reproduce(tmp_path / "out", num_seeds=num_seeds)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
 def test_the_whole_reproduction(tmp_path, capsys):
-    summary = reproduction.reproduce(tmp_path, num_seeds=6, progress=False)
+    summary = reproduction.PAPER.reproduce(tmp_path, num_seeds=6, progress=False)
     written = json.loads((tmp_path / "summary.json").read_text())
     left = written["panels"]["left"]["released"]
     assert left["gap_at"]["0"] == pytest.approx(START_GAP, abs=5e-5)

@@ -37,7 +37,7 @@ def test_samples_that_fall_as_the_root_of_their_number():
 
 def test_an_unknown_part_is_refused(tmp_path, capsys):
     assert main(["reproduce", "toso2024", "--part", "figure2", "--out", str(tmp_path / "out")]) == 2
-    assert "part must be one of figure1, theory" in capsys.readouterr().err
+    assert "unknown part 'figure2' of toso2024; known are figure1, theory" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

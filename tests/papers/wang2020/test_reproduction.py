@@ -114,14 +114,14 @@ def test_more_samples_bring_smaller_errors():
 
 
 def test_a_number_of_splits_below_one_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="number of splits must be at least 1"):
-        reproduction.reproduce(tmp_path / "out", num_seeds=0)
+    with pytest.raises(ValueError, match="number of seeds must be at least 1"):
+        reproduction.PAPER.reproduce(tmp_path / "out", num_seeds=0)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
 def test_meta_learning_pays_after_one_step(tmp_path, capsys):
-    summary = reproduction.reproduce(tmp_path, quick=True, progress=False)
+    summary = reproduction.PAPER.reproduce(tmp_path, quick=True, progress=False)
     assert {path.name for path in tmp_path.iterdir()} == set(reproduction.FILES)
     returns = json.loads((tmp_path / "summary.json").read_text())["returns"]["gridworld"]
     after = {name: returns[name]["1"]["mean"] for name in LABELS}
