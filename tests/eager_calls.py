@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 import jaxlqr
-from jaxlqr import families, matrix_equations, mdp, meta, supervised, systems, trajectory
+from jaxlqr import estimation, families, matrix_equations, mdp, meta, supervised, systems, trajectory
 from jaxlqr.lqr import closed_form, rollout, stabilize
 from jaxlqr.meta import landscape, newton, weighting
 from jaxlqr.meta.trajectory_weighting import tow
@@ -19,6 +19,7 @@ from jaxlqr.papers.nguyen2023 import few_shot
 from jaxlqr.papers.nguyen2023 import theory as nguyen2023
 from jaxlqr.papers.toso2024 import theory as toso2024
 from jaxlqr.papers.wang2020 import theory as wang2020
+from tests.eager_estimation import equation_calls, estimation_calls
 from tests.eager_systems import norms_calls, systems_calls
 
 KEY = jax.random.key(0)
@@ -356,8 +357,9 @@ def _training() -> Calls:
 
 #: Public modules and the calls of their functions; a name may be followed by what is special about the call.
 ROOMS: dict[str, tuple[ModuleType, Callable[[], Calls]]] = {
-    "matrix_equations": (matrix_equations, _equations),
+    "matrix_equations": (matrix_equations, lambda: _equations() | equation_calls()),
     "systems": (systems, lambda: systems_calls() | norms_calls()),
+    "estimation": (estimation, estimation_calls),
     "lqr": (jaxlqr.lqr, _lqr),
     "closed_form": (closed_form, _closed_form),
     "rollout": (rollout, _rollout),

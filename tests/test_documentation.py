@@ -29,6 +29,7 @@ MODULES = [
 ROOMS = ["lqr", "mdp", "supervised", "oracles", "trajectory", "meta", "training", "families", "matrix_equations"]
 ROOMS += [
     "systems",
+    "estimation",
     "meta.landscape",
     *(f"papers.{paper}.theory" for paper in ("toso2024", "musavi2023", "wang2020", "nguyen2023")),
 ]

@@ -19,7 +19,7 @@ FLOORS = [
     {"tables", "workspace"},
     {"matrix_equations"},
     {"systems"},
-    {"lqr", "mdp", "supervised"},
+    {"estimation", "lqr", "mdp", "supervised"},
     {"oracles"},
     {"trajectory"},
     {"meta"},

@@ -4,6 +4,8 @@ from jaxlqr.matrix_equations.continuous_gramians import continuous_gramian_trace
 from jaxlqr.matrix_equations.gains import Regulator as Regulator
 from jaxlqr.matrix_equations.gains import continuous_lqr as continuous_lqr
 from jaxlqr.matrix_equations.gains import discrete_lqr as discrete_lqr
+from jaxlqr.matrix_equations.generalized_sylvester import generalized_sylvester_result as generalized_sylvester_result
+from jaxlqr.matrix_equations.generalized_sylvester import solve_generalized_sylvester as solve_generalized_sylvester
 from jaxlqr.matrix_equations.gramians import gramian_trace as gramian_trace
 from jaxlqr.matrix_equations.lyapunov import continuous_lyapunov_result as continuous_lyapunov_result
 from jaxlqr.matrix_equations.lyapunov import discrete_lyapunov_result as discrete_lyapunov_result
@@ -11,6 +13,8 @@ from jaxlqr.matrix_equations.lyapunov import is_schur_stable as is_schur_stable
 from jaxlqr.matrix_equations.lyapunov import solve_continuous_lyapunov as solve_continuous_lyapunov
 from jaxlqr.matrix_equations.lyapunov import solve_discrete_lyapunov as solve_discrete_lyapunov
 from jaxlqr.matrix_equations.lyapunov import stable_discrete_lyapunov as stable_discrete_lyapunov
+from jaxlqr.matrix_equations.quadratic import quadratic_matrix_equation_result as quadratic_matrix_equation_result
+from jaxlqr.matrix_equations.quadratic import solve_quadratic_matrix_equation as solve_quadratic_matrix_equation
 from jaxlqr.matrix_equations.results import EquationResult as EquationResult
 from jaxlqr.matrix_equations.results import SolveStatus as SolveStatus
 from jaxlqr.matrix_equations.riccati import continuous_are_result as continuous_are_result

@@ -22,6 +22,12 @@ def _sylvester(a: Array, b: Array, q: Array) -> Solved:
     return _dense(matrix, q, finite)
 
 
+def _two_terms(a: Array, b: Array, c: Array, d: Array, e: Array) -> Solved:
+    """a x b + c x d = e as (a (x) b^T + c (x) d^T) vec(x) = vec(e), with rows stacked."""
+    finite, (a, b, c, d, e) = finite_or_zero(a, b, c, d, e)
+    return _dense(jnp.kron(a, b.T) + jnp.kron(c, d.T), e, finite)
+
+
 def _dense(matrix: Array, q: Array, finite: Array) -> Solved:
     # Rows of one size: otherwise their units would choose the pivots.
     rows = power_of_two(jnp.max(jnp.abs(matrix), axis=1)).astype(q.dtype)
@@ -44,3 +50,4 @@ def _in_blocks(solver: Solver) -> Solver:
 
 kronecker_stein: Solver = _in_blocks(_stein)
 kronecker_sylvester: Solver = _in_blocks(_sylvester)
+kronecker_two_terms: Solver = _in_blocks(_two_terms)

@@ -26,6 +26,9 @@ class SolveStatus(enum.IntEnum):
         NOT_STABLE: the method needs a stable coefficient and this one is not. The value is NaN.
         NO_STABILIZING_SOLUTION: the Riccati equation has none, or none was found. The value is NaN.
         INACCURATE: the residual is larger than rounding explains. The value is returned.
+        NO_STABLE_SOLUTION: the quadratic equation has no solution whose eigenvalues are inside the unit circle, or none
+            was found. The value is NaN.
+        NOT_UNIQUE: the quadratic equation has several such solutions. The value is NaN.
     """
 
     SOLVED = 0
@@ -35,6 +38,8 @@ class SolveStatus(enum.IntEnum):
     NOT_STABLE = 4
     NO_STABILIZING_SOLUTION = 5
     INACCURATE = 6
+    NO_STABLE_SOLUTION = 7
+    NOT_UNIQUE = 8
 
 
 _ADVICE = {
@@ -53,6 +58,14 @@ _ADVICE = {
         "is not seen by q, or r or q is indefinite. Check the uncontrollable modes, or add a small multiple of the "
         "identity to q."
     ),
+    SolveStatus.NO_STABLE_SOLUTION: (
+        "no solution with all eigenvalues inside the unit circle was found. Fewer than n roots of det(a + b l + c l^2) "
+        "are inside, or a root is on the circle. Check signs and the order of the arguments, or move the root."
+    ),
+    SolveStatus.NOT_UNIQUE: (
+        "several solutions have all eigenvalues inside the unit circle, since more than n roots of "
+        "det(a + b l + c l^2) are inside. Add the conditions that the model lacks."
+    ),
     SolveStatus.INACCURATE: (
         "the residual is larger than rounding explains. Rescale the states to comparable sizes, use float64, or "
         "compare with scipy.linalg."
@@ -67,6 +80,8 @@ _WITHOUT_VALUE = (
     SolveStatus.SINGULAR,
     SolveStatus.NOT_STABLE,
     SolveStatus.NO_STABILIZING_SOLUTION,
+    SolveStatus.NO_STABLE_SOLUTION,
+    SolveStatus.NOT_UNIQUE,
 )
 
 

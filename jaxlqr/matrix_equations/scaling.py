@@ -60,6 +60,29 @@ def symplectic(a: Array, g: Array, q: Array, floor: float) -> Array:
     return power_of_two(lax.while_loop(lambda s: s[1] & (s[2] < cap), step, start)[0]).astype(a.dtype)
 
 
+def equilibrated(sizes: Array) -> tuple[Array, Array]:
+    """Powers of two, [n] and [m], by which rows and columns of ``sizes`` [n, m], all positive, have a largest entry of
+    about one. Ruiz (2001); rows and columns of zeros keep the factor one."""
+
+    def step(_, factors: tuple[Array, Array]) -> tuple[Array, Array]:
+        rows, columns = factors
+        scaled = sizes * rows[:, None] * columns[None, :]
+        return rows * _inverse_root(jnp.max(scaled, axis=1)), columns * _inverse_root(jnp.max(scaled, axis=0))
+
+    start = (jnp.ones_like(sizes[:, 0]), jnp.ones_like(sizes[0]))
+    rows, columns = lax.fori_loop(0, _RUIZ_STEPS, step, start)
+    return power_of_two(rows), power_of_two(columns)
+
+
+# Each step halves the logarithms of the largest entries: 1e300 becomes 2.
+_RUIZ_STEPS = 10
+
+
+def _inverse_root(size: Array) -> Array:
+    usable = (size > 0) & jnp.isfinite(size)
+    return jnp.where(usable, lax.rsqrt(jnp.where(usable, size, 1)), 1)
+
+
 def balanced_stein(solver: Solver) -> Solver:
     """``solver`` of x = a x a^H + q, called in units of the states in which ``a`` is balanced."""
 
