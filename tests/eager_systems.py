@@ -30,6 +30,14 @@ def systems_calls() -> Calls:
         "append": lambda: systems.append(SYSTEM, [[2.0]]),
         "feedback": lambda: systems.feedback(SYSTEM),
         "lft": lambda: systems.lft(TWICE, [[2.0]]),
+        "poles": lambda: systems.poles(SYSTEM),
+        "zeros": lambda: systems.zeros(SYSTEM),
+        "dc_gain": lambda: systems.dc_gain(SYSTEM),
+        "damping": lambda: systems.damping(SYSTEM),
+        "frequency_response": lambda: systems.frequency_response(SYSTEM, jnp.ones(3)),
+        "step_response": lambda: systems.step_response(SYSTEM, 3, dt=0.1),
+        "impulse_response": lambda: systems.impulse_response(SYSTEM, 3, dt=0.1),
+        "simulate": lambda: systems.simulate(SYSTEM, jnp.ones((3, 1)), dt=0.1),
         "zero_order_hold": lambda: systems.zero_order_hold(SYSTEM.A, SYSTEM.B, 0.1),
     }
 

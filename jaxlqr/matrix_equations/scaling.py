@@ -22,7 +22,7 @@ def power_of_two(size: Array) -> Array:
     return jnp.where((near > 0) & jnp.isfinite(near), near, 1)
 
 
-def similarity(a: Array, floor: float) -> Array:
+def similarity(a: Array, floor: float | Array) -> Array:
     """Powers of two d [n] such that row i and column i of d^-1 a d have comparable size for each i.
 
     The diagonal entry and ``floor`` are added to the size of a row and of a column: without them, states that are
@@ -33,7 +33,7 @@ def similarity(a: Array, floor: float) -> Array:
     return symplectic(a, none, none, floor)
 
 
-def symplectic(a: Array, g: Array, q: Array, floor: float) -> Array:
+def symplectic(a: Array, g: Array, q: Array, floor: float | Array) -> Array:
     """Powers of two d [n] that balance the Hamiltonian matrix [[a, g], [q, a^H]] by the scaling (d, 1 / d).
 
     In the new coordinates a is d^-1 a d, g is d^-1 g d^-1, and q, like the solution of a Riccati equation, is d q d.

@@ -6,12 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.core import Tracer
 
 from jaxlqr.matrix_equations.checks import MatrixLike, refuse_masked
 from jaxlqr.matrix_equations.products import matmul
-from jaxlqr.matrix_equations.scaling import magnitude, similarity
+from jaxlqr.matrix_equations.scaling import magnitude
+from jaxlqr.systems._solve import checked_solve
 from jaxlqr.systems._state_space import Names, StateSpace, check_system
 
 Part = StateSpace | MatrixLike
@@ -308,26 +309,7 @@ def _lft(a1, b, c, d, a2, b2, c2, d2):
 
 def _loop_solve(d2: Array, dyu: Array, right: Array) -> Array:
     """(I - d2 dyu)^-1 ``right``; NaN where the loop is singular to rounding."""
-    product = matmul(d2, dyu)
-    eye = jnp.eye(len(product), dtype=product.dtype)
-    # Other units of u turn the loop into T loop T^-1. It is solved in balanced ones.
-    scale = similarity(lax.stop_gradient(product), 1)[:, None]
-    loop = eye - product * scale.T / scale
-    solved = jnp.linalg.solve(loop, jnp.concatenate([eye, right / scale], axis=1))
-    inverse, u = solved[:, : len(eye)], solved[:, len(eye) :] * scale
-    # Each entry of the loop is known to its own rounding: a multiple of abs(I) + abs(d2) abs(dyu).
-    known = eye + magnitude(d2, dyu) * scale.T / scale
-    condition = _spectral_radius(matmul(jnp.abs(lax.stop_gradient(inverse)), lax.stop_gradient(known)))
-    singular = ~(condition * len(eye) * jnp.finfo(loop.dtype).eps < 1)
+    loop = jnp.eye(len(d2), dtype=d2.dtype) - matmul(d2, dyu)
+    known = jnp.eye(len(d2), dtype=d2.dtype) + magnitude(d2, dyu)
+    u, singular = checked_solve(loop, known, right, 1)
     return jnp.where(singular, jnp.nan, u)
-
-
-def _spectral_radius(x: Array) -> Array:
-    """That of a nonnegative matrix, times a factor between 1 and n^(1/16); by traces, which no units change."""
-    logarithm = jnp.zeros((), x.dtype)
-    for power in (1, 2, 4, 8):
-        size = jnp.trace(x)
-        x = x / size
-        logarithm = logarithm + jnp.log(size) / power
-        x = matmul(x, x)
-    return jnp.exp(logarithm + jnp.log(jnp.trace(x)) / 16)
