@@ -49,4 +49,8 @@ def norms_calls() -> Calls:
         "observability_gramian": lambda: systems.observability_gramian(SYSTEM),
         "h2_norm": lambda: systems.h2_norm(SYSTEM),
         "grad of h2_norm": lambda: jax.grad(systems.h2_norm)(SYSTEM),
+        "hinf_norm": lambda: systems.hinf_norm(SYSTEM),
+        "grad of hinf_norm": lambda: jax.grad(systems.hinf_norm)(SYSTEM),
+        "hinf_peak": lambda: systems.hinf_peak(SYSTEM),
+        "stability_margins": lambda: systems.stability_margins(SYSTEM),
     }

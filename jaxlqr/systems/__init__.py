@@ -9,6 +9,12 @@ from jaxlqr.systems._frequency import frequency_response as frequency_response
 from jaxlqr.systems._gramians import controllability_gramian as controllability_gramian
 from jaxlqr.systems._gramians import h2_norm as h2_norm
 from jaxlqr.systems._gramians import observability_gramian as observability_gramian
+from jaxlqr.systems._hinf import HInfinityPeak as HInfinityPeak
+from jaxlqr.systems._hinf import PeakStatus as PeakStatus
+from jaxlqr.systems._hinf import hinf_norm as hinf_norm
+from jaxlqr.systems._hinf import hinf_peak as hinf_peak
+from jaxlqr.systems._margins import StabilityMargins as StabilityMargins
+from jaxlqr.systems._margins import stability_margins as stability_margins
 from jaxlqr.systems._responses import Response as Response
 from jaxlqr.systems._responses import impulse_response as impulse_response
 from jaxlqr.systems._responses import simulate as simulate

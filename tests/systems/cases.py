@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from jaxlqr import systems
 
@@ -59,3 +60,16 @@ def plant(name):
     if module is None:
         pytest.skip("gym-lqr is not installed")
     return [np.atleast_2d(np.asarray(matrix, float)) for matrix in module.COMPleib(name)[:8]]
+
+
+def lightly_damped(seed, n, m=2, p=3, *, discrete=False, damping=1e-3):
+    """n / 2 modes of frequencies 0.1 to 10 and damping ``damping`` to 0.1, in mixed coordinates: sharp peaks inside."""
+    rng = np.random.default_rng(seed)
+    a = np.zeros((n, n))
+    for i in range(0, n, 2):
+        omega, zeta = 10 ** rng.uniform(-1, 1), damping * (0.1 / damping) ** rng.uniform(0, 1)
+        a[i : i + 2, i : i + 2] = [[-zeta * omega, omega], [-omega, -zeta * omega]]
+    q, _ = np.linalg.qr(rng.normal(size=(n, n)))
+    a = q @ a @ q.T
+    b, c, d = rng.normal(size=(n, m)), rng.normal(size=(p, n)), 0.1 * rng.normal(size=(p, m))
+    return systems.ss(scipy.linalg.expm(0.1 * a) if discrete else a, b, c, d, dt=0.1 if discrete else None)

@@ -81,7 +81,7 @@ def test_nearly_unstable_systems_keep_the_digits_that_their_condition_leaves(dis
     assert float(systems.h2_norm(system)) == pytest.approx(norm_in_50_digits(system), rel=1e-14 / distance)
 
 
-@TIMES
+@pytest.mark.parametrize("discrete", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_derivatives_of_both_orders_in_both_modes(discrete):
     system = random_system(3, 3, discrete=discrete)
     arrays = (system.A, system.B, system.C, system.D) if discrete else (system.A, system.B, system.C)

@@ -1,0 +1,163 @@
+"""The H-infinity norm of a system, where its gain peaks, and the derivatives of both."""
+
+import enum
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from jaxlqr.compiled import compiled
+from jaxlqr.matrix_equations.gramians import infinite_unless
+from jaxlqr.status import check_lanes, short_repr
+from jaxlqr.systems._gain import Matrices, end_of, follow, gain, gain_slope
+from jaxlqr.systems._gramians import balanced, one_system
+from jaxlqr.systems._peak import Peak, find_peak
+from jaxlqr.systems._state_space import StateSpace
+
+
+class PeakStatus(enum.IntEnum):
+    """What became of one search for the peak of a gain.
+
+    Attributes:
+        FOUND: the norm is the largest gain over all frequencies, to rounding.
+        NOT_STABLE: the system is not stable: the norm is +inf and the frequency is NaN.
+        NOT_FINITE: a matrix holds NaN or infinity: the norm is +inf and the frequency is NaN.
+        NOT_CONVERGED: the search reached its cap. The norm is a lower bound, the gain at the frequency.
+    """
+
+    FOUND = 0
+    NOT_STABLE = 1
+    NOT_FINITE = 2
+    NOT_CONVERGED = 3
+
+
+PEAK_ADVICE = {
+    PeakStatus.NOT_FINITE: "a matrix holds NaN or infinity. Look upstream for a division by zero or an overflow.",
+    PeakStatus.NOT_STABLE: "a pole lies on or outside the boundary of stability. Stabilise the system first.",
+    PeakStatus.NOT_CONVERGED: (
+        "the search reached its cap, and the norm is a lower bound. Use float64, or remove modes that are within "
+        "rounding of the boundary of stability."
+    ),
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class HInfinityPeak:
+    """The largest gain of a system and where it occurs; under ``jax.vmap`` every array has a leading axis of lanes.
+
+    Attributes:
+        norm: the H-infinity norm, a scalar, in the unit of y / u; +inf if the system is not stable.
+        frequency: where the gain is largest, in radians per unit of time, from 0 to infinity, or to pi / dt in discrete
+            time. NaN if the system is not stable. Of several equal peaks it is one.
+        status: :class:`PeakStatus` code.
+    """
+
+    norm: Array
+    frequency: Array
+    status: Array
+
+    def __repr__(self) -> str:
+        return short_repr(self, PeakStatus)
+
+    def check(self) -> "HInfinityPeak":
+        """Return the result itself if every lane has its norm; else raise ``ArithmeticError``. Outside ``jit`` only."""
+        check_lanes(self.status, PEAK_ADVICE, "H-infinity norms", ArithmeticError)
+        return self
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _gain_at(discrete: bool, system: Matrices, x: Array, fixed: Array) -> Array:
+    return gain(system, x, discrete=discrete)
+
+
+# The norm is max over x of gain(system, x). At the peak the slope in x is zero, so the first derivative is that of the
+# gain at a fixed x. The second derivative contains the motion of the peak: x in the rule is differentiable itself.
+@_gain_at.defjvp
+def _(discrete, primals, tangents):
+    system, x, fixed = primals
+    at = follow(partial(gain_slope, discrete), system, x, fixed)
+    return jax.jvp(lambda matrices: gain(matrices, at, discrete=discrete), (system,), (tangents[0],))
+
+
+def largest(system: Matrices, *, discrete: bool) -> tuple[Array, Array, Peak]:
+    """The norm, +inf where unstable; the x of its peak, NaN there; and what the search says. Differentiable."""
+    peak = find_peak(system, discrete=discrete)
+    known = ~jnp.isnan(peak.x)
+    x = jnp.where(known, peak.x, 0)
+    fixed = (x <= 0) | (x >= jnp.asarray(end_of(discrete), x.dtype))
+    value = infinite_unless(known, _gain_at(discrete, system, x, fixed))
+    at = follow(partial(gain_slope, discrete), system, x, fixed)
+    return value, jnp.where(known, at, jnp.nan), peak
+
+
+def matrices(system: StateSpace) -> Matrices:
+    """The matrices of a system in units of the states in which they are balanced."""
+    system = balanced(system)
+    return Matrices(system.A, system.B, system.C, system.D)
+
+
+def status_of(system: Matrices, peak: Peak) -> Array:
+    """The :class:`PeakStatus` of a search."""
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in system]))
+    status = jnp.asarray(PeakStatus.FOUND, jnp.int32)
+    for failed, code in (
+        (~peak.converged, PeakStatus.NOT_CONVERGED),
+        (~peak.stable, PeakStatus.NOT_STABLE),
+        (~finite, PeakStatus.NOT_FINITE),
+    ):
+        status = jnp.where(failed, jnp.asarray(code, jnp.int32), status)
+    return status
+
+
+@compiled(prepare=one_system)
+def hinf_norm(system: StateSpace) -> Float[Array, ""]:
+    r"""Return the H-infinity norm of a system, a scalar: its largest gain over all frequencies and directions.
+
+    .. math:: \|G\|_\infty = \max_\omega \sigma_{\max}\big(C (s I - A)^{-1} B + D\big),
+        \quad s = j \omega \;\text{ or }\; s = e^{j \omega \, dt}.
+
+    It bounds the energy of the output by that of the input. Its unit is that of y / u. The eigenvalues of a Hamiltonian
+    matrix of size 2 n confirm the peak. They are computed by LAPACK, on a GPU by a call to the CPU.
+
+    Arguments:
+        system: one :class:`StateSpace`, in continuous or discrete time; ``jax.vmap`` batches.
+
+    Returns:
+        The norm. It is +inf, with derivatives NaN, if the system is not stable. Elsewhere it is differentiable in every
+        matrix, in both modes and to any order, where one peak is highest and the largest singular value is simple
+        there. Of several equal peaks the derivative is that of one. The second derivative contains the motion of the
+        peak frequency.
+
+    >>> from jaxlqr import systems
+    >>> system = systems.ss([[0.0, 1.0], [-1.0, -0.2]], [[0.0], [1.0]], [[1.0, 0.0]])  # damping z = 0.1
+    >>> print(f"{systems.hinf_norm(system):.4f}")  # 1 / (2 z sqrt(1 - z^2))
+    5.0252
+
+    Source: Bruinsma, Steinbuch, Syst. Control Lett. 14 (1990); Benner, Mitchell, SIAM J. Sci. Comput. 40 (2018).
+    """
+    return largest(matrices(system), discrete=system.is_discrete)[0]
+
+
+@compiled(prepare=one_system)
+def hinf_peak(system: StateSpace) -> HInfinityPeak:
+    """Return the H-infinity norm, the frequency of the peak and a status, as :class:`HInfinityPeak`.
+
+    The norm is :func:`hinf_norm`. The frequency is differentiable, too: a peak inside the band moves by the implicit
+    function theorem, and a peak at an end of the band (0, infinity, pi / dt) does not move.
+
+    Arguments:
+        system: one :class:`StateSpace`, in continuous or discrete time; ``jax.vmap`` batches.
+
+    >>> from jaxlqr import systems
+    >>> peak = systems.hinf_peak(systems.ss([[0.0, 1.0], [-1.0, -0.2]], [[0.0], [1.0]], [[1.0, 0.0]])).check()
+    >>> print(f"{peak.frequency:.4f}")  # sqrt(1 - 2 z^2)
+    0.9899
+    """
+    plain = matrices(system)
+    value, x, peak = largest(plain, discrete=system.is_discrete)
+    frequency = x if system.dt is None else x / system.dt
+    return HInfinityPeak(norm=value, frequency=frequency, status=status_of(plain, peak))
