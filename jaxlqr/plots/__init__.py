@@ -1,8 +1,9 @@
 """Figures in one style: readable in print, safe for colour-blind readers, and without side effects on import.
 
 Every ``plot_...`` function takes the axes to draw on as ``ax=``, makes a figure where it is left out, and returns the
-axes; :func:`plot_training` returns a figure of several. :func:`band` and :func:`median_band` draw one curve on given
-axes and return its line. None opens a window: save what you see with ``ax.figure.savefig(...)``.
+axes; :func:`plot_training` returns a figure of several, and :func:`plot_bode` takes and returns two axes. :func:`band`
+and :func:`median_band` draw one curve on given axes and return its line. None opens a window: save what you see with
+``ax.figure.savefig(...)``.
 """
 
 from jaxlqr.plots.animation import animation as animation
@@ -22,4 +23,9 @@ from jaxlqr.plots.style import COLORS as COLORS
 from jaxlqr.plots.style import STYLE as STYLE
 from jaxlqr.plots.style import new_figure as new_figure
 from jaxlqr.plots.style import style as style
+from jaxlqr.plots.systems import plot_bode as plot_bode
+from jaxlqr.plots.systems import plot_hankel as plot_hankel
+from jaxlqr.plots.systems import plot_nyquist as plot_nyquist
+from jaxlqr.plots.systems import plot_singular_values as plot_singular_values
+from jaxlqr.plots.systems import plot_step as plot_step
 from jaxlqr.plots.trajectories import plot_trajectories as plot_trajectories
