@@ -42,7 +42,8 @@ def plot_bode(
     drawn = _several(system, labels)
     if axes is None:
         axes = new_figure(2, 1, panel_size=(4.4, 1.9))[1][:, 0]
-    gain, phase = np.ravel(np.asarray(axes, dtype=object))
+    pair: Any = np.ravel(np.asarray(axes, dtype=object))
+    gain, phase = pair
     with style():
         for number, (each, label) in enumerate(drawn):
             frequencies = _frequencies(each) if omega is None else np.asarray(omega, float)
