@@ -23,6 +23,17 @@ def equation_calls() -> Calls:
 
 def estimation_calls() -> Calls:
     A, B = jnp.eye(2), jnp.array([[-0.5, 0.0], [-1.0, -2.0]])
+    a, one, y, module = jnp.array([[0.5]]), jnp.eye(1), jnp.array([[1.0], [jnp.nan], [2.0]]), estimation
+    system = (a, one, one, one)
     return {
+        "stationary_covariance": lambda: module.stationary_covariance(a, one),
+        "steady_state_kalman": lambda: module.steady_state_kalman(*system),
+        "lqe": lambda: module.lqe(a, one, one, one, one),
+        "log_likelihood": lambda: module.log_likelihood(y, *system),
+        "log_likelihood in blocks": lambda: module.log_likelihood(jnp.ones((40, 1)), *system),
+        "log_likelihood, diffuse": lambda: module.log_likelihood(y, *system, diffuse=True),
+        "kalman_filter": lambda: module.kalman_filter(y, *system),
+        "smoother": lambda: module.smoother(y, *system, diffuse=True),
+        "forecast": lambda: module.forecast(y, *system, 2),
         "solve_linear_re": lambda: estimation.solve_linear_re(A, B, 1),
     }

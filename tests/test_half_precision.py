@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxlqr
-from jaxlqr import closed_form, families, mdp, trajectory
+from jaxlqr import closed_form, estimation, families, matrix_equations, mdp, trajectory
 from jaxlqr.supervised import make_supervised_tasks
 
 A, B = np.array([[0.9, 0.1], [0.0, 0.8]]), np.ones((2, 1))
@@ -35,6 +35,12 @@ DOORS = {
     "solve_continuous_are": lambda a, b, q, r, k, t: jaxlqr.solve_continuous_are(a, b, q, r),
     "discrete_are_result": lambda a, b, q, r, k, t: jaxlqr.discrete_are_result(a, b, q, r),
     "discrete_lqr": lambda a, b, q, r, k, t: jaxlqr.discrete_lqr(a, b, q, r),
+    "solve_quadratic_matrix_equation": lambda a, b, q, r, k, t: matrix_equations.solve_quadratic_matrix_equation(
+        a, q, q
+    ),
+    "solve_linear_re": lambda a, b, q, r, k, t: estimation.solve_linear_re(a, q, 1),
+    "steady_state_kalman": lambda a, b, q, r, k, t: estimation.steady_state_kalman(a, k, q, r),
+    "log_likelihood": lambda a, b, q, r, k, t: estimation.log_likelihood(b, a, k, q, r),
     "zero_order_hold": lambda a, b, q, r, k, t: jaxlqr.zero_order_hold(a, b, 0.1),
     "zero_order_hold, dt": lambda a, b, q, r, k, t: jaxlqr.zero_order_hold(A, B, jnp.asarray(a)[0, 0]),
     "cost": lambda a, b, q, r, k, t: jaxlqr.cost(k, t),

@@ -16,6 +16,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Inexact
@@ -49,8 +50,9 @@ def _rotated(a: Array, b: Array, c: Array, d: Array, e: Array) -> Solved:
         return jnp.where(jnp.isnan(worst), jnp.inf, worst)
 
     # The offset keeps angles other than 0 and pi / 2 away from simple ratios of integers.
-    angles = jnp.arange(_ANGLES) * (math.pi / _ANGLES)
-    angles = (angles + jnp.where(jnp.arange(_ANGLES) % (_ANGLES // 2) == 0, 0, 0.03)).astype(jnp.finfo(e.dtype).dtype)
+    steps = np.arange(_ANGLES)
+    turns = math.pi / _ANGLES * steps + np.where(steps % (_ANGLES // 2) == 0, 0, 0.03)
+    angles = jnp.asarray(turns, jnp.finfo(e.dtype).dtype)
     conditions = lax.map(condition, angles)
     best = jnp.argmin(conditions)
     left, b_turned, c_turned, right = turned(angles[best])
@@ -63,7 +65,7 @@ def _rotated(a: Array, b: Array, c: Array, d: Array, e: Array) -> Solved:
     first = solve(e)
     x = jnp.where(first.converged, first.value, 0)
     x = x + solve(e - matmul(a, x, b) - matmul(c, x, d)).value
-    regular = conditions[best] * jnp.finfo(e.dtype).eps * max(e.shape) < 1
+    regular = conditions[best] * (max(e.shape) * float(jnp.finfo(e.dtype).eps)) < 1
     converged = finite & regular & first.converged & jnp.all(jnp.isfinite(x))
     return Solved(jnp.where(converged, x, jnp.nan), converged, first.iterations)
 

@@ -136,7 +136,7 @@ def rectangular_scale(x: Array) -> Array:
     size = jnp.abs(x)
     there = size > 0
     logs = jnp.where(there, jnp.log(jnp.where(there, size, 1)), 0)
-    counts = [jnp.maximum(jnp.sum(there, axis=axis, keepdims=True), 1) for axis in (0, 1)]
+    counts = [jnp.maximum(jnp.sum(there, axis=axis, keepdims=True, dtype=logs.dtype), 1) for axis in (0, 1)]
 
     def step(_, factors: tuple[Array, Array]) -> tuple[Array, Array]:
         _, columns = factors
