@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 
-def as_key(key: Any, name: str = "key") -> Array:
+def as_key(key: Any) -> Array:
     """A random key, from a key or an integer seed.
 
     >>> as_key(3).shape
@@ -22,7 +22,7 @@ def as_key(key: Any, name: str = "key") -> Array:
     dtype = getattr(key, "dtype", None)
     if dtype is None or not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == np.uint32):
         got = type(key).__name__ if dtype is None else f"an array of {dtype}"
-        raise ValueError(f"{name} must be a random key or an integer seed, got {got}; write jax.random.key(0).")
+        raise ValueError(f"key must be a random key or an integer seed, got {got}; write jax.random.key(0).")
     return cast(Array, key)
 
 

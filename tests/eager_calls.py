@@ -1,4 +1,7 @@
-"""One small call of every public function that computes: what is called here is compiled at its first call only."""
+"""One small call of every public function that computes: what is called here is compiled at its first call only.
+
+Those of the papers are in ``tests/papers/eager_calls.py``.
+"""
 
 from collections.abc import Callable
 from types import ModuleType
@@ -14,11 +17,6 @@ from jaxlqr import estimation, families, matrix_equations, mdp, meta, supervised
 from jaxlqr.lqr import closed_form, rollout, stabilize
 from jaxlqr.meta import landscape, newton, weighting
 from jaxlqr.meta.trajectory_weighting import tow
-from jaxlqr.papers.musavi2023 import theory as musavi2023
-from jaxlqr.papers.nguyen2023 import few_shot
-from jaxlqr.papers.nguyen2023 import theory as nguyen2023
-from jaxlqr.papers.toso2024 import theory as toso2024
-from jaxlqr.papers.wang2020 import theory as wang2020
 from tests.eager_estimation import equation_calls, estimation_calls
 from tests.eager_systems import norms_calls, systems_calls
 
@@ -217,110 +215,17 @@ def _supervised() -> Calls:
     tasks = families.logistic_nonconvex()
     task = jax.tree.map(lambda leaf: leaf[0], tasks)
     risk, theta = supervised.Risk("logistic"), jnp.ones(tasks.x.shape[-1])
-    images = few_shot.ImageClasses(
-        pixels=jnp.zeros((6, 4, 8, 8), jnp.uint8), counts=jnp.full(6, 4), groups=jnp.zeros(6, int), group_names=("a",)
-    )
-    design = few_shot.Design(ways=2, shots=1, queries=1)
     network = supervised.two_layer_network(KEY, width=4, num_inputs=2)
     return {
         "Risk": lambda: risk(theta, task),
         "frechet_derivative": lambda: supervised.frechet_derivative(risk, theta, task),
         "linear": lambda: supervised.linear(theta, task.x),
         "make_supervised_tasks": lambda: supervised.make_supervised_tasks(np.ones((1, 2, 1)), np.ones((1, 2))),
-        "episodes": lambda: few_shot.episodes(KEY, images, design, (2,)),
         "two_layer": lambda: supervised.two_layer(network.initial, jnp.ones(2)),
         "two_layer_network": lambda: supervised.two_layer_network(KEY, width=4, num_inputs=2),
         "TwoLayer": lambda: network(network.initial, jnp.ones(2)),
         "TwoLayer.features": lambda: network.features(network.initial, jnp.ones(2)),
         "TwoLayer.project": lambda: network.project(2 * network.initial),
-    }
-
-
-def _musavi2023() -> Calls:
-    return {
-        "condition_1": lambda: musavi2023.condition_1(K, COMMON),
-        "delta": lambda: musavi2023.delta(K, TASK),
-        "delta_bar": lambda: musavi2023.delta_bar(K, TASK),
-        "iteration_bound": lambda: musavi2023.iteration_bound(1.0, 10.0, 0.1),
-        "inner_step_limit": lambda: musavi2023.inner_step_limit(K, TASKS),
-        "outer_step_limit": lambda: musavi2023.outer_step_limit(K, TASKS, 1e-6),
-        "meta_smoothness": lambda: musavi2023.meta_smoothness(K, TASKS, 1e-6),
-        "meta_smoothness_radius": lambda: musavi2023.meta_smoothness_radius(K, TASKS, 1e-6),
-        "smoothness": lambda: musavi2023.smoothness(K, TASK),
-        "CertifiedSteps": lambda: musavi2023.CertifiedSteps().inner(K, COMMON, jnp.asarray(0)),
-    }
-
-
-def _nguyen2023() -> Calls:
-    x, S, y, zero = jnp.array([0.1, 0.2]), jnp.eye(2), jnp.array([1.0, 0.0]), jnp.zeros(2)
-    rates = {"learning_rate": 0.1, "epsilon": 1.0}
-    limits = {"bound": 1.0, "delta": 0.5, "num_tasks": 3, "alpha": 0.1, "smoothness": 1.0, "sigma": 0.1}
-    calls = {
-        name: getattr(nguyen2023, name)
-        for name in dir(nguyen2023)
-        if "cross_entropy" in name and "lipschitz" not in name
-    }
-    return {name: lambda f=function: f(x, S, y) for name, function in calls.items()} | {
-        "gradient_variance": lambda: nguyen2023.gradient_variance(1.0, 0.5, 3, 0.1, 1.0),
-        "theorem_5": lambda: nguyen2023.theorem_5(**limits, first_loss=1.0, num_updates=10),
-        "adapted_smoothness": lambda: nguyen2023.adapted_smoothness(1.0, 1.0, 1.0, 0.0),
-        "cross_entropy_lipschitz": lambda: nguyen2023.cross_entropy_lipschitz(S),
-        "stationarity_floor": lambda: nguyen2023.stationarity_floor(1.0, 0.5, 3, 0.1),
-        "weight_norm": lambda: nguyen2023.weight_norm(0.5, 3),
-        "adam_action_jacobian": lambda: nguyen2023.adam_action_jacobian(jnp.eye(2), y, zero, zero, 1, **rates),
-    }
-
-
-def _toso2024() -> Calls:
-    h, room = toso2024.constants(K, TASKS), jnp.ones(2)
-    few = {"num_draws": 4, "num_starts": 2, "num_steps": 2}
-    module = toso2024
-    return {
-        "attack": lambda: module.attack(KEY, "corrected", 1, 1, **few),
-        "random_margins": lambda: module.random_margins(KEY, 4, "corrected", 1, 1),
-        "constants": lambda: module.constants(K, TASKS),
-        "hessian_parts": lambda: module.hessian_parts(K, TASKS),
-        "accuracy_tolerance": lambda: module.accuracy_tolerance(0.01, room),
-        "bias_rates": lambda: module.bias_rates(h, (1, 2)),
-        "iterations": lambda: module.iterations(h, room, 0.1, 0.1),
-        "num_samples": lambda: module.num_samples(h, jnp.array(1.5), (1, 2), 1e-3, 0.1, 0.05),
-        "optimality_bounds": lambda: module.optimality_bounds(K, TASKS),
-        "sample_bounds": lambda: module.sample_bounds(h, jnp.array(1.5), (1, 2), 1e-3),
-        "smoothing_radius": lambda: module.smoothing_radius(h, 0.1, (1, 2)),
-        "stability_tolerance": lambda: module.stability_tolerance(room),
-        "step_size_limits": lambda: module.step_size_limits(h, 1),
-        "gradient_heterogeneity_bound": lambda: module.gradient_heterogeneity_bound(K, TASKS),
-        "heterogeneity": lambda: module.heterogeneity(TASKS),
-        "margins": lambda: module.margins(K, TASKS, K),
-        "quantities": lambda: module.quantities(K, TASKS),
-        "promises": lambda: module.promises(K[None], TASKS),
-        "sample_sublevel": lambda: module.sample_sublevel(KEY, K, TASKS, 2),
-        "sublevel_constants": lambda: module.sublevel_constants(KEY, K, TASKS, 2),
-        "sublevel_heterogeneity_bound": lambda: module.sublevel_heterogeneity_bound(KEY, K, TASKS, 2),
-        "CertifiedSteps": lambda: module.CertifiedSteps().inner(K, TASKS, jnp.asarray(0)),
-    }
-
-
-def _wang2020() -> Calls:
-    tasks = mdp.make_tasks(mdp.stack_mdps([families.bandit([0.0, 1.0]), families.bandit([0.2, 0.6])]))
-    theta, best = jnp.zeros((1, 2)), jnp.array([[0.0, 1.0]])
-    points = families.logistic_nonconvex()
-    omega, risk = jnp.zeros(points.x.shape[-1]), supervised.Risk("logistic")
-    network = supervised.two_layer_network(KEY, width=4, num_inputs=2)
-    x = jnp.array([[1.0, 0.5], [0.2, 1.0]])
-    return {
-        "best_in_ball": lambda: wang2020.best_in_ball(jnp.eye(2), jnp.array([3.0, 4.0]), jnp.ones(2), 1.0),
-        "kernel_features": lambda: wang2020.kernel_features(jnp.eye(2)),
-        "linearisation": lambda: wang2020.linearisation(network, network.initial, x, jnp.full(2, 0.5)),
-        "tangent_kernel": lambda: wang2020.tangent_kernel(x),
-        "C_0": lambda: wang2020.C_0(theta, tasks, 1.0),
-        "f_omega": lambda: wang2020.f_omega(best, theta, tasks, 1.0),
-        "gap_densities": lambda: wang2020.gap_densities(best, theta, tasks, 1.0),
-        "meta_visitation": lambda: wang2020.meta_visitation(theta, tasks, 1.0),
-        "theorem_3_5": lambda: wang2020.theorem_3_5(best, theta, tasks, 1.0, 1.0),
-        "theorem_3_5, l1": lambda: wang2020.theorem_3_5(best, theta, tasks, 1.0, 1.0, "l1"),
-        "meta_features": lambda: wang2020.meta_features(omega, points, 0.1, risk),
-        "theorem_4_4": lambda: wang2020.theorem_4_4(omega + 1, omega, points, 0.1, 1.0, risk),
     }
 
 
@@ -371,10 +276,6 @@ ROOMS: dict[str, tuple[ModuleType, Callable[[], Calls]]] = {
     "weighting": (weighting, _weighting),
     "trajectory": (trajectory, _trajectory),
     "supervised": (supervised, _supervised),
-    "musavi2023": (musavi2023, _musavi2023),
-    "nguyen2023": (nguyen2023, _nguyen2023),
-    "toso2024": (toso2024, _toso2024),
-    "wang2020": (wang2020, _wang2020),
     "families": (families, _families),
     "training": (jaxlqr.training, _training),
 }

@@ -15,7 +15,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 # same floor do not know each other. Commands and papers draw figures and write them: plots and output are below them,
 # and the command line above.
 FLOORS = [
-    {"environment", "status", "disk", "limits", "optional", "deprecation", "compiled", "arguments"},
+    {"environment", "status", "disk", "limits", "optional", "compiled", "arguments"},
     {"tables", "workspace"},
     {"matrix_equations"},
     {"systems"},

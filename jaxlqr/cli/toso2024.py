@@ -7,11 +7,13 @@ import typer
 
 from jaxlqr.cli.common import Json, Quiet, SamplingTime, answering, progress_of, use_float64
 
+Tasks = Annotated[
+    list[str], typer.Option(help="Tasks, at least two: as for train, also several files.", metavar="FILE")
+]
+
 
 def bounds(
-    tasks: Annotated[
-        list[str], typer.Option(help="Tasks, at least two: as for train, also several files.", metavar="FILE")
-    ],
+    tasks: Tasks,
     out: Annotated[Path, typer.Option(help="Folder of bounds.json.", metavar="DIR")] = Path(),
     k0: Annotated[
         Path | None, typer.Option(help="Gain at which the bounds are taken: as for train.", metavar="FILE")
@@ -35,9 +37,7 @@ def bounds(
 
 
 def certified(
-    tasks: Annotated[
-        list[str], typer.Option(help="Tasks, at least two: as for train, also several files.", metavar="FILE")
-    ],
+    tasks: Tasks,
     out: Annotated[Path, typer.Option(help="Output folder; results of an earlier run are replaced.", metavar="DIR")],
     k0: Annotated[Path | None, typer.Option(help="Initial gain: as for train.", metavar="FILE")] = None,
     epsilon: Annotated[float, typer.Option(help="Accuracy, relative to the first gap.")] = 0.1,

@@ -9,17 +9,17 @@ from jax import Array
 _RANKS = {"A": 2, "B": 2, "Q": 2, "R": 2, "Sigma0": 2}
 
 
-def check_task(task: Any, name: str = "task") -> None:
+def check_task(task: Any) -> None:
     """Raise ``ValueError`` unless ``task`` is one task, each of its arrays a matrix."""
     if isinstance(task, list | tuple):
         raise ValueError(
-            f"{name} must be one task, got a {type(task).__name__} of {len(task)}; map over a stack of them, "
+            f"task must be one task, got a {type(task).__name__} of {len(task)}; map over a stack of them, "
             "jaxlqr.stack_tasks(tasks), with jax.vmap."
         )
     for matrix, rank in _RANKS.items():
         if not hasattr(task, matrix):
             raise ValueError(
-                f"{name} must be a task with arrays A, B, Q, R and Sigma0, got {type(task).__name__}; make one with "
+                f"task must be a task with arrays A, B, Q, R and Sigma0, got {type(task).__name__}; make one with "
                 "jaxlqr.make_task(A, B)."
             )
         shape = np.shape(getattr(task, matrix))
@@ -27,7 +27,7 @@ def check_task(task: Any, name: str = "task") -> None:
             continue
         got = f"a stack with {matrix} of shape {shape}" if len(shape) > rank else f"{matrix} of shape {shape}"
         raise ValueError(
-            f"{name} must be one task, whose {matrix} is a matrix, got {got}; map over a stack of tasks with jax.vmap, "
+            f"task must be one task, whose {matrix} is a matrix, got {got}; map over a stack of tasks with jax.vmap, "
             "for example jax.vmap(jaxlqr.cost, in_axes=(None, 0))(K, tasks)."
         )
 

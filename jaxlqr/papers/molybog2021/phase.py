@@ -104,8 +104,8 @@ def phase_diagram(
     }  # fmt: skip
 
 
-def wilson(successes: np.ndarray, trials: int, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's score interval for a fraction; 95 % unless another normal quantile is given.
+def wilson(successes: np.ndarray, trials: int) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson's score interval of 95 % for a fraction, its two ends, each shaped like ``successes``.
 
     >>> low, high = wilson(np.array([0, 50]), 100)
     >>> low.round(3).tolist(), high.round(3).tolist()
@@ -113,6 +113,7 @@ def wilson(successes: np.ndarray, trials: int, z: float = 1.959964) -> tuple[np.
 
     Source: Wilson, J. Amer. Statist. Assoc. 22 (1927).
     """
+    z = 1.959964  # normal quantile of 97.5 %
     share = np.asarray(successes) / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))

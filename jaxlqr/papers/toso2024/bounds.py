@@ -37,9 +37,8 @@ def bounds(
     epsilon: float = 0.1,
     delta: float = 0.05,
     seed: int = 0,
-    show: bool = True,
 ) -> dict[str, Any]:
-    """Write ``bounds.json`` to the folder ``out``, print it as a table when ``show``, and return its content.
+    """Write ``bounds.json`` to the folder ``out``, print it as a table, and return its content.
 
     Arguments:
         tasks_file, gain_file, dt: as for training; with no gain, that of the tasks file or the optimum of the average
@@ -64,8 +63,7 @@ def bounds(
     }
     with folder:
         folder.write_json("bounds.json", content)
-    if show:
-        _show(content, Path(out))
+    _show(content, Path(out))
     return content
 
 

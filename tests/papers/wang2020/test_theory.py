@@ -13,7 +13,7 @@ from tests.mdp.settings import ETA, random_tasks, task_of
 
 FORMS = ("printed", "corrected", "sharp", "l1")
 bound = jax.jit(theorem_3_5, static_argnames=("form", "measure"))
-densities = jax.jit(gap_densities, static_argnames="variant")
+densities = jax.jit(gap_densities, static_argnames="form")
 
 
 def objective(theta, tasks, eta=ETA):

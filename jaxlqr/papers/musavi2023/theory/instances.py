@@ -10,10 +10,13 @@ from jaxlqr.lqr.task import LQRTask
 
 # Spectral radius up to which a gain is drawn.
 _WITHIN = 0.97
+_NUM_TASKS = 3
+# How far short of the boundary a ray ends, relative to its length.
+_CLOSENESS = 1e-5
 
 
 def random_instances(
-    seed: int, num_states: int, num_inputs: int, num_instances: int, num_tasks: int = 3, controllable: float = 0.1
+    seed: int, num_states: int, num_inputs: int, num_instances: int, controllable: float = 0.1
 ) -> tuple[Array, LQRTask]:
     """Gains [instances, m, n], not optimal, and stacks of tasks [instances, tasks, ...] that each of them stabilises.
 
@@ -32,10 +35,10 @@ def random_instances(
     reached = np.concatenate([np.linalg.matrix_power(A, power) @ B for power in range(n)], axis=-1)
     kept = np.flatnonzero(np.linalg.svd(reached, compute_uv=False)[:, 0, -1] >= controllable)[:count]
     A, B = A[kept], B[kept]
-    Q, R = _definite(rng, count, num_tasks, n, n), _definite(rng, count, num_tasks, m, m)
+    Q, R = _definite(rng, count, _NUM_TASKS, n, n), _definite(rng, count, _NUM_TASKS, m, m)
     Sigma0 = _definite(rng, count, 1, n, n)
     parts = (A, B, Q, R, Sigma0)
-    tasks = LQRTask(*(jnp.asarray(np.broadcast_to(x, (count, num_tasks, *x.shape[2:]))) for x in parts))
+    tasks = LQRTask(*(jnp.asarray(np.broadcast_to(x, (count, _NUM_TASKS, *x.shape[2:]))) for x in parts))
     optimal = np.asarray(_optimal_gains(jax.tree.map(lambda leaf: leaf[:, 0], tasks)))
     direction = rng.standard_normal(optimal.shape)
     # The largest step along a random direction, among its halvings, that keeps away from the boundary.
@@ -44,9 +47,9 @@ def random_instances(
     return jnp.asarray(trials[np.arange(count), np.argmax(radius < _WITHIN, axis=1)]), tasks
 
 
-def near_the_boundary(K: Array, tasks: LQRTask, directions: Array, closeness: float = 1e-5) -> Array:
+def near_the_boundary(K: Array, tasks: LQRTask, directions: Array) -> Array:
     """Gains [instances, moves, m, n] that still stabilise, on the rays from K [instances, m, n] along the directions
-    [moves, m, n]: short of where the first eigenvalue leaves the unit disk, by ``closeness`` of that length.
+    [moves, m, n]: short of where the first eigenvalue leaves the unit disk, by 1e-5 of that length.
 
     A ray that leaves it nowhere within a length of 1000 ends there.
 
@@ -73,7 +76,7 @@ def near_the_boundary(K: Array, tasks: LQRTask, directions: Array, closeness: fl
         middle = (low + high) / 2
         inside = stable(middle)
         low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return jnp.asarray(centre + ((1 - closeness) * low)[..., None, None] * rays)
+    return jnp.asarray(centre + ((1 - _CLOSENESS) * low)[..., None, None] * rays)
 
 
 def _definite(rng: np.random.Generator, *shape: int) -> np.ndarray:

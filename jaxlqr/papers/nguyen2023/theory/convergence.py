@@ -183,11 +183,7 @@ def printed_cross_entropy_gradient(x: Array, S: Array, y: Array) -> Array:
     Raises:
         ValueError: when S is not square; the indices of (117) do not say what else could be meant.
     """
-    if S.ndim != 2 or S.shape[0] != S.shape[1]:
-        raise ValueError(
-            f"printed_cross_entropy_gradient: argument S must be square, as (118) takes classes for parameters, got "
-            f"shape {S.shape}; use cross_entropy_gradient."
-        )
+    _check_square(S, "(118)", "cross_entropy_gradient")
     p = jax.nn.softmax(_times(S, x))
     return y * jnp.diagonal(S) - p * _times(S, y)
 
@@ -207,13 +203,17 @@ def printed_cross_entropy_hessian(x: Array, S: Array, y: Array) -> Array:
     Raises:
         ValueError: as :func:`printed_cross_entropy_gradient`.
     """
-    if S.ndim != 2 or S.shape[0] != S.shape[1]:
-        raise ValueError(
-            f"printed_cross_entropy_hessian: argument S must be square, as (123) takes classes for parameters, got "
-            f"shape {S.shape}; use cross_entropy_hessian."
-        )
+    _check_square(S, "(123)", "cross_entropy_hessian")
     p = jax.nn.softmax(_times(S, x))
     return -(jnp.eye(p.size, dtype=p.dtype) - p[:, None]) * p[None, :] * S * _times(S, y)[:, None]
+
+
+def _check_square(S: Array, formula: str, instead: str) -> None:
+    if S.ndim != 2 or S.shape[0] != S.shape[1]:
+        raise ValueError(
+            f"printed_{instead}: argument S must be square, as {formula} takes classes for parameters, got shape "
+            f"{S.shape}; use {instead}."
+        )
 
 
 def _times(a: Array, b: Array) -> Array:

@@ -16,7 +16,7 @@ from jaxlqr.lqr.task import LQRTask
 from jaxlqr.output import OutputFolder
 from jaxlqr.papers.toso2024.certified.figure import draw
 from jaxlqr.papers.toso2024.certified.runs import Run, model_based, model_free, model_free_plan
-from jaxlqr.papers.toso2024.theory import sublevel_constants, sublevel_heterogeneity_bound
+from jaxlqr.papers.toso2024.theory import sublevel_suprema
 from jaxlqr.papers.toso2024.theory.report import report
 
 RESULT_FILES = ("certified.png", "runs.npz", "certified.json")
@@ -97,8 +97,7 @@ def study(
     began = time.perf_counter()
     key, report_key, run_key = jax.random.split(jax.random.key(settings.seed), 3)
     told = report(tasks, K0, epsilon=settings.epsilon, delta=settings.delta, key=report_key)
-    worst = sublevel_constants(key, K0, tasks, settings.sublevel_samples)
-    spread = sublevel_heterogeneity_bound(key, K0, tasks, settings.sublevel_samples)
+    worst, spread = sublevel_suprema(key, K0, tasks, settings.sublevel_samples)
     runs = [
         model_based(
             tasks, K0, worst, spread, settings.epsilon, settings.max_steps, at_iterate=at_iterate, progress=progress

@@ -26,8 +26,7 @@ from jaxlqr.papers.toso2024.theory.quantities import quantities as quantities
 from jaxlqr.papers.toso2024.theory.rule import CertifiedSteps as CertifiedSteps
 from jaxlqr.papers.toso2024.theory.rule import promises as promises
 from jaxlqr.papers.toso2024.theory.sublevel import sample_sublevel as sample_sublevel
-from jaxlqr.papers.toso2024.theory.sublevel import sublevel_constants as sublevel_constants
-from jaxlqr.papers.toso2024.theory.sublevel import sublevel_heterogeneity_bound as sublevel_heterogeneity_bound
+from jaxlqr.papers.toso2024.theory.sublevel import sublevel_suprema as sublevel_suprema
 from jaxlqr.papers.toso2024.theory.theorems import OPTIMUM as OPTIMUM
 from jaxlqr.papers.toso2024.theory.theorems import SAMPLES as SAMPLES
 from jaxlqr.papers.toso2024.theory.theorems import STEPS as STEPS

@@ -25,7 +25,7 @@ def step_size_limits(h: Constants, num_inputs: int, *, model_free: bool = False)
     r"""Largest step sizes with which Theorems 1 and 3, or 2 and 4 when ``model_free``, hold.
 
     The paper takes suprema of the constants over the stabilising sub-level set, for one step size throughout: give
-    those (:func:`sublevel_constants`). With ``h`` at the iterate the limits are those of one step from it, which is all
+    those (:func:`sublevel_suprema`). With ``h`` at the iterate the limits are those of one step from it, which is all
     that the proofs use (:class:`CertifiedSteps`).
 
     Source: toso2024, Theorems 1 to 4.
@@ -124,16 +124,40 @@ def num_samples(
     d = m * n
     samples = sample_bounds(h, J_max, shape, radius, form)
 
-    def bernstein(rank: int, total: int, sample: Array, size: Array) -> Array:
+    def needed(shape: tuple[int, int], sample: Array, size: Array) -> Array:
         bound, variance = sample + epsilon / 2 + size, sample**2 + (epsilon / 2 + size) ** 2
-        excess = variance + bound * epsilon / (6 * jnp.sqrt(float(rank)))
-        return 8 * rank / epsilon**2 * excess * jnp.log(total / delta)
+        return bernstein(shape, variance, bound, epsilon / 2, delta)  # the other half is left to the bias
 
     if form == "printed":
-        return bernstein(min(m, n), m + n, samples[0], h.h_G), bernstein(m, 2 * m, samples[1], h.h_H)
+        return needed((m, n), samples[0], h.h_G), needed((m, m), samples[1], h.h_H)
     if d == 1:
         return jnp.ones_like(h.h_G), jnp.ones_like(h.h_H)
-    return bernstein(1, d + 1, samples[0], h.h_G), bernstein(1, d**2 + 1, samples[1], h.h_H)
+    return needed((d, 1), samples[0], h.h_G), needed((d**2, 1), samples[1], h.h_H)
+
+
+def bernstein(
+    shape: tuple[int, int],
+    variance: float | Array,
+    bound: float | Array,
+    epsilon: float | Array,
+    delta: float | Array,
+) -> Array:
+    r"""Samples of a random matrix whose mean misses the expectation by ``epsilon`` with probability ``delta`` at most.
+
+    With k rows and l columns, k the smaller number,
+    :math:`\frac{2k}{\epsilon^2} (\sigma^2 + \frac{R \epsilon}{3 \sqrt k}) \log\frac{k + l}{\delta}`.
+
+    Arguments:
+        shape: (k, l) in either order.
+        variance: :math:`\sigma^2`, the larger spectral norm of the two expected squares of the centred matrix.
+        bound: R, the largest spectral norm of the centred matrix.
+        epsilon, delta: tolerance in Frobenius norm, and probability.
+
+    Source: toso2024, Lemma 7.
+    """
+    rank = min(shape)
+    excess = variance + bound * epsilon / (3 * jnp.sqrt(float(rank)))
+    return 2 * rank / epsilon**2 * excess * jnp.log(sum(shape) / delta)
 
 
 @compiled()

@@ -36,13 +36,11 @@ def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected"
         form: of the bounds.
 
     Returns:
-        ``h_G``, ``h_H``, ``h_c`` (Lemma 5), ``h_cost``, ``h_grad``, ``h_hess`` (Lemma 6, at K'), ``domination`` (Lemma
-        3),
-        ``heterogeneity`` (Lemma 4, in spectral norm), and ``step``: for one step of Algorithm 1 from K with the largest
-        step sizes, the promised decrease :math:`\eta/8\,\|\nabla J_i(K)\|^2` over what is reached plus the bias
-        :math:`18 \eta n_u^3 f_z^2` (the step of the proofs of Theorems 1 and 3, with the constants at K). Infinite
-        where
-        a bound is not positive, NaN where ``K`` does not stabilise.
+        ``h_G``, ``h_H``, ``h_c`` (Lemma 5), ``h_cost``, ``h_grad``, ``h_hess`` (Lemma 6, at K'), ``domination``
+        (Lemma 3), ``heterogeneity`` (Lemma 4, in spectral norm), and ``step``: for one step of Algorithm 1 from K with
+        the largest step sizes, the promised decrease :math:`\eta/8\,\|\nabla J_i(K)\|^2` over what is reached plus the
+        bias :math:`18 \eta n_u^3 f_z^2` (the step of the proofs of Theorems 1 and 3, with the constants at K). Infinite
+        where a bound is not positive, NaN where ``K`` does not stabilise.
     """
     h = constants(K, tasks, form)
     moved = K + h.h_Delta * direction / norm(direction)

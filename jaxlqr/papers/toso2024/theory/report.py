@@ -55,25 +55,21 @@ def report(
     delta: float = 0.05,
     key: Array | None = None,
 ) -> dict[str, Any]:
-    r"""Every bound at ``K0``, printed and corrected, beside what is measured there, and what a certified run would
-    need.
+    r"""Every bound at ``K0``, printed and corrected, the value measured there, and what a certified run would need.
 
     Arguments:
         tasks: stack of at least two tasks.
         K0: gain [m, n] that stabilises every task.
         epsilon: tolerance, relative to the largest gap for the iterations of Theorem 3, and to the norm of a gradient
-        or
-            a Hessian for the samples of Lemmas 8 and 9.
+            or a Hessian for the samples of Lemmas 8 and 9.
         delta: probability that one estimate misses its tolerance.
         key: of the directions in which the slopes of Lemma 6 are measured.
 
     Returns:
         Plain numbers. ``rows``, one dictionary for each of :data:`ROWS`: ``measured``, and in each form ``bound``,
         ``ratio`` and ``violated``. The ratio is measured over bound, or bound over measured where the bound is from
-        below
-        (``lower``); above one, and infinite where a bound is not positive, it is violated. ``levels``: the
-        heterogeneity.
-        ``needed``: step sizes, radii, samples and iterations in each form.
+        below (``lower``). A ratio above one violates the bound; it is infinite where the bound is not positive.
+        ``levels``: the heterogeneity. ``needed``: step sizes, radii, samples and iterations in each form.
 
     Raises:
         ValueError: for a gain that does not stabilise every task, a singular Q, R or Sigma0, a single task, and

@@ -20,11 +20,9 @@ from jaxlqr.papers.toso2024.theory.quantities import quantities
 class CertifiedSteps:
     r"""The largest step sizes of Theorem 1, with the corrected constants at the iterate.
 
-    A step rule of :func:`jaxlqr.meta_train`, for plain descent (no ``optimizer``). Every step from K to K' then has,
-    for
-    every task, :math:`J_i(K') - J_i^* \le (1 - \eta\lambda_i/8)(J_i(K) - J_i^*) + 18\,\eta\,n_u^3 f_z(K)^2`: the proof
-    of
-    Theorem 3 uses the constants at K only. The safeguard has nothing to do.
+    A step rule of :func:`jaxlqr.meta_train`, for plain descent (no ``optimizer``). For every task, each step from K to
+    K' then satisfies :math:`J_i(K') - J_i^* \le (1 - \eta\lambda_i/8)(J_i(K) - J_i^*) + 18\,\eta\,n_u^3 f_z(K)^2`: the
+    proof of Theorem 3 uses the constants at K only. The safeguard has nothing to do.
 
     Attributes:
         model_free: the limits of Theorem 2 instead, which are smaller.

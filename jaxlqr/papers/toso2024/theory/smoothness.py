@@ -5,8 +5,7 @@ What the corrected ones use, with :math:`\|\Delta\| \le h_\Delta`, :math:`s = J_
 
 - :math:`\mathcal{T}_K = (1 - \mathcal{F}_K)^{-1}` and its adjoint have norms of at most :math:`\nu`, in spectral norm
   because both are positive and :math:`\|\mathcal{T}_K(I)\|, \|\mathcal{T}_K^*(I)\| \le \nu`, and so, by interpolation,
-  in
-  Frobenius norm.
+  in Frobenius norm.
 - :math:`\|\mathcal{F}_{K'} - \mathcal{F}_K\| \le \|B\| (2\|A_K\| + \|B\| h_\Delta) \|\Delta\|`, which is at most
   :math:`1/(2\nu)`: so :math:`\|\mathcal{T}_{K'}\| \le 2\nu` and
   :math:`\|\mathcal{T}_{K'} - \mathcal{T}_K\| \le 2\nu^2 \|\mathcal{F}_{K'} - \mathcal{F}_K\|`.

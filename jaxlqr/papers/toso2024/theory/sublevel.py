@@ -1,6 +1,6 @@
 """Constants over the stabilising sub-level set, which Theorems 1 to 4 of toso2024 take their suprema over."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxlqr.arguments import as_key, check_count
 from jaxlqr.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.papers.checks import assumed
-from jaxlqr.papers.toso2024.theory.constants import Constants, Form, constants
+from jaxlqr.papers.toso2024.theory.constants import Constants, constants
 from jaxlqr.papers.toso2024.theory.heterogeneity import gradient_heterogeneity_bound
 from jaxlqr.papers.toso2024.theory.quantities import quantities
 
@@ -22,8 +22,8 @@ def _check_sampling(key: Any, K0: Any, tasks: Any, num_samples: Any) -> dict[str
 
 
 @compiled(static=("num_samples",), prepare=_check_sampling)
-def sample_sublevel(key: Array, K0: Array, tasks: LQRTask, num_samples: int, gamma: float | Array = 1.0) -> Array:
-    r"""Gains [num_samples, m, n] of the sub-level set :math:`J_i(K) - J_i^* \le \gamma (J_i(K_0) - J_i^*)` for every
+def sample_sublevel(key: Array, K0: Array, tasks: LQRTask, num_samples: int) -> Array:
+    r"""Gains [num_samples, m, n] of the sub-level set :math:`J_i(K) - J_i^* \le J_i(K_0) - J_i^*` for every
     task.
 
     Along random directions from ``K0`` and from points between it and the optimum of the first task: half of the gains
@@ -34,11 +34,10 @@ def sample_sublevel(key: Array, K0: Array, tasks: LQRTask, num_samples: int, gam
         K0: gain [m, n] that stabilises every task.
         tasks: stack of tasks.
         num_samples: number of gains.
-        gamma: at least 1, so that ``K0`` belongs to the set.
 
-    Source: toso2024, Definition 2.
+    Source: toso2024, Definition 2, with the factor 1, so that ``K0`` lies on the boundary of its set.
     """
-    level = gamma * quantities(K0, tasks).gap * (1 + 1e-12)
+    level = quantities(K0, tasks).gap * (1 + 1e-12)
 
     def inside(K: Array) -> Array:
         return jnp.all(quantities(K, tasks).gap <= level)  # a NaN is outside
@@ -66,52 +65,33 @@ def sample_sublevel(key: Array, K0: Array, tasks: LQRTask, num_samples: int, gam
     return jnp.concatenate([edges, within])[:num_samples]
 
 
-@compiled(static=("num_samples",), prepare=_check_sampling)
-def sublevel_constants(
-    key: Array,
-    K0: Array,
-    tasks: LQRTask,
-    num_samples: int = 200,
-    gamma: float | Array = 1.0,
-    form: Form = "corrected",
-) -> Constants:
-    r"""Largest constants (smallest ``h_Delta``) over ``K0`` and gains sampled from its stabilising sub-level set.
+class Suprema(NamedTuple):
+    r"""The bounds at their worst over a set of gains.
 
-    The suprema :math:`\bar h` and infima :math:`\underline h` of the paper from within: they grow with ``num_samples``.
+    Attributes:
+        constants: the largest constants, and the smallest ``h_Delta``; scalars.
+        heterogeneity: the largest :math:`f_z(\bar\epsilon)` of (5), a scalar.
+    """
+
+    constants: Constants
+    heterogeneity: Array
+
+
+@compiled(static=("num_samples",), prepare=_check_sampling)
+def sublevel_suprema(key: Array, K0: Array, tasks: LQRTask, num_samples: int = 200) -> Suprema:
+    r""":class:`Suprema` over ``K0`` and gains that :func:`sample_sublevel` draws from its stabilising sub-level set.
+
+    The suprema :math:`\bar h`, :math:`\bar f_z` and infima :math:`\underline h` of the theorems from within: they
+    grow with ``num_samples``. All bounds have their corrected form. There are at least two tasks.
 
     >>> import jaxlqr
-    >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]])])
+    >>> tasks = jaxlqr.families.scalar(a=[0.9, 0.91])
     >>> K0 = jnp.array([[0.8]])
-    >>> bool(sublevel_constants(jax.random.key(0), K0, tasks, 8).h_G >= constants(K0, tasks).h_G)
+    >>> bool(sublevel_suprema(jax.random.key(0), K0, tasks, 8).constants.h_G >= constants(K0, tasks).h_G)
     True
     """
-    return _worst(_with_first(key, K0, tasks, num_samples, gamma), tasks, form)
-
-
-@compiled(static=("num_samples",), prepare=_check_sampling)
-def sublevel_heterogeneity_bound(
-    key: Array,
-    K0: Array,
-    tasks: LQRTask,
-    num_samples: int = 200,
-    gamma: float | Array = 1.0,
-    form: Form = "corrected",
-) -> Array:
-    r"""Largest :math:`f_z(\bar\epsilon)` of (5), a scalar, over the same gains: :math:`\bar f_z` of the theorems."""
-    return _widest(_with_first(key, K0, tasks, num_samples, gamma), tasks, form)
-
-
-def _with_first(key: Array, K0: Array, tasks: LQRTask, num_samples: int, gamma: float | Array) -> Array:
-    return jnp.concatenate([K0[None], sample_sublevel(key, K0, tasks, num_samples, gamma)])
-
-
-@compiled()
-def _widest(gains: Array, tasks: LQRTask, form: Form) -> Array:
-    return jnp.max(lax.map(lambda K: gradient_heterogeneity_bound(K, tasks, form)[0], gains, batch_size=256))
-
-
-@compiled()
-def _worst(gains: Array, tasks: LQRTask, form: Form) -> Constants:
-    each = lax.map(lambda K: constants(K, tasks, form), gains, batch_size=256)
+    gains = jnp.concatenate([K0[None], sample_sublevel(key, K0, tasks, num_samples)])
+    spread = jnp.max(lax.map(lambda K: gradient_heterogeneity_bound(K, tasks)[0], gains, batch_size=256))
+    each = lax.map(lambda K: constants(K, tasks), gains, batch_size=256)
     worst = jax.tree.map(lambda leaf: jnp.max(leaf, axis=0), each)
-    return worst._replace(h_Delta=jnp.min(each.h_Delta, axis=0))
+    return Suprema(worst._replace(h_Delta=jnp.min(each.h_Delta, axis=0)), spread)

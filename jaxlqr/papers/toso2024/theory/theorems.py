@@ -31,10 +31,10 @@ from jaxlqr.papers.toso2024.theory.margins import combine, meta_gradient, over
 from jaxlqr.papers.toso2024.theory.quantities import gradients, hessians, quantities
 
 
-def _draw_steps(key: Array, num_states: int, num_inputs: int, num_tasks: int) -> Parameters:
+def _draw_steps(key: Array, num_states: int, num_inputs: int) -> Parameters:
     first, second = jax.random.split(key)
-    theta = draw(first, num_states, num_inputs, num_tasks, least_log_level=-20.0)
-    d = num_states * num_inputs
+    theta = draw(first, num_states, num_inputs, least_log_level=-20.0)
+    num_tasks, d = len(theta["dA"]), num_states * num_inputs
     shapes = {
         "gradient_error": (num_tasks, num_inputs, num_states),
         "hessian_error": (num_tasks, d, d),
@@ -150,9 +150,9 @@ OPTIMUM = Inequalities(("bound_6", "bound_7"), draw, _optimum)
 """Bounds (6), in the limit, and (7)."""
 
 
-def _draw_samples(key: Array, num_states: int, num_inputs: int, num_tasks: int) -> Parameters:
+def _draw_samples(key: Array, num_states: int, num_inputs: int) -> Parameters:
     first, second = jax.random.split(key)
-    theta = draw(first, num_states, num_inputs, num_tasks)
+    theta = draw(first, num_states, num_inputs)
     return theta | {"log_odds": 2 * jax.random.normal(second, ())}
 
 

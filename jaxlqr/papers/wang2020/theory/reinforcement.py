@@ -21,9 +21,12 @@ from jaxlqr.mdp.model import MDPTask
 from jaxlqr.papers.wang2020.printed import printed_density
 from jaxlqr.papers.wang2020.theory.ball import best_in_ball
 
-Form = Literal["printed", "corrected", "sharp", "l1"]
+BoundForm = Literal["printed", "corrected", "sharp", "l1"]
 Measure = Literal["meta", "mixed"]
-Variant = Literal["corrected", "printed"]
+Form = Literal["corrected", "printed"]
+
+# Least-squares problems that the l1 form solves, each with the weights of the one before.
+_REWEIGHTED = 30
 
 
 class GapBound(NamedTuple):
@@ -81,23 +84,23 @@ def C_0(theta: Any, tasks: MDPTask, eta: float | Array, measure: Measure = "meta
 
 @compiled()
 def gap_densities(
-    theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, variant: Variant = "corrected"
+    theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, form: Form = "corrected"
 ) -> Densities:
     r"""N and D [S, A] at omega: :math:`\sum N = L(\theta^*) - L(\omega)` and :math:`\sum D\,\phi = \nabla L(\omega)`.
 
     :math:`N = \frac1n \sum_i \frac{1}{1-\gamma_i} A_i^{\pi_{i,\omega}} \sigma_{\pi_{i,\theta^*}}`, by the performance
-    difference lemma. The printed variant changes D only.
+    difference lemma. The printed form changes D only.
     """
-    return _densities(theta_star, _anatomies(omega, tasks, eta), tasks, eta, variant)
+    return _densities(theta_star, _anatomies(omega, tasks, eta), tasks, eta, form)
 
 
 @compiled()
-def f_omega(theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, variant: Variant = "corrected") -> Array:
+def f_omega(theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, form: Form = "corrected") -> Array:
     r""":math:`f_\omega = N / D` [S, A], infinite where only D is zero; 0 where both are.
 
     Source: wang2020, equation (3.14), where :math:`\varrho` cancels; docs/errata.md, W2.
     """
-    return _quotient(gap_densities(theta_star, omega, tasks, eta, variant))
+    return _quotient(gap_densities(theta_star, omega, tasks, eta, form))
 
 
 @compiled()
@@ -107,7 +110,7 @@ def theorem_3_5(
     tasks: MDPTask,
     eta: float | Array,
     radius: float | Array,
-    form: Form = "corrected",
+    form: BoundForm = "corrected",
     measure: Measure = "meta",
 ) -> GapBound:
     r"""Both sides of the optimality gap of an :math:`\epsilon`-stationary point, everything computed exactly.
@@ -157,8 +160,8 @@ def _anatomies(theta: Any, tasks: MDPTask, eta: float | Array) -> Anatomy:
     return jax.vmap(lambda task: anatomy(task.logits(theta), task.mdp, eta))(tasks)
 
 
-def _densities(theta_star: Any, parts: Anatomy, tasks: MDPTask, eta: Any, variant: Variant) -> Densities:
-    of_gradient = printed_density if variant == "printed" else density
+def _densities(theta_star: Any, parts: Anatomy, tasks: MDPTask, eta: Any, form: Form) -> Densities:
+    of_gradient = printed_density if form == "printed" else density
 
     def one(own: Anatomy, task: MDPTask) -> Densities:
         better = anatomy(task.logits(theta_star), task.mdp, eta).sigma
@@ -201,7 +204,7 @@ def _C_0(parts: Anatomy, rho: Array) -> Array:
     return jnp.max(norms)
 
 
-def _constant(parts: Anatomy, tasks: MDPTask, eta: Any, rho: Array, form: Form) -> Array:
+def _constant(parts: Anatomy, tasks: MDPTask, eta: Any, rho: Array, form: BoundForm) -> Array:
     """C, from |A| <= 2 Qmax and the norms of Assumption 3.4; all tasks have one temperature."""
     largest, gamma = jnp.max(jnp.abs(tasks.mdp.r)), tasks.mdp.gamma
     horizon = jnp.ones_like(gamma) if form == "printed" else 1 / (1 - gamma)
@@ -209,7 +212,7 @@ def _constant(parts: Anatomy, tasks: MDPTask, eta: Any, rho: Array, form: Form) 
     return 2 * _C_0(parts, rho) * largest / tasks.temperature[0] * mean
 
 
-def _l1_residual(densities: Densities, phi: Array, radius: Any, num_iterations: int = 30) -> Array:
+def _l1_residual(densities: Densities, phi: Array, radius: Any) -> Array:
     """Smallest sum |N - D phi' v| over reweighted least squares in the ball; each iterate gives a valid bound."""
     N, D = (part.ravel() for part in densities)
     rows = D[:, None] * phi
@@ -222,4 +225,4 @@ def _l1_residual(densities: Densities, phi: Array, radius: Any, num_iterations: 
         return (1 / jnp.maximum(left, floor), jnp.minimum(best, jnp.sum(left))), None
 
     start = (jnp.ones_like(N), jnp.sum(jnp.abs(N)))
-    return lax.scan(improve, start, length=num_iterations)[0][1]
+    return lax.scan(improve, start, length=_REWEIGHTED)[0][1]
