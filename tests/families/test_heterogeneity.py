@@ -42,12 +42,13 @@ def test_tasks_are_near_each_other_and_at_one_distance_from_the_nominal_one(incl
 
 
 def test_rejection_is_at_work():
-    # At 0.6 of the level two draws may be 1.2 levels apart: without rejection some of 12 would be.
-    rng = np.random.default_rng(0)
-    draws = rng.standard_normal((12, 2, 2))
-    draws = (draws + draws.transpose(0, 2, 1)) / 2
-    draws *= 0.6 / norms(draws)[:, None, None]
-    assert np.max(norms(draws[:, None] - draws[None, :])) > 1
+    # At 0.6 of the level two draws may be 1.2 levels apart: without rejection some of 12 are, for the smallest matrix.
+    matrices = [getattr(boeing(), name) for name in MATRICES]
+    far = {}
+    for draw in (heterogeneity._free, heterogeneity._separated):
+        changes = np.asarray(draw(KEY, matrices, 12, 0.6, True)[3])
+        far[draw] = np.max(norms(changes[:, None] - changes[None, :]))
+    assert far[heterogeneity._separated] < 1 < far[heterogeneity._free]
 
 
 def test_levels_for_each_matrix_and_another_scale():

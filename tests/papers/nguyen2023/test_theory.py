@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxlqr.papers.nguyen2023 import theory
+from jaxlqr.supervised import Risk, make_supervised_tasks
 
 
 def classifier(num_classes, size, seed):
@@ -89,17 +90,18 @@ def test_floor_is_what_remains_of_the_theorem():
 
 
 def test_the_squared_loss_has_the_constants_of_table_5():
-    """(109) to (114): its gradient, and both Lipschitz constants, over random parameters in a ball."""
+    """(109) to (114): the gradient of the risk, and both Lipschitz constants, over random parameters in a ball."""
     rng = np.random.default_rng(0)
     ratios = []
+    # |S x - y|^2 of the paper is eight times the risk of four points, a mean of halved squares.
+    squared = jax.jit(jax.value_and_grad(lambda x, task: 8 * Risk("squared")(x, task)))
     for _ in range(50):
         S, y = rng.normal(size=(4, 3)), rng.normal(size=4)
         x = rng.normal(size=(2, 3))
         x *= np.array([1.0, rng.uniform(0, 1)])[:, None] / np.linalg.norm(x, axis=1, keepdims=True)  # |x| <= 1
-        losses = [np.sum((S @ end - y) ** 2) for end in x]
-        slopes = [
-            np.asarray(jax.grad(lambda end, S=S, y=y: jnp.sum((S @ end - y) ** 2))(end)) for end in jnp.asarray(x)
-        ]
+        task = jax.tree.map(lambda leaf: leaf[0], make_supervised_tasks(S[None], y[None]))
+        losses, slopes = zip(*(map(np.asarray, squared(jnp.asarray(end), task)) for end in x), strict=True)
+        np.testing.assert_allclose(losses[0], np.sum((S @ x[0] - y) ** 2), rtol=1e-12)  # (109); rounding
         np.testing.assert_allclose(slopes[0], 2 * S.T @ (S @ x[0] - y), rtol=1e-12, atol=1e-12)  # (113); rounding
         distance = np.linalg.norm(x[0] - x[1])
         bend = np.linalg.norm(S.T @ S, 2)

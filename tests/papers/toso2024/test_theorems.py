@@ -1,11 +1,10 @@
-"""Theorems 1 to 4 and Lemmas 7 to 9 of toso2024, attacked by gradient ascent and by short counterexamples."""
+"""Theorems 1 to 4 and Lemmas 8 and 9 of toso2024, attacked by gradient ascent and by short counterexamples."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-import scipy.stats
 
 import jaxlqr
 from jaxlqr.families import scalar
@@ -94,29 +93,3 @@ def test_the_printed_tolerance_of_theorem_4_is_too_wide_where_costs_are_large():
             ratios[form, scale] = gap / 0.5
     assert ratios["printed", 1e6] > 1 > ratios["printed", 1.0]
     assert all(0 <= ratios["corrected", scale] < 0.5 for scale in (1.0, 1e6))
-
-
-def test_bernstein_holds_exactly_for_two_points():
-    """Lemma 7 with one row and column: the probability of a miss is a binomial tail."""
-    worst = 0.0
-    for p in (0.5, 0.1, 0.01):
-        for relative in (0.3, 0.1, 0.03):
-            for delta in (0.2, 0.05):
-                # 0 or 1: at most 1 - p from the mean, variance p (1 - p).
-                bound, variance, epsilon = max(p, 1 - p), p * (1 - p), relative * np.sqrt(p)
-                m = int(np.ceil(2 / epsilon**2 * (variance + bound * epsilon / 3) * np.log(2 / delta)))
-                counts = np.arange(m + 1)
-                missed = np.abs(counts / m - p) > epsilon
-                miss = scipy.stats.binom.pmf(counts[missed], m, p).sum()
-                worst = max(worst, miss / delta)
-    assert 0.05 < worst < 1
-
-
-def test_a_run_of_many_estimates_misses_more_often_than_one():
-    """Theorems 2 and 4 take the samples of one estimate for a run: 3 M N estimates need delta / (3 M N)."""
-    delta, p, epsilon = 0.2, 0.5, 0.1
-    m = int(np.ceil(2 / epsilon**2 * (0.25 + 0.5 * epsilon / 3) * np.log(2 / delta)))
-    counts = np.arange(m + 1)
-    one = scipy.stats.binom.pmf(counts[np.abs(counts / m - p) > epsilon], m, p).sum()
-    assert one < delta
-    assert 1 - (1 - one) ** (3 * 10 * 200) > delta  # Figure 1: ten tasks, 200 iterations
