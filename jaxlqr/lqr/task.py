@@ -67,7 +67,7 @@ class LQRTask:
         from jaxlqr.lqr.optimal import optimal_cost  # as above
 
         # One attempt: R is positive definite here, and the second would double the time to compile.
-        return {"optimal_cost": optimal_cost(self, method="doubling")}
+        return {"optimal_cost": optimal_cost(self)}
 
     @staticmethod
     def compare(history: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:

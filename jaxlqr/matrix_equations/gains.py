@@ -1,6 +1,6 @@
 """Optimal feedback gains, from the Riccati equations; the feedback is u = -gain x."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -26,15 +26,12 @@ def discrete_lqr(
     q: ArrayLike,
     r: ArrayLike,
     s: ArrayLike | None = None,
-    *,
-    method: Literal["auto", "doubling"] = "auto",
 ) -> Regulator:
     r"""Gain that minimises the cost of :math:`x_{t+1} = a x_t + b u_t` under :math:`u_t = -\mathrm{gain}\, x_t`,
 
     .. math:: \sum_t x_t^H q x_t + u_t^H r u_t + 2\,\mathrm{Re}\, x_t^H s u_t.
 
-    Arguments: ``a`` [n, n], ``b`` [n, m], ``q`` [n, n], ``r`` [m, m], ``s`` [n, m] (zero unless given),
-    ``method`` as in :func:`solve_discrete_are`.
+    Arguments: ``a`` [n, n], ``b`` [n, m], ``q`` [n, n], ``r`` [m, m], ``s`` [n, m] (zero unless given).
     Returns: :class:`Regulator` ``(gain, solution)``; NaN where no stabilising gain is found. Differentiable in all
     arguments, in both modes and to any order.
 
@@ -45,7 +42,7 @@ def discrete_lqr(
 
     Source: Anderson, Moore, Optimal Control: Linear Quadratic Methods (1990), section 2.4.
     """
-    solution = solve_discrete_are(a, b, q, r, s=s, method=method)
+    solution = solve_discrete_are(a, b, q, r, s=s)
     a, b, r, s = _same_dtype("discrete_lqr", a, b, r, s, solution)
     return Regulator(discrete_gain(a, b, hermitian(r), s, solution), solution)
 

@@ -1,7 +1,6 @@
 """The discrete and the continuous algebraic Riccati equation, with their derivatives."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +25,6 @@ from jaxlqr.matrix_equations.riccati_solvers import (
     continuous_gain,
     discrete_bellman,
     discrete_gain,
-    first_discrete,
     solve_continuous,
     solve_discrete,
 )
@@ -41,26 +39,21 @@ from jaxlqr.matrix_equations.sign import sign_lyapunov
 #     closed^H dp + dp closed = -(derivative of bellman in a, b, q, r, s with gain and p held).
 
 
-def _differentiable_dare(solver: Callable[..., Solved]) -> Callable[..., Array]:
-    # Compiled as a whole also when called outside jit: op by op, a first call would take seconds.
-    @jax.custom_jvp
-    @jax.jit
-    def dare(a: Array, b: Array, q: Array, r: Array, s: Array) -> Array:
-        return solver(a, b, q, r, s).value
-
-    @dare.defjvp
-    def _(primals, tangents):
-        a, b, _, r, s = primals
-        p = dare(*primals)
-        gain = discrete_gain(a, b, r, s, p)
-        _, rhs = jax.jvp(lambda a, b, q, r, s: discrete_bellman(a, b, q, r, s, gain, p), primals, tangents)
-        dp, _ = stable_discrete_lyapunov(adjoint(a - matmul(b, gain)), rhs)
-        return p, dp
-
-    return dare
+# Compiled as a whole also when called outside jit: op by op, a first call would take seconds.
+@jax.custom_jvp
+@jax.jit
+def _dare(a: Array, b: Array, q: Array, r: Array, s: Array) -> Array:
+    return solve_discrete(a, b, q, r, s).value
 
 
-_DARE = {"auto": _differentiable_dare(solve_discrete), "doubling": _differentiable_dare(first_discrete)}
+@_dare.defjvp
+def _dare_jvp(primals, tangents):
+    a, b, _, r, s = primals
+    p = _dare(*primals)
+    gain = discrete_gain(a, b, r, s, p)
+    _, rhs = jax.jvp(lambda a, b, q, r, s: discrete_bellman(a, b, q, r, s, gain, p), primals, tangents)
+    dp, _ = stable_discrete_lyapunov(adjoint(a - matmul(b, gain)), rhs)
+    return p, dp
 
 
 @jax.custom_jvp
@@ -110,8 +103,6 @@ def solve_discrete_are(
     r: ArrayLike,
     e: ArrayLike | None = None,
     s: ArrayLike | None = None,
-    *,
-    method: Literal["auto", "doubling"] = "auto",
 ) -> Inexact[Array, "n n"]:
     r"""Stabilising solution of the discrete Riccati equation, with SciPy's order of arguments:
 
@@ -124,8 +115,6 @@ def solve_discrete_are(
         r: [m, m]; its Hermitian part is used. It may be singular as long as r + b^H x b is not.
         e: nonsingular matrix [n, n]; the identity unless given.
         s: [n, m]; zero unless given.
-        method: ``"doubling"`` makes one attempt, which is enough for a positive definite ``r`` and a closed loop away
-            from the unit circle, and compiles in half the time; ``"auto"`` makes a second one where that fails.
 
     Returns:
         The solution x [n, n], Hermitian; NaN, in that lane only, where no stabilising solution is found. Differentiable
@@ -138,9 +127,7 @@ def solve_discrete_are(
 
     Source: Chu, Fan, Lin, Wang, Int. J. Control 77 (2004), structure-preserving doubling; Kleinman (1968), refinement.
     """
-    if method not in _DARE:
-        raise ValueError(f'solve_discrete_are: argument method must be "auto" or "doubling", got {method!r}.')
-    return _DARE[method](*_standard_form("solve_discrete_are", a, b, q, r, e, s))
+    return _dare(*_standard_form("solve_discrete_are", a, b, q, r, e, s))
 
 
 def solve_continuous_are(
@@ -158,7 +145,7 @@ def solve_continuous_are(
     >>> print(f"{solve_continuous_are(one, one, one, one)[0, 0]:.4f}")  # x = 1 + sqrt 2
     2.4142
 
-    Source: Byers, Linear Algebra Appl. 85 (1987), matrix sign; Chu, Fan, Lin (2005), doubling; Kleinman (1968).
+    Source: Chu, Fan, Lin, Linear Algebra Appl. 396 (2005), doubling; Kleinman (1968), refinement.
     """
     return _care(*_standard_form("solve_continuous_are", a, b, q, r, e, s))
 

@@ -65,7 +65,7 @@ def _solve(tasks: LQRTask) -> tuple[Regulator, Array]:
     """Optima of the tasks, the last of which is the average, and the costs of its optimum."""
 
     def one(task: LQRTask) -> Regulator:
-        return discrete_lqr(task.A, task.B, task.Q, task.R, method="doubling")
+        return discrete_lqr(task.A, task.B, task.Q, task.R)
 
     best = jax.vmap(jax.vmap(jax.vmap(one)))(tasks)
     costs = jax.vmap(jax.vmap(jax.vmap(cost, in_axes=(None, 0))))(best.gain[:, :, -1], tasks)

@@ -101,7 +101,7 @@ def study(
 @jax.jit
 def _inner_limits(families: LQRTask) -> Array:
     def one(tasks: LQRTask) -> Array:
-        center = optimal_gain(average_task(tasks), method="doubling")
+        center = optimal_gain(average_task(tasks))
         return step_size_limits(constants(center, tasks), center.shape[0]).inner
 
     return jax.lax.map(one, families, batch_size=64)
@@ -110,7 +110,7 @@ def _inner_limits(families: LQRTask) -> Array:
 @jax.jit
 def _optima(families: LQRTask, inner: float) -> tuple[Array, Array, Array, Array]:
     def one(tasks: LQRTask):
-        start = optimal_gain(average_task(tasks), method="doubling")
+        start = optimal_gain(average_task(tasks))
         found = newton_optimum(cost, start, tasks, inner, max_steps=10)
         bounds = optimality_bounds(found.params, tasks)
         gap = jnp.max(quantities(found.params, tasks).gap)

@@ -140,7 +140,7 @@ def _of_the_meta_gradient(
 
 def _printed_riccati_residual(task: LQRTask) -> Array:
     """Of P = Q + A'PA + A'PB (R + B'PB)^-1 B'PA at the P of the least cost, relative."""
-    P = value_matrix(optimal_gain(task, method="doubling"), task)[0]
+    P = value_matrix(optimal_gain(task), task)[0]
     last = task.A.mT @ P @ task.B
     right = task.Q + task.A.mT @ P @ task.A + last @ jnp.linalg.solve(task.R + task.B.mT @ P @ task.B, last.mT)
     return spectral_norm(P - right) / spectral_norm(P)

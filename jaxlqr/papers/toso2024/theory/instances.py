@@ -53,5 +53,5 @@ def instance(theta: Parameters) -> Instance:
     Sigma0 = jnp.broadcast_to(definite("S")[:1], A.shape)
     tasks = LQRTask(A, B, definite("Q"), definite("R"), Sigma0)
     nominal = jax.tree.map(lambda leaf: leaf[0], tasks)
-    K = lax.stop_gradient(optimal_gain(nominal, method="doubling")) + 0.1 * theta["K"]
+    K = lax.stop_gradient(optimal_gain(nominal)) + 0.1 * theta["K"]
     return Instance(K, tasks, theta["direction"])

@@ -76,7 +76,7 @@ def norm(matrix: Array) -> Array:
 def _of_task(K: Array, task: LQRTask) -> dict[str, Array]:
     P, _ = value_matrix(K, task)
     Sigma, _ = stable_discrete_lyapunov(closed_loop(K, task), task.Sigma0)
-    best, P_best = discrete_lqr(task.A, task.B, task.Q, task.R, method="doubling")
+    best, P_best = discrete_lqr(task.A, task.B, task.Q, task.R)
     # Sigma_K* = Sigma0 + A_K* Sigma_K* A_K*'.
     Sigma_best, _ = stable_discrete_lyapunov(closed_loop(best, task), task.Sigma0)
     # J(K) - J(K*) = tr[(K - K*)'(R + B'P*B)(K - K*) Sigma_K], since E vanishes at K*: nothing cancels.

@@ -126,7 +126,7 @@ def _evaluate(K: Array, tasks: LQRTask, epsilon: Array, delta: Array, key: Array
     directions = directions / jax.vmap(norm)(directions)[:, None, None]
     # The optimum of the MAML objective at the step size of the corrected theory.
     inner = step_size_limits(constants(K, tasks), K.shape[0]).inner
-    start = optimal_gain(average_task(tasks), method="doubling")
+    start = optimal_gain(average_task(tasks))
     center = newton_optimum(cost, start, tasks, inner, max_steps=15).params
     found = {form: _of_form(K, tasks, form, epsilon, delta, center) for form in FORMS}
     measured, bounds, needed = ({form: found[form][i] for form in FORMS} for i in range(3))

@@ -123,7 +123,7 @@ def _optimum(theta: Parameters, form: Form) -> dict[str, Array]:
     if it is within those at the MAML optimum too.
     """
     _, tasks, _ = instance(theta)
-    start = optimal_gain(average_task(tasks), method="doubling")
+    start = optimal_gain(average_task(tasks))
     m = start.shape[0]
     inner = step_size_limits(constants(start, tasks, form), m).inner
 
