@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 import jaxlqr
-from jaxlqr import estimation, families, matrix_equations, mdp, meta, supervised, systems, trajectory
+from jaxlqr import estimation, families, lqr, matrix_equations, mdp, meta, supervised, systems, trajectory
 from jaxlqr.lqr import closed_form, rollout, stabilize
 from jaxlqr.meta import landscape, newton, weighting
 from jaxlqr.meta.trajectory_weighting import tow
@@ -63,6 +63,8 @@ def _lqr() -> Calls:
         "vmap of cost": lambda: jax.vmap(jaxlqr.cost, (None, 0))(K, TASKS),
         "hessian of cost": lambda: jax.hessian(jaxlqr.cost)(K, TASK),
         "hessian_vector_product": lambda: jaxlqr.hessian_vector_product(K, K, TASK),
+        "continuous_cost": lambda: lqr.continuous_cost(K, TASK),
+        "spectral_abscissa": lambda: lqr.spectral_abscissa(K, TASK),
         "spectral_radius": lambda: jaxlqr.spectral_radius(K, TASK),
         "is_stabilizing": lambda: jaxlqr.is_stabilizing(K, TASK),
         "optimal_gain": lambda: jaxlqr.optimal_gain(TASK),

@@ -53,4 +53,12 @@ def norms_calls() -> Calls:
         "grad of hinf_norm": lambda: jax.grad(systems.hinf_norm)(SYSTEM),
         "hinf_peak": lambda: systems.hinf_peak(SYSTEM),
         "stability_margins": lambda: systems.stability_margins(SYSTEM),
+        "hankel_singular_values": lambda: systems.hankel_singular_values(SYSTEM),
+        "hankel_nuclear_norm": lambda: systems.hankel_nuclear_norm(SYSTEM),
+        "grad of hankel_nuclear_norm": lambda: jax.grad(systems.hankel_nuclear_norm)(SYSTEM),
+        "hankel_tail": lambda: systems.hankel_tail(SYSTEM, 1),
+        "hankel_log_det": lambda: systems.hankel_log_det(SYSTEM, 0.1),
+        "truncation_bound": lambda: systems.truncation_bound(SYSTEM, 1),
+        "balanced_truncation": lambda: systems.balanced_truncation(SYSTEM, 1),
+        "balanced_residualization": lambda: systems.balanced_residualization(SYSTEM, 1),
     }

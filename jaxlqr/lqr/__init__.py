@@ -1,6 +1,8 @@
 """One linear-quadratic task: its cost, derivatives, optimum and rollouts. Gains act as u = -K x."""
 
 from jaxlqr.lqr import closed_form as closed_form
+from jaxlqr.lqr.continuous import continuous_cost as continuous_cost
+from jaxlqr.lqr.continuous import spectral_abscissa as spectral_abscissa
 from jaxlqr.lqr.cost import cost as cost
 from jaxlqr.lqr.cost import hessian_vector_product as hessian_vector_product
 from jaxlqr.lqr.cost import is_stabilizing as is_stabilizing

@@ -20,7 +20,7 @@ def closed_loop(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "n n"]:
     return task.A - matmul(task.B, K)
 
 
-def _stage_cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "n n"]:
+def stage_cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "n n"]:
     """Q + K' R K, shape [n, n]."""
     return task.Q + matmul(K.mT, task.R, K)
 
@@ -30,7 +30,7 @@ def value_matrix(K: Float[Array, "m n"], task: LQRTask) -> tuple[Float[Array, "n
 
     P_K = Q + K' R K + (A - B K)' P_K (A - B K); NaN where ``K`` does not stabilise.
     """
-    return stable_discrete_lyapunov(closed_loop(K, task).mT, _stage_cost(K, task))
+    return stable_discrete_lyapunov(closed_loop(K, task).mT, stage_cost(K, task))
 
 
 @compiled(prepare=gain_and_task)
@@ -54,7 +54,7 @@ def cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
 
     Source: Fazel, Ge, Kakade, Mesbahi, ICML 2018, section 2; toso2024, section 2.
     """
-    value = gramian_trace(closed_loop(K, task).mT, _stage_cost(K, task), task.Sigma0)
+    value = gramian_trace(closed_loop(K, task).mT, stage_cost(K, task), task.Sigma0)
     return infinite_unless(~jnp.isnan(value), value)
 
 

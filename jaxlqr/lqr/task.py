@@ -50,13 +50,18 @@ class LQRTask:
     def metrics(self, params: Any, loss: Any, value: Array) -> dict[str, Array]:
         """Scalars recorded at each training step, where the loss has this value: cost and spectral radius of A - B K.
 
-        The cost is not computed twice when it is the loss. Nothing is recorded of parameters that are no gain [m, n],
-        such as those of a network that a loss of the user's own turns into gains.
+        The cost is not computed twice when it is the loss. In continuous time, where the loss is
+        :func:`jaxlqr.lqr.continuous_cost`, the spectral abscissa alone is recorded. Nothing is recorded of parameters
+        that are no gain [m, n], such as those of a network that a loss of the user's own turns into gains.
         """
         if getattr(params, "shape", None) != self.B.shape[::-1]:
             return {}
-        from jaxlqr.lqr.cost import cost, spectral_radius  # which is about tasks and so imports this module
+        # They are about tasks and so import this module.
+        from jaxlqr.lqr.continuous import continuous_cost, spectral_abscissa
+        from jaxlqr.lqr.cost import cost, spectral_radius
 
+        if loss is continuous_cost:
+            return {"spectral_abscissa": spectral_abscissa(params, self)}
         return {
             "cost": value if loss is cost else cost(params, self),
             "spectral_radius": spectral_radius(params, self),

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.matrix_equations.products import matmul
-from jaxlqr.systems._gain import Matrices, end_of, follow, transfer
+from jaxlqr.systems._gain import Matrices, as_complex, end_of, follow, transfer
 from jaxlqr.systems._peak import to_continuous
 
 # Zeros near the axis that are refined, and steps of Newton's iteration: it starts at an eigenvalue, next to the root.
@@ -113,7 +113,7 @@ def _near_axis(loop: Matrices, kind: str) -> Array:
     moved = inverse + matmul(left, right) / jnp.where(value == 0, 1, value)
     finite = jnp.all(jnp.isfinite(moved))
     w = jnp.linalg.eigvals(jnp.where(finite, moved, 0))
-    s = shift + 1 / jnp.where(w == 0, 1, w)
+    s = as_complex(shift) + 1 / jnp.where(w == 0, 1, w)
     distance = jnp.where((s.imag <= 0) | (w == 0), jnp.inf, jnp.abs(s.real) / jnp.abs(s))
     near = lax.top_k(-distance, min(_TRIED, len(s)))[1]
     return jnp.abs(s.imag[near])
@@ -123,5 +123,6 @@ def _typical(a: Array) -> Array:
     """A frequency between those of the poles; no pole has it, with probability one."""
     size = jnp.abs(jnp.linalg.eigvals(jnp.where(jnp.all(jnp.isfinite(a)), a, 0)))
     there = size > jnp.finfo(a.dtype).eps * jnp.max(size)
-    mean = jnp.sum(jnp.where(there, jnp.log(jnp.where(there, size, 1)), 0)) / jnp.maximum(jnp.sum(there), 1)
+    logs = jnp.where(there, jnp.log(jnp.where(there, size, 1)), 0)
+    mean = jnp.sum(logs) / jnp.maximum(jnp.sum(there.astype(size.dtype)), 1)
     return 1.3719 * jnp.exp(mean).astype(a.dtype)
