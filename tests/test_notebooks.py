@@ -36,7 +36,7 @@ def lines_of_code(text):
 
 
 def test_all_notebooks_are_there():
-    assert {*PAPERS, "quickstart", "gradients", "bring_your_own_system", "scale"} <= set(IDS)
+    assert {*PAPERS, "quickstart", "first_hour", "gradients", "bring_your_own_system", "scale"} <= set(IDS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)

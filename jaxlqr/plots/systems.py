@@ -56,6 +56,8 @@ def plot_bode(
             _mark_nyquist(each, (gain, phase))
         gain.set_ylabel("gain (dB)")
         phase.set(xlabel="frequency (rad / unit of time)", ylabel="phase (degrees)")
+        if gain.get_position().y0 == phase.get_position().y0:  # side by side
+            gain.set_xlabel("frequency (rad / unit of time)")
         phase.locator_params(axis="y", nbins=5, steps=[1, 1.5, 3, 4.5, 9, 10])
         _legend(gain)
     return np.array([gain, phase], dtype=object)
@@ -94,7 +96,7 @@ def plot_nyquist(
                     "signals by rows of C and columns of B, or use plot_singular_values."
                 )
             frequencies = _frequencies(each, decades=2) if omega is None else np.asarray(omega, float)
-            values = np.asarray(systems.frequency_response(each, frequencies))[:, 0, 0]
+            values: Any = np.asarray(systems.frequency_response(each, frequencies))[:, 0, 0]
             color = COLORS[number % len(COLORS)]
             axes.plot(values.real, values.imag, color=color, label=label)
             axes.plot(values.real, -values.imag, "--", color=color, linewidth=1.0)
@@ -204,6 +206,8 @@ def plot_hankel(values: ArrayLike, ax: "Axes | None" = None, *, order: int | Non
         raise ValueError(f"values must be Hankel singular values [n], got shape {sizes.shape}; take one system.")
     if order is not None and not 0 < order <= len(sizes):
         raise ValueError(f"order must be between 1 and {len(sizes)}, the number of states, got {order!r}.")
+    from matplotlib.ticker import MaxNLocator
+
     axes, kept = axes_or_new(ax), len(sizes) if order is None else order
     numbers = np.arange(1, len(sizes) + 1)
     with style():
@@ -215,7 +219,7 @@ def plot_hankel(values: ArrayLike, ax: "Axes | None" = None, *, order: int | Non
             )
             axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
         axes.set_yscale("log")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="state of the balanced model", ylabel="Hankel singular value")
     return axes
 
@@ -281,7 +285,7 @@ def _frequencies(system: StateSpace, decades: float = 1.5) -> np.ndarray:
 
 def _settling(system: StateSpace) -> float:
     """A time after which the slowest stable mode is within a hundredth; ten of the slowest time scale without one."""
-    rates = _rates(system)
+    rates: Any = _rates(system)
     decaying = -rates.real[rates.real < -1e-8 * np.max(np.abs(rates), initial=0.0)]
     if decaying.size:
         return float(5 / np.min(decaying))
