@@ -15,6 +15,8 @@ from jaxlqr.families.gridworld import text_map as text_map
 from jaxlqr.families.heterogeneity import perturb as perturb
 from jaxlqr.families.regression import logistic_nonconvex as logistic_nonconvex
 from jaxlqr.families.regression import sinusoid as sinusoid
+from jaxlqr.families.system_files import load_system as load_system
+from jaxlqr.families.system_files import save_system as save_system
 from jaxlqr.families.tabular import bandit as bandit
 from jaxlqr.families.tabular import garnet as garnet
 from jaxlqr.families.tabular import riverswim as riverswim
