@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Complex
@@ -45,7 +46,7 @@ def frequency_response(system: StateSpace, omega: ArrayLike) -> Complex[Array, "
 
 @jax.jit
 def _response(system: StateSpace, omega: Array) -> Array:
-    dtype = jnp.result_type(omega.dtype, jnp.complex64)
+    dtype = np.result_type(omega.dtype, np.complex64)
     n = system.num_states
     if not n or not omega.size:
         return jnp.broadcast_to(system.D.astype(dtype), (omega.size, *system.D.shape))

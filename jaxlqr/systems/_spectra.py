@@ -134,7 +134,7 @@ def _dc_gain(system: StateSpace) -> Array:
 @jax.custom_jvp
 def _eig(a: Array) -> tuple[Array, Array]:
     if not len(a):
-        return jnp.zeros(0, jnp.result_type(a.dtype, jnp.complex64)), jnp.zeros((0, 0), a.dtype)
+        return jnp.zeros(0, np.result_type(a.dtype, np.complex64)), jnp.zeros((0, 0), a.dtype)
     values, vectors = jnp.linalg.eig(a)
     return values, vectors
 
@@ -156,7 +156,7 @@ def _eig_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Any, Any]:
 @jax.custom_jvp
 @jax.jit
 def _zeros(a: Array, b: Array, c: Array, d: Array) -> Array:
-    dtype = jnp.result_type(a.dtype, jnp.complex64)
+    dtype = np.result_type(a.dtype, np.complex64)
 
     def on_host(*matrices: Any) -> np.ndarray:
         return finite_zeros(*(np.asarray(matrix, float) for matrix in matrices)).astype(dtype)
