@@ -164,7 +164,7 @@ def hankel_rows(n: int, count: int, repeats: int) -> tuple[list[list[str]], list
         name: jax.jit(jax.vmap(jax.grad(penalty))).lower(family).compile()
         for name, penalty in (("ours", systems.hankel_nuclear_norm), ("Kronecker", kronecker_penalty))
     }
-    # The dense system of the peer needs 1.1 GB a system at n = 64: it is timed only where that fits.
+    # At n = 64 the peer has two dense systems of 134 MB for each of 16 lanes, and their factors: it is not timed there.
     timed = {name: partial(program, family) for name, program in programs.items() if name == "ours" or n <= 32}
     times = medians(timed, repeats)
     work = f"gradient of the sum of Hankel values, n = {n}, batch {count}"

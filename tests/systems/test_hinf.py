@@ -172,9 +172,11 @@ def test_norms_of_all_sizes(n, discrete):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["AC3", "AC6", "AC8", "AC15", "HE3", "REA2", "DIS1", "TG1", "AGS", "UWV", "EB1"])
+@pytest.mark.parametrize("name", ["AC3", "AC6", "AC8", "AC15", "HE3", "REA2", "TG1", "AGS", "UWV", "EB1"])
 def test_plants_of_compleib(name):
-    a, b1, _, c1, _, d11, _, _ = plant(name)
+    a, b1, b, c1, c, d11, _, _ = plant(name)
+    if 0 in (b1.size, c1.size):  # the plant comes without a disturbance or without a performance output
+        b1, c1, d11 = b, c, np.zeros((len(c), b.shape[1]))
     shift = max(0, 1e-3 * np.abs(np.linalg.eigvals(a)).max() + np.linalg.eigvals(a).real.max())
     system = systems.ss(a - shift * np.eye(len(a)), b1, c1, d11)
     norm, _ = slicot(system)
