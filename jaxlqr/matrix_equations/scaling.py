@@ -144,7 +144,7 @@ def rectangular_scale(x: Array) -> Array:
         return rows, jnp.sum(jnp.where(there, logs - rows, 0), axis=0, keepdims=True) / counts[0]
 
     rows, columns = lax.fori_loop(0, 8, step, (jnp.zeros_like(logs[:, :1]), jnp.zeros_like(logs[:1])))
-    return jnp.maximum(size, jnp.exp(rows + columns) * jnp.any(there))
+    return jnp.maximum(size, jnp.where(jnp.any(there), jnp.exp(rows + columns), 0))
 
 
 def relative(error: Array, scale: Array) -> Array:
