@@ -17,7 +17,7 @@ from jaxlqr.matrix_equations.scaling import covariance_scale, relative
 Method = Literal["auto", "exact"]
 # Steps between two questions whether the covariance has settled.
 _BLOCK = 16
-# The covariance counts as settled where a step changes it by less than this many roundings.
+# The covariance counts as settled where no step of a block changes that of the innovations by more roundings than this.
 _ROUNDINGS = 64
 
 
@@ -146,18 +146,23 @@ def _in_blocks(model: Model, data: Data, start: Start) -> Array:
 
 def _exact_block(model: Model, state, at):
     def step(state, at):
-        columns, covariance, sums, _ = state
+        columns, covariance, sums = state
         y, u = at
         observed = steps.observe(model, columns, covariance, y, u)
         sums = steps.add(sums, observed.whitened, observed.log_determinant(), _count(y))
-        return (*steps.predict(model, columns, covariance, observed, u), sums, covariance), None
+        return (*steps.predict(model, columns, covariance, observed, u), sums), observed.covariance
 
-    _, columns, covariance, sums = state
+    _, *state = state
     y, u, _ = at
-    (columns, covariance, sums, before), _ = lax.scan(step, (columns, covariance, sums, covariance), (y, u))
-    change = lax.stop_gradient(relative(covariance - before, covariance_scale(covariance)))
-    settled = change <= _ROUNDINGS * jnp.finfo(covariance.dtype).eps
-    return settled, columns, covariance, sums
+    state, spread = lax.scan(step, tuple(state), (y, u))
+    return (_is_settled(y, lax.stop_gradient(spread)), *state)
+
+
+def _is_settled(y: Array, spread: Array) -> Array:
+    """Whether the innovation covariances [steps, p, p] of a block without missing entries are the same to rounding."""
+    # Those of the states do not decide: the variance of a state that is known exactly is rounding, and never settles.
+    change = relative(spread[1:] - spread[:-1], jax.vmap(covariance_scale)(spread[1:]))
+    return jnp.all(~jnp.isnan(y)) & (change <= _ROUNDINGS * jnp.finfo(spread.dtype).eps)
 
 
 def _settled_block(model: Model, state, at):
