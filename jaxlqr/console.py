@@ -3,6 +3,8 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
+from jaxlqr.optional import optional
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,10 +27,8 @@ def open_console() -> "Console":
     | [1, 2] | 0.25 |
     <BLANKLINE>
     """
-    from rich.console import Console
-
     if sys.stdout.isatty():
-        return Console(highlight=False)
+        return optional("rich.console", "cli", "a printed table").Console(highlight=False)
     return _plain()
 
 
@@ -42,12 +42,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def _plain() -> "Console":
+    console = optional("rich.console", "cli", "a printed table")
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    class Plain(Console):
+    class Plain(console.Console):
         def print(self, *objects: Any, **options: Any) -> None:
             for one in objects:
                 if not isinstance(one, Table):

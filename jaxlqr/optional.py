@@ -1,6 +1,8 @@
-"""Packages that are used when they are there, and the one sentence that is said when they are not."""
+"""Optional packages: imported where they are used, and named with their extra where they are not installed."""
 
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -31,4 +33,41 @@ def optional(module: str, extra: str, purpose: str) -> Any:
         package = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != package:
             raise  # it is installed and broken, which its own message tells
-        raise MissingExtraError(f"{purpose} needs {package}; install it with: pip install 'jaxlqr[{extra}]'") from None
+        raise _missing(module, extra, purpose) from None
+
+
+def check_installed(modules: Sequence[str], extra: str, purpose: str) -> None:
+    """Check that optional packages are installed, without importing them: before work whose end needs them.
+
+    Arguments:
+        modules: their names, dots included; only the packages in front of a dot are imported.
+        extra: the extra of jaxlqr that installs them.
+        purpose: subject of the sentence, what needs them.
+
+    Raises:
+        MissingExtraError: naming the first package that is not installed.
+
+    >>> check_installed(["json", "no_such_package"], "tables", "this example")
+    Traceback (most recent call last):
+    jaxlqr.optional.MissingExtraError: this example needs no_such_package; install it with: pip install 'jaxlqr[tables]'
+    """
+    for module in modules:
+        if not is_installed(module):
+            raise _missing(module, extra, purpose)
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module could be imported; only the packages in front of a dot in its name are imported.
+
+    >>> is_installed("json"), is_installed("no_such_package.part")
+    (True, False)
+    """
+    try:
+        return find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):  # the package in front of the dot is missing, or None in sys.modules
+        return False
+
+
+def _missing(module: str, extra: str, purpose: str) -> MissingExtraError:
+    package = module.partition(".")[0]
+    return MissingExtraError(f"{purpose} needs {package}; install it with: pip install 'jaxlqr[{extra}]'")

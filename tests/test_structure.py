@@ -142,7 +142,8 @@ def test_every_module_is_documented():
 def test_import_is_light_and_changes_no_setting():
     code = (
         "import sys, jax, jaxlqr\n"
-        "print([name for name in ('matplotlib', 'optax', 'typer', 'scipy.optimize', 'tqdm') if name in sys.modules])\n"
+        "heavy = ('matplotlib', 'optax', 'typer', 'scipy.optimize', 'tqdm', 'rich', 'orbax')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
         "print(jax.config.jax_enable_x64)\n"
     )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -2,8 +2,8 @@
 
 Every ``plot_...`` function takes the axes to draw on as ``ax=``, makes a figure where it is left out, and returns the
 axes; :func:`plot_training` returns a figure of several, and :func:`plot_bode` takes and returns two axes. :func:`band`
-and :func:`median_band` draw one curve on given axes and return its line. None opens a window: save what you see with
-``ax.figure.savefig(...)``.
+and :func:`median_band` draw one curve on given axes and return its line. All need the extra ``plots``. None opens a
+window: save what you see with ``ax.figure.savefig(...)``.
 """
 
 from jaxlqr.plots.animation import animation as animation

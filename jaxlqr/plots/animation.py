@@ -4,6 +4,8 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from jaxlqr.optional import optional
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,13 +26,13 @@ def animation(
     >>> animation([new_figure()[0], new_figure(1, 1)[0]])[:6]
     b'GIF89a'
     """
-    from PIL import Image  # pillow comes with matplotlib
+    image = optional("PIL.Image", "plots", "an animation")  # pillow comes with matplotlib
 
     pictures = []
     for figure in figures:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=dpi)
-        pictures.append(Image.open(buffer).convert("RGB").quantize(64))
+        pictures.append(image.open(buffer).convert("RGB").quantize(64))
     if not pictures:
         raise ValueError("figures must hold at least one figure, got none.")
     rest = [*pictures[1:], *(pictures[-1:] * (hold - 1)), *(pictures[-2:0:-1] if back else [])]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxlqr.optional import optional
 from jaxlqr.plots.bands import median_band
 from jaxlqr.plots.style import axes_or_new, style
 
@@ -36,8 +37,7 @@ def plot_weights(
     >>> ax.lines[0].get_ydata().tolist(), ax.get_ylabel()
     ([0.5, 0.7, 0.8], 'weight (dark: cheap tasks)')
     """
-    from matplotlib import colormaps
-
+    colormaps = optional("matplotlib", "plots", "a figure").colormaps
     rows = np.asarray(weights, float)
     if rows.ndim != 2:
         raise ValueError(f"weights must have shape [steps, tasks], got {rows.shape}.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxlqr.optional import optional
 from jaxlqr.plots.style import COLORS, STYLE, axes_or_new, style
 
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ def plot_landscape(
     >>> ax.lines[-1].get_label()
     'descent'
     """
-    from matplotlib.colors import BoundaryNorm
-
+    colors = optional("matplotlib.colors", "plots", "a figure")
     x, y, values = (np.asarray(array, float) for array in (x, y, values))
     if values.shape != (*y.shape, *x.shape) or values.ndim != 2:
         raise ValueError(f"values must have shape {(*y.shape, *x.shape)}, that of y and x, got {values.shape}.")
@@ -58,7 +58,7 @@ def plot_landscape(
     steps = contour_levels(values) if levels is None else np.asarray(levels, float)
     with style():
         axes.grid(False)
-        norm = BoundaryNorm(steps, 256, extend="max")
+        norm = colors.BoundaryNorm(steps, 256, extend="max")
         filled = axes.contourf(x, y, shown, levels=steps, norm=norm, cmap=cmap, extend="max")
         if colorbar is not None:
             bar = axes.figure.colorbar(filled, ax=axes, label=colorbar)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxlqr.optional import optional
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -48,9 +50,8 @@ def style() -> Iterator[None]:
     >>> legend.get_frame_on()
     False
     """
-    import matplotlib
-    from cycler import cycler
-
+    matplotlib = optional("matplotlib", "plots", "a figure")
+    cycler = optional("cycler", "plots", "a figure").cycler  # comes with matplotlib
     settings: dict[Any, Any] = {**STYLE, "axes.prop_cycle": cycler(color=COLORS)}
     with matplotlib.rc_context(settings):
         yield
@@ -65,11 +66,10 @@ def new_figure(
     >>> axes.shape
     (1, 3)
     """
-    from matplotlib.figure import Figure
-
+    figure_class = optional("matplotlib.figure", "plots", "a figure").Figure
     width, height = panel_size
     with style():
-        figure = Figure(figsize=(width * num_columns, height * num_rows), layout="constrained")
+        figure = figure_class(figsize=(width * num_columns, height * num_rows), layout="constrained")
         axes = figure.subplots(num_rows, num_columns, squeeze=False)
         for ax in axes.flat:
             # Tick labels are otherwise made when the figure is drawn, in whatever style rules by then.

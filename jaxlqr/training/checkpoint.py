@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlqr.disk import read_json, write_whole
+from jaxlqr.optional import check_installed, optional
 from jaxlqr.training.locking import CheckpointError, explained, locked
 from jaxlqr.workspace import check_workspace, clear_workspace, written_names
 
@@ -34,6 +35,8 @@ _RUN, _STATE, _HISTORY = "run.json", "state", "history"
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
     """Where :func:`jaxlqr.meta_train` keeps checkpoints, how often, and whether it goes on from them.
+
+    Needs the extra ``checkpoints``.
 
     Attributes:
         folder: a folder of this run's own, which is made; a folder that holds other files is refused.
@@ -63,6 +66,8 @@ class Checkpoints:
             value = getattr(self, name)
             if not ((isinstance(value, int) and value >= 1) or (name == "every" and value is None)):
                 raise ValueError(f"{name} must be a positive integer, {what}, got {value!r}.")
+        # Here, because a run of hours must not end where its first checkpoint is due.
+        check_installed(("orbax.checkpoint", "filelock"), "checkpoints", "a checkpoint")
 
     @contextmanager
     def open(self, fingerprint: Mapping[str, Any]) -> "Iterator[Keeper]":
@@ -123,9 +128,8 @@ class Keeper:
 
     @cached_property
     def _orbax(self) -> Any:
-        import orbax.checkpoint as ocp  # takes seconds: most runs neither write nor read a checkpoint
-
-        return ocp
+        # The import takes seconds, and most runs neither write nor read a checkpoint.
+        return optional("orbax.checkpoint", "checkpoints", "a checkpoint")
 
     @cached_property
     def _manager(self) -> Any:

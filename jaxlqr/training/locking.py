@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jaxlqr.optional import optional
 from jaxlqr.workspace import LOCK, WorkspaceError, claim_workspace
 
 
@@ -36,8 +37,7 @@ def locked(folder: Path, kind: str | None = None) -> Iterator[str]:
         CheckpointError: when another process holds it, or it cannot be made.
         WorkspaceError: when it is not a workspace of that kind.
     """
-    from filelock import FileLock, Timeout
-
+    filelock = optional("filelock", "checkpoints", "a folder that one process holds")
     with explained(folder, "opened"):
         if kind is None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -46,10 +46,10 @@ def locked(folder: Path, kind: str | None = None) -> Iterator[str]:
         # Locking empties the file. A lock of jaxlqr is always empty.
         if path.is_symlink() or (path.exists() and not (path.is_file() and path.stat().st_size == 0)):
             raise CheckpointError(f"{path} must be an empty file, the lock of jaxlqr; move away what is there.")
-        lock = FileLock(path, timeout=0)
+        lock = filelock.FileLock(path, timeout=0)
         try:
             lock.acquire()
-        except Timeout:
+        except filelock.Timeout:
             raise CheckpointError(
                 f"another process works in {folder}; wait for it, stop it, or choose another folder."
             ) from None

@@ -5,6 +5,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+from jaxlqr.optional import is_installed, optional
+
 INTERVAL = 60.0  # seconds between two lines of a log, which nobody watches
 
 
@@ -33,14 +35,25 @@ class LogLines:
         self._last, self._before = time.monotonic(), self._done
 
 
+class Silent(LogLines):
+    """Prints nothing."""
+
+    def update(self, count: int) -> None:
+        """Ignore ``count``."""
+
+
 def open_progress(total: int, unit: str, progress: bool | None) -> Any:
     """A bar of tqdm or the lines of a log, as a context with ``update(count)``.
 
-    ``progress`` None shows the bar in a terminal or a notebook, and the lines elsewhere; False shows neither.
-    """
-    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
-    if progress is None and not watched:
-        return LogLines(total, unit)
-    from tqdm.auto import tqdm
+    ``progress`` None shows the bar in a terminal or a notebook if tqdm is installed, and the lines elsewhere; False
+    shows neither.
 
-    return tqdm(total=total, unit=unit, disable=progress is False, dynamic_ncols=True)
+    Raises:
+        MissingExtraError: where ``progress`` is True and tqdm is not installed.
+    """
+    if progress is False:
+        return Silent(total, unit)
+    watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    if progress is None and not (watched and is_installed("tqdm")):
+        return LogLines(total, unit)
+    return optional("tqdm.auto", "cli", "a progress bar").tqdm(total=total, unit=unit, dynamic_ncols=True)

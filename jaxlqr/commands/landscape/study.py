@@ -27,6 +27,7 @@ from jaxlqr.meta.landscape import (
 )
 from jaxlqr.meta.landscape.objective import mean_value
 from jaxlqr.training import automatic_steps, meta_train
+from jaxlqr.training.progress import open_progress
 
 # Points along each side where the spectral radius is computed, and of each frame of an animation.
 _COARSE = 80
@@ -225,16 +226,16 @@ def frames(
     study: PlaneStudy, settings: LandscapeSettings, progress: bool | None
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
     """The map for inner steps from a tenth to ten times that of the study, on the coarse mesh."""
-    from tqdm.auto import tqdm
-
     x, y = _coarse(study.x), _coarse(study.y)
     steps, rows = study.inner_step * np.geomspace(0.1, 10, settings.frames), []
-    for step in tqdm(steps, unit="frame", disable=None if progress is None else not progress):
-        try:
-            values = evaluate(cost, study.tasks, study.plane.points(x, y), step)
-        except ValueError:  # the step is so long that nothing on the plane is feasible, nor will be with longer ones
-            break
-        rows.append(np.asarray(values).reshape(len(y), len(x)))
+    with open_progress(len(steps), "frame", progress) as bar:
+        for step in steps:
+            try:
+                values = evaluate(cost, study.tasks, study.plane.points(x, y), step)
+            except ValueError:  # the step is so long that nothing on the plane is feasible, nor with longer ones
+                break
+            rows.append(np.asarray(values).reshape(len(y), len(x)))
+            bar.update(1)
     shares = [float(np.mean(np.isfinite(values))) for values in rows]
     least = [float(np.min(values)) for values in rows]
     return {"inner_steps": steps[: len(rows)], "feasible_share": shares, "least": least}, rows
