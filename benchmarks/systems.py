@@ -37,7 +37,7 @@ def stable(seed: int, count: int, n: int) -> systems.StateSpace:
     a = rng.normal(size=(count, n, n)) / np.sqrt(n)
     a -= (np.max(np.linalg.eigvals(a).real, axis=1) + 0.3)[:, None, None] * np.eye(n)
     b, c = rng.normal(size=(count, n, 2)), rng.normal(size=(count, 2, n))
-    return systems.StateSpace(*map(jnp.asarray, (a, b, c, np.zeros((count, 2, 2)))))
+    return systems.StateSpace(jnp.asarray(a), jnp.asarray(b), jnp.asarray(c), jnp.zeros((count, 2, 2)))
 
 
 def sampled(family: systems.StateSpace) -> systems.StateSpace:
@@ -157,6 +157,11 @@ def kronecker_penalty(system: systems.StateSpace) -> jax.Array:
     return jnp.sum(jnp.sqrt(jnp.abs(jnp.linalg.eigvalsh(half.T @ q @ half)) + 1e-30))
 
 
+def temporary_megabytes(program: jax.stages.Compiled) -> float:
+    analysis = program.memory_analysis()
+    return float("nan") if analysis is None else analysis.temp_size_in_bytes / 1e6
+
+
 def hankel_rows(n: int, count: int, repeats: int) -> tuple[list[list[str]], list[list[str]]]:
     """Times, and megabytes of temporary memory of the compiled programs, of a gradient of the penalty."""
     family = stable(3, count, n)
@@ -168,7 +173,7 @@ def hankel_rows(n: int, count: int, repeats: int) -> tuple[list[list[str]], list
     timed = {name: partial(program, family) for name, program in programs.items() if name == "ours" or n <= 32}
     times = medians(timed, repeats)
     work = f"gradient of the sum of Hankel values, n = {n}, batch {count}"
-    memory = {name: program.memory_analysis().temp_size_in_bytes / 1e6 for name, program in programs.items()}
+    memory = {name: temporary_megabytes(program) for name, program in programs.items()}
     timed_rows = [row(work, "Kronecker solve", times["ours"], times.get("Kronecker", float("nan")))]
     sizes = [work, f"{memory['ours']:.3g}", f"{memory['Kronecker']:.3g}", f"{memory['Kronecker'] / memory['ours']:.3g}"]
     return timed_rows, [sizes]
