@@ -15,11 +15,16 @@ import jaxlqr
 from jaxlqr.plots import (
     animation,
     new_figure,
+    plot_bode,
+    plot_hankel,
     plot_heat_map,
     plot_history,
     plot_landscape,
+    plot_nyquist,
     plot_poles,
     plot_sample_complexity,
+    plot_singular_values,
+    plot_step,
     plot_trajectories,
     plot_weights,
 )
@@ -136,7 +141,23 @@ def trajectories():
     return axes[0, 0]
 
 
-PICTURES = (histories, poles, landscape, sweep, weights, samples, trajectories)
+def systems():
+    """Two carts joined by a spring, and their reduction to two states: gain, phase, step, Nyquist curve, singular
+    values and Hankel values."""
+    k, d = 4.0, 0.4  # of the spring and the dampers, masses 1
+    stiffness, damping = np.array([[k + 1, -k], [-k, k]]), np.array([[2 * d, -d], [-d, d]])
+    A = np.block([[np.zeros((2, 2)), np.eye(2)], [-stiffness, -damping]])
+    carts = jaxlqr.systems.ss(A, np.eye(4)[:, 3:], np.eye(4)[1:2])
+    both, labels = [carts, jaxlqr.systems.balanced_truncation(carts, 2)], ["four states", "two states"]
+    _, axes = new_figure(2, 3)
+    plot_bode(both, axes=axes[0, :2], labels=labels)
+    plot_step(both, ax=axes[0, 2], labels=labels)
+    plot_nyquist(both, ax=axes[1, 0], labels=labels)
+    plot_singular_values(both, ax=axes[1, 1], labels=labels)
+    return plot_hankel(jaxlqr.systems.hankel_singular_values(carts), axes[1, 2], order=2)
+
+
+PICTURES = (histories, poles, landscape, sweep, weights, samples, trajectories, systems)
 
 
 def adapting(frames=36):

@@ -145,7 +145,7 @@ def solve_continuous_are(
     >>> print(f"{solve_continuous_are(one, one, one, one)[0, 0]:.4f}")  # x = 1 + sqrt 2
     2.4142
 
-    Source: Chu, Fan, Lin, Linear Algebra Appl. 396 (2005), doubling; Kleinman (1968), refinement.
+    Source: Byers, Linear Algebra Appl. 85 (1987), matrix sign; Chu, Fan, Lin (2005), doubling; Kleinman (1968).
     """
     return _care(*_standard_form("solve_continuous_are", a, b, q, r, e, s))
 

@@ -42,7 +42,7 @@ class Equation(NamedTuple):
     start: Callable[..., Array]  # of a pass of the second attempt, until one has settled
     shift: Callable[..., Shifted]  # of the data and x
     scale: Callable[..., Array]  # of the terms that cancel in the residual, entry by entry, of the data and x
-    solve: Callable[[Shifted, Array], Solved]  # the shifted equation, given b
+    solve: Callable[[Shifted, Array, Array], Solved]  # the shifted equation, given b and whether x is still zero
     correct: Callable[[Shifted, Array], Solved]  # its linear part; if the flag is set, only a test of the closed loop
 
 
@@ -120,7 +120,7 @@ def _step(equation: Equation, k: Array, lane: _Lane, *data: Array) -> _Lane:
 
     def make_pass() -> _Lane:
         raised = _raised(shifted, equation.scale(*data, x), lane.settled, number)
-        solved = equation.solve(raised, data[1])
+        solved = equation.solve(raised, data[1], k == 0)
         return _after_pass(lane, hermitian(x + solved.value), solved, k)
 
     def correct() -> _Lane:

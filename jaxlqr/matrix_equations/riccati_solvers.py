@@ -16,7 +16,7 @@ from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
 from jaxlqr.matrix_equations.riccati_loop import Equation, Shifted, solver
 from jaxlqr.matrix_equations.scaling import covariance_scale, relative, scaled_solve, symplectic
-from jaxlqr.matrix_equations.sign import sign_lyapunov
+from jaxlqr.matrix_equations.sign import sign_lyapunov, sign_riccati
 
 
 class _Doubling(NamedTuple):
@@ -112,7 +112,7 @@ def _scale_discrete(a: Array, b: Array, q: Array, r: Array, s: Array, x: Array) 
     return covariance_scale(jnp.abs(x) + jnp.abs(q))
 
 
-def _solve_discrete(shifted: Shifted, b: Array) -> Solved:
+def _solve_discrete(shifted: Shifted, b: Array, first: Array) -> Solved:
     g = hermitian(matmul(b, scaled_solve(shifted.r, adjoint(b))))
     return structured_doubling(shifted.closed, g, shifted.residual, shifted.x)
 
@@ -173,8 +173,15 @@ def _scale_continuous(a: Array, b: Array, q: Array, r: Array, s: Array, x: Array
     return covariance_scale(jnp.abs(q) + drift + drift.T)
 
 
-def _solve_continuous(shifted: Shifted, b: Array) -> Solved:
-    return _cayley_doubling(shifted, hermitian(matmul(b, scaled_solve(shifted.r, adjoint(b)))))
+def _solve_continuous(shifted: Shifted, b: Array, first: Array) -> Solved:
+    g = hermitian(matmul(b, scaled_solve(shifted.r, adjoint(b))))
+    # The sign keeps modes of all speeds. The Cayley transform has one c for all, and loses as many digits of a mode as
+    # its speed differs from c; but it does without a gap around the imaginary axis.
+    return lax.cond(
+        first,
+        lambda: sign_riccati(shifted.closed, g, shifted.residual),
+        lambda: _cayley_doubling(shifted, g),
+    )
 
 
 def _correct_continuous(shifted: Shifted, testing: Array) -> Solved:

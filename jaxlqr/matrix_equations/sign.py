@@ -16,8 +16,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from jaxlqr.matrix_equations.batching import Solved
-from jaxlqr.matrix_equations.products import adjoint, matmul
-from jaxlqr.matrix_equations.scaling import similarity
+from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
+from jaxlqr.matrix_equations.scaling import similarity, symplectic
 
 # Scaling stops below this relative change: quadratic convergence has set in.
 _UNSCALED_BELOW = 1e-2
@@ -74,3 +74,20 @@ def sign_lyapunov(a: Array, q: Array, margin: ArrayLike = 0) -> Solved:
     distance = jnp.linalg.norm(final.a + jnp.eye(a.shape[-1], dtype=a.dtype))
     converged = (distance < 0.1) & jnp.all(jnp.isfinite(final.x))
     return Solved(jnp.where(converged, -final.x / 2 * d * d.T, jnp.nan), converged, final.steps)
+
+
+def sign_riccati(a: Array, g: Array, q: Array) -> Solved:
+    """Solve a^H x + x a - x g x + q = 0 from the sign of the Hamiltonian matrix; NaN unless the iteration converges.
+
+    The stable invariant subspace spanned by [I; x] is the null space of sign + I.
+    Source: Roberts (1980); Byers, Linear Algebra Appl. 85 (1987).
+    """
+    n = a.shape[-1]
+    d = symplectic(a, g, q, 0)[:, None]
+    a, g, q = a * d.T / d, g / d / d.T, q * d * d.T
+    final = _newton(jnp.block([[a, -g], [-q, -adjoint(a)]]), jnp.zeros((2 * n, 2 * n), a.dtype))
+    shifted = final.a + jnp.eye(2 * n, dtype=a.dtype)
+    basis, triangle = jnp.linalg.qr(shifted[:, n:])
+    x = hermitian(-jnp.linalg.solve(triangle, matmul(adjoint(basis), shifted[:, :n])))
+    converged = (final.change < _UNSCALED_BELOW) & jnp.all(jnp.isfinite(x))
+    return Solved(jnp.where(converged, x / d / d.T, jnp.nan), converged, final.steps)
