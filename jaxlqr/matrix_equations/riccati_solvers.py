@@ -179,7 +179,8 @@ def _solve_continuous(shifted: Shifted, b: Array, first: Array) -> Solved:
     # its speed differs from c; but it does without a gap around the imaginary axis.
     return lax.cond(
         first,
-        lambda: sign_riccati(shifted.closed, g, shifted.residual),
+        # Never a candidate for refinement: it fills rows of zeros with rounding, which the doubling keeps.
+        lambda: sign_riccati(shifted.closed, g, shifted.residual)._replace(converged=jnp.asarray(False)),
         lambda: _cayley_doubling(shifted, g),
     )
 
