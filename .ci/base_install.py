@@ -1,7 +1,7 @@
-"""Use the whole numerical part of an installed jaxlqr without extras; the caller sets up the environment.
+"""Use each room of an installed jaxlqr without extras; the caller sets up the environment.
 
 Run with the Python of an environment into which ``pip install .`` alone installed jaxlqr, from outside the source tree.
-Public functions of every room are called as in tests/eager_calls.py, a few values are compared with SciPy, and what
+Two public functions of every room are called as in tests/eager_calls.py, a few values are compared with SciPy, and what
 needs an extra must name the extra.
 """
 

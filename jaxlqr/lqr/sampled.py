@@ -1,7 +1,6 @@
 """A continuous LQR problem whose input is held between samples, as the discrete task that is exactly equal."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +8,10 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.lqr.admissible import rounding_unit, symmetric_part
-from jaxlqr.lqr.task import LinearSystem, LQRTask, TaskMatrix, checked_matrix, make_task, symmetric_matrix
+from jaxlqr.lqr.task import LinearSystem, LQRTask, TaskMatrix, checked_matrix, make_task, read_plant, symmetric_matrix
 from jaxlqr.status import short_repr
 from jaxlqr.systems._integrals import integrated_float64
-from jaxlqr.systems._reading import check_dt, is_system, read_system
-from jaxlqr.systems._state_space import StateSpace
+from jaxlqr.systems._reading import check_dt
 
 
 @jax.tree_util.register_dataclass
@@ -77,7 +75,9 @@ def continuous_task(
 
     Source: Franklin, Powell, Workman, Digital Control of Dynamic Systems (1998), section 9.4.
     """
-    a, b = _matrices(A, B)
+    a, b, own = read_plant(A, B)
+    if own:
+        raise ValueError("the system must be in continuous time, got a discrete one; use jaxlqr.make_task.")
     n, m = b.shape
     q, r = symmetric_matrix(Q, "Q", n, definite=False), symmetric_matrix(R, "R", m, definite=True)
     cross = np.zeros((n, m)) if N is None else checked_matrix(N, "N")
@@ -95,21 +95,3 @@ def continuous_task(
     rest = total[:n, :n] - total[:n, n:] @ shift
     task = make_task(a_d - b_d @ shift, b_d, (rest + rest.T) / 2, r_d, Sigma0)
     return SampledTask(task, jnp.asarray(shift, task.A.dtype))
-
-
-def _matrices(A: Any, B: Any) -> tuple[np.ndarray, np.ndarray]:
-    if isinstance(A, StateSpace) or is_system(A):
-        if B is not None:
-            raise ValueError("B must not be given with a system, which has its own; write Q=..., R=... for the costs.")
-        found = A if isinstance(A, StateSpace) else read_system(A)
-        if found.dt is not None and found.dt:
-            raise ValueError("the system must be in continuous time, got a discrete one; use jaxlqr.make_task.")
-        A, B = found.A, found.B
-    if B is None:
-        raise ValueError("B must be given with a matrix A, [n, m]; only a system has its own.")
-    a, b = checked_matrix(A, "A"), checked_matrix(B, "B")
-    if a.ndim != 2 or a.shape[0] != a.shape[1]:
-        raise ValueError(f"A must be a square matrix [n, n], got shape {a.shape}; give as many rows as columns.")
-    if b.ndim != 2 or b.shape[0] != len(a) or b.shape[1] == 0:
-        raise ValueError(f"B must have shape [{len(a)}, m] with as many rows as A and m >= 1, got {b.shape}.")
-    return a, b

@@ -165,19 +165,10 @@ def make_task(
     >>> make_task([[0.0, 1.0], [0.0, 0.0]], [[0.0], [1.0]], dt=0.5).A.tolist()
     [[1.0, 0.5], [0.0, 1.0]]
     """
-    if is_system(A):
-        A, B = _of_system(A, B, dt)
-    elif B is None:
-        raise ValueError("B must be given with a matrix A, [n, m]; only a system has its own.")
-    a, b = checked_matrix(A, "A"), checked_matrix(B, "B")
-    if a.ndim != 2 or a.shape[0] != a.shape[1]:
-        raise ValueError(
-            f"A must be a square matrix [n, n], got shape {a.shape}; stack_tasks([...]) makes a batch of tasks."
-        )
-    n = a.shape[0]
-    if b.ndim != 2 or b.shape[0] != n or b.shape[1] == 0:
-        raise ValueError(f"B must have shape [{n}, m] with as many rows as A and m >= 1, got {b.shape}.")
-    m = b.shape[1]
+    a, b, own = read_plant(A, B)
+    if own is not None:
+        _check_time(type(A).__name__, own, dt)
+    n, m = b.shape
     if dt is not None:
         a, b = sampled(a, b, check_dt(dt))
     q = symmetric_matrix(Q, "Q", n, definite=False)
@@ -235,24 +226,41 @@ def as_stack(tasks: Any) -> Any:
     return tasks
 
 
-def _of_system(system: Any, B: Any, dt: float | None) -> tuple[Any, Any]:
-    """A and B of a system, once it is clear whether ``dt`` must be there."""
-    if B is not None:
-        raise ValueError("B must not be given with a system, which has its own; write Q=..., R=... for the costs.")
-    found = system if isinstance(system, StateSpace) else read_system(system)
-    # True and a sampling time are discrete; a StateSpace in continuous time has None.
-    continuous = found.dt is None or not found.dt
-    if continuous and dt is None:
+def read_plant(A: Any, B: Any) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Checked matrices A [n, n] and B [n, m] of a system or of matrices, and the sampling time of a system.
+
+    The sampling time is 0 in continuous time, True where the system does not say it, and None for matrices.
+    """
+    own = None
+    if is_system(A):
+        if B is not None:
+            raise ValueError("B must not be given with a system, which has its own; write Q=..., R=... for the costs.")
+        found = A if isinstance(A, StateSpace) else read_system(A)
+        A, B, own = found.A, found.B, 0 if found.dt is None else found.dt
+    elif B is None:
+        raise ValueError("B must be given with a matrix A, [n, m]; only a system has its own.")
+    a, b = checked_matrix(A, "A"), checked_matrix(B, "B")
+    if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(
-            f"the {type(system).__name__} is in continuous time and a task in discrete time; give the sampling time "
-            "of a zero-order hold, dt=0.1."
+            f"A must be a square matrix [n, n], got shape {a.shape}; stack_tasks([...]) makes a batch of tasks."
         )
-    if not continuous and dt is not None:
+    if b.ndim != 2 or b.shape[0] != len(a) or b.shape[1] == 0:
+        raise ValueError(f"B must have shape [{len(a)}, m] with as many rows as A and m >= 1, got {b.shape}.")
+    return a, b, own
+
+
+def _check_time(kind: str, own: Any, dt: float | None) -> None:
+    """Check that ``dt`` is given for a system in continuous time, and for no other; ``own`` is that of the system."""
+    if not own and dt is None:
         raise ValueError(
-            f"dt must not be given with a {type(system).__name__} in discrete time, which has its sampling time "
-            f"({found.dt}), got dt={dt!r}; leave it out."
+            f"the {kind} is in continuous time and a task in discrete time; give the sampling time of a zero-order "
+            "hold, dt=0.1."
         )
-    return found.A, found.B
+    if own and dt is not None:
+        raise ValueError(
+            f"dt must not be given with a {kind} in discrete time, which has its sampling time ({own}), got dt={dt!r}; "
+            "leave it out."
+        )
 
 
 def checked_matrix(value: Any, name: str) -> np.ndarray:

@@ -9,8 +9,10 @@ sizes towards the unit circle first; near the limit c = 1 gives quadratic conver
 runs on any device. The matrices are balanced first, so that pivots and norms do not depend on the units of the states.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
@@ -28,14 +30,30 @@ _CAP = 64
 
 class _State(NamedTuple):
     a: Array
-    x: Array
+    carried: Any
     change: Array
     before: Array  # the change of the step before
     steps: Array
 
 
-def _newton(a: Array, x: Array) -> _State:
-    """Sign of ``a``, and ``x`` carried along as x <- (x / c + c a^-1 x a^-H) / 2."""
+class Sign(NamedTuple):
+    """The sign of a matrix, what was carried along, whether the iteration settled, and its steps."""
+
+    value: Array
+    carried: Any
+    settled: Array
+    steps: Array
+
+    def is_stable(self) -> Array:
+        """Whether all eigenvalues had negative real parts, and what was carried is finite."""
+        # The sign has eigenvalues +1 and -1 only, so any other limit than -I is at least 1 away from it.
+        distance = jnp.linalg.norm(self.value + jnp.eye(self.value.shape[-1], dtype=self.value.dtype))
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(self.carried)]
+        return (distance < 0.1) & jnp.all(jnp.stack(finite))
+
+
+def sign(a: Array, carried: Any, advance: Callable[[Any, Array, Array], Any]) -> Sign:
+    """Sign of ``a``; ``advance(carried, a^-1, c)`` takes what is carried along one step further."""
     real = jnp.finfo(a.dtype)
 
     def step(state: _State) -> _State:
@@ -43,37 +61,41 @@ def _newton(a: Array, x: Array) -> _State:
         scale = jnp.sqrt(jnp.linalg.norm(state.a) / jnp.linalg.norm(inverse))
         scale = jnp.where(state.change < _UNSCALED_BELOW, 1, scale).astype(real.dtype)
         new = (state.a / scale + scale * inverse) / 2
-        x = (state.x / scale + scale * matmul(inverse, state.x, adjoint(inverse))) / 2
         # Row by row: a slow part of the system must not be judged by the size of a fast one.
         change = jnp.max(jnp.linalg.norm(new - state.a, axis=1) / jnp.linalg.norm(new, axis=1))
-        return _State(new, x, change, state.change, state.steps + 1)
+        return _State(new, advance(state.carried, inverse, scale), change, state.change, state.steps + 1)
 
     def unfinished(state: _State) -> Array:
         stagnant = (state.change < _UNSCALED_BELOW) & (state.change > state.before / 2)  # at the level of rounding
         return (state.change > tolerance) & ~stagnant & (state.steps < _CAP)
 
-    # Quadratic: this change leaves the square of itself, far below rounding also for an x whose rows differ in size by
-    # many orders. NaN compares false and ends the loop.
+    # Quadratic: this change leaves the square of itself, far below rounding also for carried rows that differ in size
+    # by many orders. NaN compares false and ends the loop.
     tolerance = float(real.eps) ** 0.75
     infinite = jnp.asarray(jnp.inf, real.dtype)
-    return lax.while_loop(unfinished, step, _State(a, x, infinite, infinite, jnp.asarray(0, jnp.int32)))
+    start = _State(a, carried, infinite, infinite, jnp.asarray(0, jnp.int32))
+    final = lax.while_loop(unfinished, step, start)
+    return Sign(final.a, final.carried, final.change < _UNSCALED_BELOW, final.steps)
+
+
+def advanced(x: Array, inverse: Array, scale: Array) -> Array:
+    """(x / c + c a^-1 x a^-H) / 2: from x = q it converges to -2 times the solution of a x + x a^H = q."""
+    return (x / scale + scale * matmul(inverse, x, adjoint(inverse))) / 2
 
 
 def sign_lyapunov(a: Array, q: Array, margin: ArrayLike = 0) -> Solved:
     """Solve a x + x a^H = q when all eigenvalues of ``a`` have negative real parts; NaN otherwise.
 
-    A ``margin`` moves each eigenvalue to the right by this part of the size of its row: a fast mode is no excuse for a
-    slow one that is unstable.
+    A positive ``margin`` subtracts this part of the sum of its row from each diagonal entry of the balanced ``a``. The
+    margin of a slow mode is then small beside that mode, whatever the speed of the others.
     Source: Roberts, Int. J. Control 32 (1980); Benner, Quintana-Orti, Numer. Algorithms 20 (1999) for the scaling.
     """
     d = similarity(a, 0)[:, None]
     balanced = a * d.T / d
     moved = balanced - jnp.diag(margin * jnp.sum(jnp.abs(balanced), axis=1)).astype(a.dtype)
-    final = _newton(moved, q / d / d.T)
-    # The sign has eigenvalues +1 and -1 only, so any other limit than -I is at least 1 away from it.
-    distance = jnp.linalg.norm(final.a + jnp.eye(a.shape[-1], dtype=a.dtype))
-    converged = (distance < 0.1) & jnp.all(jnp.isfinite(final.x))
-    return Solved(jnp.where(converged, -final.x / 2 * d * d.T, jnp.nan), converged, final.steps)
+    found = sign(moved, q / d / d.T, advanced)
+    stable = found.is_stable()
+    return Solved(jnp.where(stable, -found.carried / 2 * d * d.T, jnp.nan), stable, found.steps)
 
 
 def sign_riccati(a: Array, g: Array, q: Array) -> Solved:
@@ -85,9 +107,9 @@ def sign_riccati(a: Array, g: Array, q: Array) -> Solved:
     n = a.shape[-1]
     d = symplectic(a, g, q, 0)[:, None]
     a, g, q = a * d.T / d, g / d / d.T, q * d * d.T
-    final = _newton(jnp.block([[a, -g], [-q, -adjoint(a)]]), jnp.zeros((2 * n, 2 * n), a.dtype))
-    shifted = final.a + jnp.eye(2 * n, dtype=a.dtype)
+    found = sign(jnp.block([[a, -g], [-q, -adjoint(a)]]), (), lambda nothing, *_: nothing)
+    shifted = found.value + jnp.eye(2 * n, dtype=a.dtype)
     basis, triangle = jnp.linalg.qr(shifted[:, n:])
     x = hermitian(-jnp.linalg.solve(triangle, matmul(adjoint(basis), shifted[:, :n])))
-    converged = (final.change < _UNSCALED_BELOW) & jnp.all(jnp.isfinite(x))
-    return Solved(jnp.where(converged, x / d / d.T, jnp.nan), converged, final.steps)
+    converged = found.settled & jnp.all(jnp.isfinite(x))
+    return Solved(jnp.where(converged, x / d / d.T, jnp.nan), converged, found.steps)

@@ -9,55 +9,18 @@ A factor f with x = f f' is carried along without ever forming x, so that small 
 f <- [f / sqrt(c), sqrt(c) a^-1 f] / sqrt(2), compressed to a square factor by an orthogonal transformation.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.matrix_equations.products import matmul
 from jaxlqr.matrix_equations.scaling import similarity
+from jaxlqr.matrix_equations.sign import advanced, sign
 
-# As in jaxlqr.matrix_equations.sign: where quadratic convergence has set in, and the most steps that are taken.
-_UNSCALED_BELOW = 1e-2
-_CAP = 64
 # Doublings of the discrete sums: 2^60 terms. A system that needs more is unstable to working precision.
 _DOUBLINGS = 60
 
 
-class _State(NamedTuple):
-    a: Array
-    carried: tuple[Array, Array]
-    change: Array
-    before: Array  # the change of the step before
-    steps: Array
-
-
 Pair = tuple[Array, Array]
-
-
-def _sign(a: Array, carried: Pair, advance: Callable[[Pair, Array, Array], Pair]) -> tuple[Pair, Array]:
-    """What ``advance`` made of ``carried`` while a went to its sign, and whether the sign is -I: all is stable."""
-    real = jnp.finfo(a.dtype)
-
-    def step(state: _State) -> _State:
-        inverse = jnp.linalg.inv(state.a)
-        scale = jnp.sqrt(jnp.linalg.norm(state.a) / jnp.linalg.norm(inverse))
-        scale = jnp.where(state.change < _UNSCALED_BELOW, 1, scale).astype(real.dtype)
-        new = (state.a / scale + scale * inverse) / 2
-        change = jnp.max(jnp.linalg.norm(new - state.a, axis=1) / jnp.linalg.norm(new, axis=1))
-        return _State(new, advance(state.carried, inverse, scale), change, state.change, state.steps + 1)
-
-    def unfinished(state: _State) -> Array:
-        stagnant = (state.change < _UNSCALED_BELOW) & (state.change > state.before / 2)  # at the level of rounding
-        return (state.change > tolerance) & ~stagnant & (state.steps < _CAP)
-
-    tolerance = float(real.eps) ** 0.75  # it leaves the square of itself
-    infinite = jnp.asarray(jnp.inf, real.dtype)
-    start = _State(a, carried, infinite, infinite, jnp.asarray(0, jnp.int32))
-    final = lax.while_loop(unfinished, step, start)
-    stable = jnp.linalg.norm(final.a + jnp.eye(len(a), dtype=a.dtype)) < 0.1
-    return final.carried, stable & jnp.all(jnp.isfinite(final.carried[0])) & jnp.all(jnp.isfinite(final.carried[1]))
 
 
 def sign_gramians(a: Array, q: Array, s: Array) -> Pair:
@@ -65,13 +28,11 @@ def sign_gramians(a: Array, q: Array, s: Array) -> Pair:
 
     def advance(pair: Pair, inverse: Array, scale: Array) -> Pair:
         x, y = pair
-        return (
-            (x / scale + scale * matmul(inverse, x, inverse.T)) / 2,
-            (y / scale + scale * matmul(inverse.T, y, inverse)) / 2,
-        )
+        return advanced(x, inverse, scale), advanced(y, inverse.T, scale)
 
     d = similarity(a, 0)[:, None]
-    (x, y), stable = _sign(a * d.T / d, (q / d / d.T, s * d * d.T), advance)
+    found = sign(a * d.T / d, (q / d / d.T, s * d * d.T), advance)
+    (x, y), stable = found.carried, found.is_stable()
     return jnp.where(stable, x / 2 * d * d.T, jnp.nan), jnp.where(stable, y / 2 / d / d.T, jnp.nan)
 
 
@@ -98,9 +59,10 @@ def continuous_factors(a: Array, b: Array, c: Array) -> tuple[Array, Array, Arra
             half * _compressed(g / root, root * matmul(inverse.T, g)),
         )
 
-    (f, g), stable = _sign(a, (_square(b), _square(c.T)), advance)
+    found = sign(a, (_square(b), _square(c.T)), advance)
+    f, g = found.carried
     half = jnp.sqrt(jnp.asarray(0.5, a.dtype))
-    return half * f, half * g, stable
+    return half * f, half * g, found.is_stable()
 
 
 def discrete_factors(a: Array, b: Array, c: Array) -> tuple[Array, Array, Array]:

@@ -41,7 +41,6 @@ def fortran(system):
 
 @cache
 def _compleib():
-    pytest.importorskip("numpy")
     found = importlib.util.find_spec("gym_lqr")  # the package itself imports gymnasium, which is not needed
     if found is None or not found.submodule_search_locations:
         return None
@@ -58,7 +57,8 @@ def plant(name):
     """A, B1, B, C1, C, D11, D12, D21 of a plant of COMPleib."""
     module = _compleib()
     if module is None:
-        pytest.skip("gym-lqr is not installed")
+        # No extra of ours: its requirements, a whole training stack, are not those of its one file of matrices.
+        pytest.skip("the plants of COMPleib need gym-lqr; install it with: pip install --no-deps gym-lqr")
     return [np.atleast_2d(np.asarray(matrix, float)) for matrix in module.COMPleib(name)[:8]]
 
 
