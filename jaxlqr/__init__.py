@@ -2,9 +2,9 @@
 
 __version__ = "0.1.0"
 
-from jaxlqr import environment as environment
 from jaxlqr import families as families
 from jaxlqr import systems as systems
+from jaxlqr.core import environment as environment
 from jaxlqr.lqr import LQRTask as LQRTask
 from jaxlqr.lqr import RolloutCost as RolloutCost
 from jaxlqr.lqr import closed_form as closed_form

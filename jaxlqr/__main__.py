@@ -2,7 +2,7 @@
 
 import sys
 
-from jaxlqr.optional import MissingExtraError, check_installed
+from jaxlqr.core.optional import MissingExtraError, check_installed
 
 
 def main() -> int:

@@ -5,9 +5,9 @@ import pytest
 from filelock import FileLock
 
 from jaxlqr.cli import main
+from jaxlqr.io.workspace import claim_workspace, clear_workspace, mark_path
 from jaxlqr.papers.units import FOLDER, units_in
 from jaxlqr.training import CheckpointError, Checkpoints
-from jaxlqr.workspace import claim_workspace, clear_workspace, mark_path
 from tests.commands.test_sweep import SPEC
 from tests.test_cli_bad_input import assert_one_sentence, tree
 from tests.training.setting import train_quartic

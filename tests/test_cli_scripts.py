@@ -21,7 +21,7 @@ import jaxlqr
 from jaxlqr.cli import PAPERS, app, main
 from jaxlqr.cli import info as info_command
 from jaxlqr.commands import train as experiment
-from jaxlqr.console import open_console
+from jaxlqr.io.console import open_console
 from jaxlqr.papers.driver import Outcome, Paper, Part, unchecked
 
 DOCS = Path(__file__).parents[1] / "docs"

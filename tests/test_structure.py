@@ -15,8 +15,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 # same floor do not know each other. Commands and papers draw figures and write them: plots and output are below them,
 # and the command line above.
 FLOORS = [
-    {"environment", "status", "disk", "limits", "optional", "compiled", "arguments"},
-    {"tables", "workspace"},
+    {"core"},
+    {"io"},
     {"matrix_equations"},
     {"systems"},
     {"estimation", "lqr", "mdp", "supervised"},
@@ -25,7 +25,7 @@ FLOORS = [
     {"meta"},
     {"training"},
     {"families"},
-    {"plots", "output", "console"},
+    {"plots"},
     {"commands"},
     {"papers"},
     {"cli"},

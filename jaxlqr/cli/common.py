@@ -55,7 +55,7 @@ def answering(quiet: bool, as_json: bool) -> Iterator[Callable[[Any], None]]:
 
 def print_json(value: Any) -> None:
     """Print a result as JSON."""
-    from jaxlqr.output import to_plain
+    from jaxlqr.io.output import to_plain
 
     unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
     print(json.dumps(to_plain(value), indent=2, allow_nan=False, ensure_ascii=not unicode))

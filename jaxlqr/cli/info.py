@@ -85,7 +85,7 @@ def _show(found: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from jaxlqr.console import open_console
+    from jaxlqr.io.console import open_console
 
     console = open_console()
     table = Table("what", "which", show_header=True)

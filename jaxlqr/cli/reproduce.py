@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jaxlqr.cli.common import Json, Quiet, answering, one_of, progress_of, use_float64
-from jaxlqr.limits import check_count
+from jaxlqr.core.limits import check_count
 
 PAPERS = ("toso2024", "molybog2021", "musavi2023", "wang2020", "nguyen2023")
 MOST_SEEDS = 1000  # which run side by side; the papers take at most a tenth
@@ -49,7 +49,7 @@ def reproduce(
         raise ValueError(f"unknown paper {paper!r}; {hint}")
     if seeds is not None:
         check_count(seeds, "the number of seeds", 1, MOST_SEEDS)
-    from jaxlqr.output import check_folder
+    from jaxlqr.io.output import check_folder
 
     folder = check_folder(Path(paper) if out is None else out)
     use_float64()

@@ -103,7 +103,7 @@ def _show(summary: dict[str, Any], written: str) -> None:
     """A short table of how the run began and ended."""
     from rich.table import Table
 
-    from jaxlqr.console import counted, open_console
+    from jaxlqr.io.console import counted, open_console
 
     console = open_console()
     size = f"{counted(summary['num_tasks'], 'task')}, {counted(summary['steps_taken'], 'step')}"

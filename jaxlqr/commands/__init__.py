@@ -3,6 +3,6 @@
 Each writes figures at its end, so the extra is checked when this room is imported, before any work.
 """
 
-from jaxlqr.optional import check_installed
+from jaxlqr.core.optional import check_installed
 
 check_installed(("matplotlib", "orbax.checkpoint", "filelock", "rich", "tqdm"), "cli", "jaxlqr.commands")

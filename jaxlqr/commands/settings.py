@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlqr.limits import check_count, check_seed, shown
+from jaxlqr.core.limits import check_count, check_seed, shown
 
 _MOST_INNER_STEPS, _MOST_COUNT = 1000, 2**31 - 1  # inner steps are differentiated through; counts have 32 bits
 _KINDS: tuple[tuple[tuple[str, ...], Any, str], ...] = (

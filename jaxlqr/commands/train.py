@@ -16,18 +16,18 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.commands.settings import TrainSettings as TrainSettings
+from jaxlqr.core.limits import check_history, check_samples
 from jaxlqr.families.files import load_gain
 from jaxlqr.families.several_files import find_files, load_several
-from jaxlqr.limits import check_history, check_samples
+from jaxlqr.io.output import OutputFolder
+from jaxlqr.io.workspace import check_workspace
 from jaxlqr.lqr import LQRTask, cost
 from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
 from jaxlqr.meta import maml_loss
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
-from jaxlqr.output import OutputFolder
 from jaxlqr.training import Checkpoints, Status, TrainingResult, meta_train
 from jaxlqr.training.automatic import automatic_steps
 from jaxlqr.training.checkpoint import KIND, holds_checkpoints
-from jaxlqr.workspace import check_workspace
 
 if TYPE_CHECKING:
     import optax

@@ -13,15 +13,15 @@ from jax import Array, lax
 from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
-from jaxlqr.arguments import check_count
-from jaxlqr.matrix_equations.batching import finite_or_zero
-from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
+from jaxlqr.core.arguments import check_count
+from jaxlqr.core.checks import as_matrices, check_shapes
+from jaxlqr.core.products import adjoint, matmul
+from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.matrix_equations.attempts import finite_or_zero
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.pencil import split_at_circle
-from jaxlqr.matrix_equations.products import adjoint, matmul
 from jaxlqr.matrix_equations.scaling import equilibrated, relative
 from jaxlqr.matrix_equations.stein import solve_two_sided_stein, two_sided_sum
-from jaxlqr.status import check_lanes, short_repr
 
 # With V = [I; g] a solution satisfies A V h + B V = 0. Split the columns of A and B in those of x and those of y,
 # A = [A1, A2]. The matrix [A V, B2] is invertible: A V has full rank, since no stable root is infinite, and modulo its

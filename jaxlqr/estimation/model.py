@@ -14,9 +14,9 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from jaxlqr.core.checks import as_floating, as_matrices
+from jaxlqr.core.products import hermitian
 from jaxlqr.matrix_equations import stable_discrete_lyapunov
-from jaxlqr.matrix_equations.checks import as_floating, as_matrices
-from jaxlqr.matrix_equations.products import hermitian
 
 # Shapes of the matrices of a model, without a leading axis of time.
 _LETTERS = {"A": "nn", "C": "pn", "Q": "nn", "R": "pp", "B": "nm", "D": "pm"}

@@ -7,7 +7,7 @@ from typing import Self
 import jax
 from jax import Array
 
-from jaxlqr.status import check_lanes, short_repr
+from jaxlqr.core.status import check_lanes, short_repr
 
 
 class FilterStatus(enum.IntEnum):

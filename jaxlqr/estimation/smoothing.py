@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxlqr.arguments import check_count
+from jaxlqr.core.arguments import check_count
+from jaxlqr.core.products import hermitian, matmul
 from jaxlqr.estimation import cholesky, steps
 from jaxlqr.estimation.likelihood import all_finite
 from jaxlqr.estimation.model import Data, Diffuse, Model, Names, Static, at_step, check_model, start_of, varying
 from jaxlqr.estimation.results import FilterResult, FilterStatus, Forecast, SmootherResult
-from jaxlqr.matrix_equations.products import hermitian, matmul
 from jaxlqr.matrix_equations.results import is_nearly_singular
 
 Given = tuple[Array | None, Array | None]

@@ -10,12 +10,12 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Inexact
 
+from jaxlqr.core.checks import as_matrices, check_shapes
+from jaxlqr.core.products import adjoint, hermitian, matmul
+from jaxlqr.core.status import check_lanes, short_repr
 from jaxlqr.matrix_equations import is_schur_stable, solve_continuous_are, solve_discrete_are, stable_discrete_lyapunov
-from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
 from jaxlqr.matrix_equations.lyapunov import stable_continuous_lyapunov
-from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
 from jaxlqr.matrix_equations.scaling import scaled_solve
-from jaxlqr.status import check_lanes, short_repr
 
 
 class KalmanStatus(enum.IntEnum):

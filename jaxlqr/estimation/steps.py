@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.core.products import hermitian, matmul
 from jaxlqr.estimation import cholesky
 from jaxlqr.estimation.model import Model
-from jaxlqr.matrix_equations.products import hermitian, matmul
 
 
 class Observed(NamedTuple):

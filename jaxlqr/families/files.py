@@ -11,14 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.core.checks import refuse_masked
+from jaxlqr.core.limits import check_tasks
 from jaxlqr.families.boeing import boeing, boeing_initial_gain
 from jaxlqr.families.heterogeneity import perturb
 from jaxlqr.families.mat_systems import check_time, read_system_file
 from jaxlqr.families.numpy_files import read_numpy
 from jaxlqr.families.text_files import existing, naming, parse_toml, read_text
-from jaxlqr.limits import check_tasks
 from jaxlqr.lqr.task import LQRTask, make_task, stack_tasks
-from jaxlqr.matrix_equations.checks import refuse_masked
 
 _MATRICES = ("A", "B", "Q", "R", "Sigma0")
 _PERTURBED = ("A", "B", "Q", "R")

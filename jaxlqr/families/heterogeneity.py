@@ -9,11 +9,11 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
-from jaxlqr.arguments import as_key, check_count
-from jaxlqr.compiled import compiled
+from jaxlqr.core.arguments import as_key, check_count
+from jaxlqr.core.checks import refuse_half
+from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.checks import check_task
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.matrix_equations.checks import refuse_half
 
 _MATRICES = ("A", "B", "Q", "R")
 _REJECTED = 256  # most tasks whose draws are tested against each other

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxlqr.disk import read_bounded
-from jaxlqr.limits import MOST_STATES, MOST_TASK_BYTES
+from jaxlqr.core.limits import MOST_STATES, MOST_TASK_BYTES
+from jaxlqr.io.disk import read_bounded
 
 _MOST_BYTES = MOST_TASK_BYTES  # of a file, of all that its compressed elements hold, and of a matrix that was sparse
 _HEADER, _MATRIX, _COMPRESSED = 128, 14, 15

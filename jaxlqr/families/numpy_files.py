@@ -9,8 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from jaxlqr.disk import check_regular
-from jaxlqr.limits import MOST_TASK_BYTES
+from jaxlqr.core.limits import MOST_TASK_BYTES
+from jaxlqr.io.disk import check_regular
 
 _MOST_HEADER = 10_000  # characters, NumPy's own limit
 _MOST_MEMBERS = 1000

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxlqr.core.limits import check_tasks
 from jaxlqr.families.files import LoadedTasks, load_tasks
-from jaxlqr.limits import check_tasks
 
 _MOST_FILES = 10_000
 

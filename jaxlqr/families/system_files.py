@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from jaxlqr.disk import npz_bytes, write_whole
 from jaxlqr.families.mat_files import read_mat
 from jaxlqr.families.numpy_files import read_numpy
+from jaxlqr.io.disk import npz_bytes, write_whole
 from jaxlqr.systems import StateSpace, ss
 
 _MATRICES = ("A", "B", "C", "D")

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from jaxlqr.disk import check_regular, read_bounded
+from jaxlqr.io.disk import check_regular, read_bounded
 
 _MOST_TEXT, _MOST_LEVELS = 2**24, 20  # bytes of a text, also unpacked; tables and lists in each other
 

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.checks import refuse_half
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import matmul
 from jaxlqr.lqr.checks import as_gain, gain_and_task, gain_direction_and_task
 from jaxlqr.lqr.cost import closed_loop, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import stable_discrete_lyapunov
-from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.matrix_equations.gramians import infinite_unless
-from jaxlqr.matrix_equations.products import matmul
 
 
 class _Terms(NamedTuple):

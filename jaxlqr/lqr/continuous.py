@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.checks import gain_and_task
 from jaxlqr.lqr.cost import closed_loop, stage_cost
 from jaxlqr.lqr.task import LQRTask

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.checks import refuse_half
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import matmul
 from jaxlqr.lqr.checks import gain_and_task, gain_direction_and_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import gramian_trace, is_schur_stable, stable_discrete_lyapunov
-from jaxlqr.matrix_equations.checks import refuse_half
 from jaxlqr.matrix_equations.gramians import infinite_unless
-from jaxlqr.matrix_equations.products import matmul
 
 
 def closed_loop(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "n n"]:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.checks import check_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import discrete_lqr, solve_discrete_are

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Key
 
-from jaxlqr.arguments import as_key, check_count
-from jaxlqr.compiled import compiled
+from jaxlqr.core.arguments import as_key, check_count
+from jaxlqr.core.checks import refuse_half
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import matmul
 from jaxlqr.lqr.checks import as_gain, check_task
 from jaxlqr.lqr.cost import closed_loop
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.matrix_equations.checks import refuse_half
-from jaxlqr.matrix_equations.products import matmul
 
 
 def _key_and_task(key: Any, task: Any) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from jax import Array
 from jax.core import Tracer
 from jaxtyping import Float
 
+from jaxlqr.core.checks import MatrixLike, refuse_masked
+from jaxlqr.core.optional import optional
+from jaxlqr.core.status import short_repr
 from jaxlqr.lqr.admissible import rounding_unit, symmetric_part, unstabilizable_modes
-from jaxlqr.matrix_equations.checks import MatrixLike, refuse_masked
-from jaxlqr.optional import optional
-from jaxlqr.status import short_repr
 from jaxlqr.systems._reading import check_dt, is_system, plain, read_system
 from jaxlqr.systems._sampling import sampled
 from jaxlqr.systems._state_space import StateSpace

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.checks import refuse_half
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.checks import refuse_half
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.sign_sums import sign_gramians
 
 

@@ -27,8 +27,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.batching import Solved, in_blocks, with_batch_rule
-from jaxlqr.matrix_equations.products import adjoint, matmul
+from jaxlqr.core.batching import in_blocks, with_batch_rule
+from jaxlqr.core.products import adjoint, matmul
+from jaxlqr.matrix_equations.attempts import Solved
 
 # Largest n for which the task-last layout beats a batched matrix product (benchmarks/matrix_equations.py).
 _LARGEST_SMALL = 10

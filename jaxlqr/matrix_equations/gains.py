@@ -7,8 +7,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Inexact
 
-from jaxlqr.matrix_equations.checks import as_matrices
-from jaxlqr.matrix_equations.products import hermitian
+from jaxlqr.core.checks import as_matrices
+from jaxlqr.core.products import hermitian
 from jaxlqr.matrix_equations.riccati import solve_continuous_are, solve_discrete_are
 from jaxlqr.matrix_equations.riccati_solvers import continuous_gain, discrete_gain
 

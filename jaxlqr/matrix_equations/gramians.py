@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.checks import refuse_half
+from jaxlqr.core.checks import refuse_half
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.doubling import doubling_sum, doubling_sums
 from jaxlqr.matrix_equations.powers import Powers, pays_off, powers_of, solve_with_powers
-from jaxlqr.matrix_equations.products import matmul
 
 
 def gramian_trace(a: Array, q: Array, s: Array) -> Array:

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import lu_factor, lu_solve
 
-from jaxlqr.matrix_equations.batching import Solved, Solver, finite_or_zero, lapack_with_batch_rule
+from jaxlqr.core.batching import lapack_with_batch_rule
+from jaxlqr.matrix_equations.attempts import Solved, Solver, finite_or_zero
 from jaxlqr.matrix_equations.scaling import power_of_two
 
 

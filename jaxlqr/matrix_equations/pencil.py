@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import adjoint, matmul
+from jaxlqr.core.products import adjoint, matmul
 from jaxlqr.matrix_equations.scaling import equilibrated
 
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.batching import with_batch_rule
+from jaxlqr.core.batching import with_batch_rule
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.doubling import MATRIX, decide, iterate, sizes_of
-from jaxlqr.matrix_equations.products import matmul
 
 # Least n for which the powers are stored.
 _LEAST_STORED = 32

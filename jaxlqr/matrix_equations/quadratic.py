@@ -10,11 +10,11 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 from jaxtyping import Inexact
 
-from jaxlqr.matrix_equations.batching import Solved, Solver, finite_or_zero, with_fallback
-from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
+from jaxlqr.core.checks import as_matrices, check_shapes
+from jaxlqr.core.products import adjoint, matmul
+from jaxlqr.matrix_equations.attempts import Solved, Solver, finite_or_zero, with_fallback
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.pencil import Split, split_at_circle
-from jaxlqr.matrix_equations.products import adjoint, matmul
 from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, condition_number, diagnose, empty_result
 from jaxlqr.matrix_equations.scaling import equilibrated, magnitude, relative
 from jaxlqr.matrix_equations.stein import solve_two_sided_stein, two_sided_sum

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.batching import Solved
+from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.matrix_equations.attempts import Solved
 from jaxlqr.matrix_equations.scaling import relative
-from jaxlqr.status import check_lanes, short_repr
 
 
 class SolveStatus(enum.IntEnum):

@@ -8,10 +8,10 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Inexact
 
-from jaxlqr.matrix_equations.checks import as_matrices, check_shapes
+from jaxlqr.core.checks import as_matrices, check_shapes
+from jaxlqr.core.products import adjoint, hermitian, matmul
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.lyapunov import stable_continuous_lyapunov, stable_discrete_lyapunov
-from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
 from jaxlqr.matrix_equations.results import (
     EquationResult,
     Solved,

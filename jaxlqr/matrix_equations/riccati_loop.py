@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.batching import Solved, Solver, with_batch_rule
-from jaxlqr.matrix_equations.products import hermitian
+from jaxlqr.core.batching import with_batch_rule
+from jaxlqr.core.products import hermitian
+from jaxlqr.matrix_equations.attempts import Solved, Solver
 from jaxlqr.matrix_equations.scaling import covariance_scale, relative
 
 # The second attempt has three passes to refine (darex and carex examples need one at most). A pass that finds no

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.linalg import lu_factor
 
-from jaxlqr.matrix_equations.batching import Solved, Solver
+from jaxlqr.core.products import adjoint, hermitian, matmul
+from jaxlqr.matrix_equations.attempts import Solved, Solver
 from jaxlqr.matrix_equations.doubling import doubling_sum
-from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
 from jaxlqr.matrix_equations.riccati_loop import Equation, Shifted, solver
 from jaxlqr.matrix_equations.scaling import covariance_scale, relative, scaled_solve, symplectic
 from jaxlqr.matrix_equations.sign import sign_lyapunov, sign_riccati

@@ -8,8 +8,8 @@ factor, or the matrices are balanced first by powers of two, which rounds nothin
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.batching import Solved, Solver
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.products import matmul
+from jaxlqr.matrix_equations.attempts import Solved, Solver
 
 # Balancing stops when no row and column differ by more than this: their ratio enters with its fourth root.
 _BALANCED = 4.0

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxlqr.matrix_equations.batching import Solved
-from jaxlqr.matrix_equations.products import adjoint, hermitian, matmul
+from jaxlqr.core.products import adjoint, hermitian, matmul
+from jaxlqr.matrix_equations.attempts import Solved
 from jaxlqr.matrix_equations.scaling import similarity, symplectic
 
 # Scaling stops below this relative change: quadratic convergence has set in.

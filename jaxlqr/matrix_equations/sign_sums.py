@@ -12,7 +12,7 @@ f <- [f / sqrt(c), sqrt(c) a^-1 f] / sqrt(2), compressed to a square factor by a
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.scaling import similarity
 from jaxlqr.matrix_equations.sign import advanced, sign
 

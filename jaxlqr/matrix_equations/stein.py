@@ -9,8 +9,8 @@ import math
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.batching import Solved
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.products import matmul
+from jaxlqr.matrix_equations.attempts import Solved
 from jaxlqr.matrix_equations.scaling import relative
 
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.linalg import schur, solve_triangular
 
-from jaxlqr.matrix_equations.batching import Solved, finite_or_zero
-from jaxlqr.matrix_equations.products import adjoint, matmul
+from jaxlqr.core.products import adjoint, matmul
+from jaxlqr.matrix_equations.attempts import Solved, finite_or_zero
 from jaxlqr.matrix_equations.scaling import magnitude
 
 

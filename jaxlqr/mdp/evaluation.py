@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.lax.linalg import lu, triangular_solve
 
-from jaxlqr.compiled import compiled
-from jaxlqr.matrix_equations.batching import lapack_with_batch_rule
-from jaxlqr.matrix_equations.checks import refuse_half
+from jaxlqr.core.batching import lapack_with_batch_rule
+from jaxlqr.core.checks import refuse_half
+from jaxlqr.core.compiled import compiled
 from jaxlqr.mdp.model import MDP
 
 _FULL = lax.Precision.HIGHEST

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.arguments import check_count
-from jaxlqr.compiled import compiled
-from jaxlqr.matrix_equations.batching import over_stack
+from jaxlqr.core.arguments import check_count
+from jaxlqr.core.batching import over_stack
+from jaxlqr.core.compiled import compiled
 from jaxlqr.mdp.evaluation import Resolvent, evaluate_with, reached, visitation_with
 from jaxlqr.mdp.model import MDP, MDPTask
 from jaxlqr.mdp.policy import check_positive, tilt

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxlqr.matrix_equations.checks import refuse_masked
+from jaxlqr.core.checks import refuse_masked
 from jaxlqr.mdp.energy import Energy, linear_energy
 
 

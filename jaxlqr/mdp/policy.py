@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.mdp.energy import Energy, linear_energy
 from jaxlqr.mdp.evaluation import evaluate
 from jaxlqr.mdp.model import MDP

@@ -5,7 +5,7 @@ from typing import Any
 
 from jax import Array
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.mdp.evaluation import evaluate
 from jaxlqr.mdp.model import MDPTask
 from jaxlqr.mdp.policy import check_positive, tilt

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.arguments import as_key, check_count
-from jaxlqr.compiled import compiled
+from jaxlqr.core.arguments import as_key, check_count
+from jaxlqr.core.compiled import compiled
 from jaxlqr.mdp.model import MDP, MDPTask
 from jaxlqr.mdp.policy import check_positive, tilt
 from jaxlqr.mdp.simulation import Values, discounted, draw_states, simulate

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.arguments import as_key, check_count
-from jaxlqr.compiled import compiled
+from jaxlqr.core.arguments import as_key, check_count
+from jaxlqr.core.compiled import compiled
 from jaxlqr.mdp.evaluation import evaluate
 from jaxlqr.mdp.model import MDP
 

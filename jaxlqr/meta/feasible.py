@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.matrix_equations.gramians import infinite_unless
 from jaxlqr.meta.objective import num_tasks, params_and_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.batching import over_stack
+from jaxlqr.core.batching import over_stack
 from jaxlqr.meta.weight_trajectory import State, Training, final_batch, losses, task_weights, update
 
 PyTree = Any

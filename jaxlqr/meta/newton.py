@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.meta.objective import maml_gradient, maml_loss
 from jaxlqr.oracles.protocol import Loss, PyTree
 

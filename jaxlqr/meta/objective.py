@@ -9,10 +9,10 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxlqr.arguments import as_key, check_count, check_number
-from jaxlqr.compiled import compiled
+from jaxlqr.core.arguments import as_key, check_count, check_number
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.layout import Layout, check_batch_size, over_tasks
 from jaxlqr.lqr.task import LQRTask, as_stack
-from jaxlqr.meta.layout import Layout, check_batch_size, over_tasks
 from jaxlqr.oracles.exact import ExactOracle, as_oracle
 from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, all_finite, step_along
 

@@ -12,11 +12,11 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.status import check_lanes, short_repr
 from jaxlqr.meta import gram_weighting, riccati_weighting
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, task_weights
 from jaxlqr.oracles.protocol import Loss
-from jaxlqr.status import check_lanes, short_repr
 from jaxlqr.trajectory.expansion import follow
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.batching import over_stack
+from jaxlqr.core.batching import over_stack
 
 if TYPE_CHECKING:
     import optax

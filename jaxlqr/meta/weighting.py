@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 
 
 def uniform(losses: Array) -> Array:

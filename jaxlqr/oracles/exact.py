@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, with_key
 
 

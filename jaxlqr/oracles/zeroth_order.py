@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from jaxlqr.compiled import compiled
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import matmul
 from jaxlqr.oracles.protocol import Expansion, Loss, PyTree, StochasticLoss, with_key
 
 

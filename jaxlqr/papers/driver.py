@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxlqr.output import OutputFolder
+from jaxlqr.io.output import OutputFolder
 from jaxlqr.papers.units import Units
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _write(folder: OutputFolder, outcomes: list[Outcome], summary: dict[str, Any
 
 
 def _print(tables: "list[Table]", summary: dict[str, Any], files: list[str], out: Path) -> None:
-    from jaxlqr.console import open_console
+    from jaxlqr.io.console import open_console
 
     console = open_console()
     for table in tables:

@@ -14,11 +14,11 @@ import jax
 import numpy as np
 
 import jaxlqr
-from jaxlqr.disk import read_json, write_whole
+from jaxlqr.io.disk import read_json, write_whole
+from jaxlqr.io.workspace import check_workspace, clear_workspace, written_names
 from jaxlqr.training import Checkpoints, TrainingResult
 from jaxlqr.training.interrupt import terminations_interrupt
 from jaxlqr.training.locking import CheckpointError, locked
-from jaxlqr.workspace import check_workspace, clear_workspace, written_names
 
 FOLDER = "unfinished"
 _KIND, _RUN = "units", "run.json"

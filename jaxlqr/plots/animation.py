@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from jaxlqr.optional import optional
+from jaxlqr.core.optional import optional
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

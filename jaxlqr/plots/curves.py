@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxlqr.optional import optional
+from jaxlqr.core.optional import optional
 from jaxlqr.plots.bands import median_band
 from jaxlqr.plots.style import axes_or_new, style
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxlqr.optional import optional
+from jaxlqr.core.optional import optional
 from jaxlqr.plots.style import COLORS, STYLE, axes_or_new, style
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxlqr.optional import optional
+from jaxlqr.core.optional import optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

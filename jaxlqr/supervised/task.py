@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxlqr.matrix_equations.checks import refuse_masked
+from jaxlqr.core.checks import refuse_masked
 
 
 @jax.tree_util.register_dataclass

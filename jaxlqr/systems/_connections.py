@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxlqr.matrix_equations.checks import MatrixLike, refuse_masked
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.checks import MatrixLike, refuse_masked
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.scaling import magnitude
 from jaxlqr.systems._solve import checked_solve
 from jaxlqr.systems._state_space import Names, StateSpace, check_system

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.products import matmul
 from jaxlqr.systems._gain import Matrices, as_complex, end_of, follow, transfer
 from jaxlqr.systems._peak import to_continuous
 

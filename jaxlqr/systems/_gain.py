@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import adjoint, matmul
+from jaxlqr.core.products import adjoint, matmul
 
 
 class Matrices(NamedTuple):

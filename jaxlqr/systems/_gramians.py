@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import hermitian, matmul
 from jaxlqr.matrix_equations import continuous_gramian_trace, gramian_trace, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.gramians import infinite_unless
 from jaxlqr.matrix_equations.lyapunov import stable_continuous_lyapunov
-from jaxlqr.matrix_equations.products import hermitian, matmul
 from jaxlqr.matrix_equations.scaling import power_of_two, symplectic
 from jaxlqr.systems._state_space import StateSpace, check_system
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
-from jaxlqr.arguments import check_count
-from jaxlqr.compiled import compiled
+from jaxlqr.core.arguments import check_count
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.gramians import infinite_unless
-from jaxlqr.matrix_equations.products import matmul
 from jaxlqr.matrix_equations.sign_sums import continuous_factors, discrete_factors
 from jaxlqr.systems._gramians import balanced, gramian, one_system
 from jaxlqr.systems._state_space import StateSpace, check_system

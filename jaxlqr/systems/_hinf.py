@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.status import check_lanes, short_repr
 from jaxlqr.matrix_equations.gramians import infinite_unless
-from jaxlqr.status import check_lanes, short_repr
 from jaxlqr.systems._gain import Matrices, end_of, follow, gain, gain_slope
 from jaxlqr.systems._gramians import balanced, one_system
 from jaxlqr.systems._peak import Peak, find_peak

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.products import matmul
 
 # Terms of the polynomial, and squarings at least: the remainder is below 2^-70 of each entry where its path through the
 # matrix is short. A long path, as through a chain of 30 integrators, is filled in by the squarings.

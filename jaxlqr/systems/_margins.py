@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.compiled import compiled
-from jaxlqr.matrix_equations.products import matmul
-from jaxlqr.status import check_lanes, short_repr
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import matmul
+from jaxlqr.core.status import check_lanes, short_repr
 from jaxlqr.systems._crossings import NEGATIVE, UNIT, find_crossings, loop_value, nearest
 from jaxlqr.systems._gain import Matrices
 from jaxlqr.systems._hinf import PEAK_ADVICE, PeakStatus, largest, matrices, status_of

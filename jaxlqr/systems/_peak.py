@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.scaling import symplectic
 from jaxlqr.systems._gain import Local, Matrices, end_of, largest_gain, local_gain
 

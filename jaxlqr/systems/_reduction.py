@@ -5,8 +5,8 @@ import dataclasses
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.compiled import compiled
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import matmul
 from jaxlqr.systems._hankel import Balanced, balance, with_order
 from jaxlqr.systems._state_space import StateSpace
 

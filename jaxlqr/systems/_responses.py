@@ -11,9 +11,9 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxlqr.arguments import check_count
-from jaxlqr.matrix_equations.products import matmul
-from jaxlqr.status import short_repr
+from jaxlqr.core.arguments import check_count
+from jaxlqr.core.products import matmul
+from jaxlqr.core.status import short_repr
 from jaxlqr.systems._hold import held
 from jaxlqr.systems._reading import check_dt
 from jaxlqr.systems._state_space import StateSpace, check_system

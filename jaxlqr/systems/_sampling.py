@@ -12,8 +12,8 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxlqr.matrix_equations.checks import MatrixLike, as_matrices, check_shapes, refuse_half
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.checks import MatrixLike, as_matrices, check_shapes, refuse_half
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.scaling import similarity
 from jaxlqr.systems._hold import held, held_float64
 from jaxlqr.systems._integrals import integrated

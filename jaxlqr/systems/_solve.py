@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.scaling import similarity
 
 

@@ -13,9 +13,9 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from jaxlqr.matrix_equations.checks import MatrixLike, refuse_half, refuse_masked
-from jaxlqr.optional import optional
-from jaxlqr.status import short_repr
+from jaxlqr.core.checks import MatrixLike, refuse_half, refuse_masked
+from jaxlqr.core.optional import optional
+from jaxlqr.core.status import short_repr
 from jaxlqr.systems._reading import check_dt, is_system, plain, read_system
 from jaxlqr.systems._status import check_finite, finite_status
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.status import check_lanes
+from jaxlqr.core.status import check_lanes
 
 
 class SystemStatus(enum.IntEnum):

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxlqr.arguments import check_count as check_count
-from jaxlqr.arguments import check_number
+from jaxlqr.core.arguments import check_count as check_count
+from jaxlqr.core.arguments import check_number
 from jaxlqr.lqr.checks import check_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.objective import params_and_tasks

@@ -1,6 +1,6 @@
 """Checkpoints of a run. Orbax writes and reads them; here they get one owner, a fingerprint, and checksums.
 
-A folder belongs to one run, and jaxlqr made it (see :mod:`jaxlqr.workspace`):
+A folder belongs to one run, and jaxlqr made it (see :mod:`jaxlqr.io.workspace`):
 
     run.json               what is computed, as a fingerprint; a resumed run must be the same
     100/, 200/, ...        orbax checkpoints of the state after so many steps, and the history up to there
@@ -23,10 +23,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlqr.disk import read_json, write_whole
-from jaxlqr.optional import check_installed, optional
+from jaxlqr.core.optional import check_installed, optional
+from jaxlqr.io.disk import read_json, write_whole
+from jaxlqr.io.workspace import check_workspace, clear_workspace, written_names
 from jaxlqr.training.locking import CheckpointError, explained, locked
-from jaxlqr.workspace import check_workspace, clear_workspace, written_names
 
 KIND = "checkpoints"
 _RUN, _STATE, _HISTORY = "run.json", "state", "history"

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxlqr.arguments import as_key
-from jaxlqr.matrix_equations.checks import refuse_half
-from jaxlqr.meta.layout import RUN_AXIS, TASK_AXIS, Layout, check_batch_size, over_tasks
+from jaxlqr.core.arguments import as_key
+from jaxlqr.core.checks import refuse_half
+from jaxlqr.core.layout import RUN_AXIS, TASK_AXIS, Layout, check_batch_size, over_tasks
 from jaxlqr.meta.objective import Perturbations, num_tasks
 from jaxlqr.oracles.exact import ExactOracle, as_oracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree

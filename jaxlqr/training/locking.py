@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jaxlqr.optional import optional
-from jaxlqr.workspace import LOCK, WorkspaceError, claim_workspace
+from jaxlqr.core.optional import optional
+from jaxlqr.io.workspace import LOCK, WorkspaceError, claim_workspace
 
 
 class CheckpointError(ValueError):
@@ -30,8 +30,8 @@ def locked(folder: Path, kind: str | None = None) -> Iterator[str]:
 
     Arguments:
         folder: the folder.
-        kind: of the workspace (:mod:`jaxlqr.workspace`) that the folder is; None for an output folder, which may hold
-            anything and has no identifier.
+        kind: of the workspace (:mod:`jaxlqr.io.workspace`) that the folder is; None for an output folder, which
+            may hold anything and has no identifier.
 
     Raises:
         CheckpointError: when another process holds it, or it cannot be made.

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxlqr.meta.layout import RUN_AXIS
+from jaxlqr.core.layout import RUN_AXIS
 from jaxlqr.oracles.protocol import PyTree, all_finite
 from jaxlqr.training.checkpoint import Keeper
 from jaxlqr.training.interrupt import stop_requests

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.meta.layout import Layout, over_tasks
+from jaxlqr.core.layout import Layout, over_tasks
 from jaxlqr.meta.objective import Perturbations, meta_estimate
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key

@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from jaxlqr.optional import is_installed, optional
+from jaxlqr.core.optional import is_installed, optional
 
 INTERVAL = 60.0  # seconds between two lines of a log, which nobody watches
 

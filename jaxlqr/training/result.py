@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.io.tables import Variable, to_pandas, to_xarray
 from jaxlqr.oracles.protocol import PyTree
-from jaxlqr.status import check_lanes, short_repr
-from jaxlqr.tables import Variable, to_pandas, to_xarray
 from jaxlqr.training.sharding import to_host
 
 if TYPE_CHECKING:

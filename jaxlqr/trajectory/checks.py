@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxlqr.matrix_equations.checks import refuse_half
+from jaxlqr.core.checks import refuse_half
 
 PyTree = Any
 

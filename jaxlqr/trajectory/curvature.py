@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import matmul
+from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.symmetric import eigh
 from jaxlqr.trajectory.expansion import Trajectory
 from jaxlqr.trajectory.linear_quadratic import Policy, Stage, Value, action_value, improve

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.products import hermitian, matmul
+from jaxlqr.core.products import hermitian, matmul
 from jaxlqr.trajectory.linear_quadratic import Policy, Stage, Value
 
 PyTree = Any

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.linalg import cho_factor, cho_solve
 
-from jaxlqr.matrix_equations.products import hermitian, matmul
+from jaxlqr.core.products import hermitian, matmul
 
 Solve = Callable[[Array, Array], Array]  # (symmetric matrix [m, m], right-hand side [m, k]) -> [m, k]
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from jaxlqr.matrix_equations.checks import as_floating
-from jaxlqr.status import short_repr
+from jaxlqr.core.checks import as_floating
+from jaxlqr.core.status import short_repr
 from jaxlqr.trajectory.linear_quadratic import Stage, Value, backward, objective, simulate
 from jaxlqr.trajectory.parallel import backward_in_parallel, simulate_in_parallel
 

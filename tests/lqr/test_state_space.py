@@ -14,7 +14,7 @@ from jax.test_util import check_grads
 
 import jaxlqr
 from jaxlqr import make_task, stack_tasks, zero_order_hold
-from jaxlqr.optional import MissingExtraError
+from jaxlqr.core.optional import MissingExtraError
 
 A = np.array([[0.0, 1.0, 0.0], [2.0, -0.3, 0.1], [0.0, 0.4, -1.0]])  # unstable, continuous
 B = np.array([[0.0, 0.0], [1.0, 0.2], [0.0, 1.0]])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlqr.matrix_equations.products import matmul
-from jaxlqr.matrix_equations.small_product import small_product
+from jaxlqr.core.products import matmul
+from jaxlqr.core.small_product import small_product
 
 
 def draw(seed, *shape, dtype=jnp.float64):

@@ -14,9 +14,9 @@ from jaxlqr.commands.landscape.interval import look_at_interval
 from jaxlqr.commands.landscape.settings import LandscapeSettings as LandscapeSettings
 from jaxlqr.commands.landscape.study import describe, frames, look_at_plane
 from jaxlqr.commands.train import TrainSettings, default_steps, load_start
+from jaxlqr.core.limits import check_history
 from jaxlqr.families.several_files import find_files
-from jaxlqr.limits import check_history
-from jaxlqr.output import OutputFolder
+from jaxlqr.io.output import OutputFolder
 
 RESULT_FILES = ("landscape.png", "landscape.gif", "landscape.npz", "summary.json")
 
@@ -92,7 +92,7 @@ def show(summary: dict[str, Any], out: str | Path) -> None:
     """Print the stationary points of a summary as a table."""
     from rich.table import Table
 
-    from jaxlqr.console import counted, open_console
+    from jaxlqr.io.console import counted, open_console
 
     tasks = counted(summary["num_tasks"], "task")
     table = Table(title=f"{tasks}, inner step {summary['settings']['inner_step']:.3g}")

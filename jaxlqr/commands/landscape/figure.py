@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxlqr.commands.landscape.study import PlaneStudy
-from jaxlqr.console import counted
+from jaxlqr.io.console import counted
 from jaxlqr.meta.landscape import Kind
 from jaxlqr.plots import COLORS, animation, contour_levels, new_figure, plot_landscape, style
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from jaxlqr.limits import check_count, check_seed
+from jaxlqr.core.limits import check_count, check_seed
 
 PLANES = ("curvature", "optima")
 

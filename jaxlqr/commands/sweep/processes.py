@@ -4,7 +4,7 @@ import ipaddress
 import re
 import socket
 
-from jaxlqr.limits import check_count, shown
+from jaxlqr.core.limits import check_count, shown
 
 _MOST_PROCESSES = 100_000
 # Letters, digits, dots and hyphens, or an address of IPv6 in brackets; JAX ends the process for some other texts.

@@ -13,9 +13,9 @@ from jax import Array
 
 from jaxlqr.commands.sweep.plants import load_plants
 from jaxlqr.commands.train import TrainSettings, check_memory, default_steps
+from jaxlqr.core.limits import MOST_SEED, check_seed, check_tasks, shown
 from jaxlqr.families.files import check_known, parse_masks, parse_tasks
 from jaxlqr.families.text_files import read_toml
-from jaxlqr.limits import MOST_SEED, check_seed, check_tasks, shown
 from jaxlqr.lqr import LQRTask, optimal_gain
 from jaxlqr.lqr.stabilize import average_task, check_stabilizes_all
 

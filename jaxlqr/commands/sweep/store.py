@@ -16,8 +16,8 @@ import numpy as np
 from jaxlqr.commands.sweep.schema import COLUMNS, joined, to_table, typed
 from jaxlqr.commands.sweep.spec import AXES, MOST_RUNS, SweepSpec
 from jaxlqr.commands.train import TrainSettings
-from jaxlqr.disk import read_json, write_whole
-from jaxlqr.optional import optional
+from jaxlqr.core.optional import optional
+from jaxlqr.io.disk import read_json, write_whole
 from jaxlqr.training.checkpoint import digest
 from jaxlqr.training.locking import CheckpointError
 

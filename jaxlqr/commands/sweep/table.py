@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxlqr.commands.sweep.schema import joined
 from jaxlqr.commands.sweep.store import read_description, read_parts
-from jaxlqr.optional import optional
-from jaxlqr.tables import Variable, to_xarray
+from jaxlqr.core.optional import optional
+from jaxlqr.io.tables import Variable, to_xarray
 
 if TYPE_CHECKING:
     import pandas

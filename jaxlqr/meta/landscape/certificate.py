@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.status import short_repr
 from jaxlqr.lqr.cost import cost
 from jaxlqr.meta.landscape.objective import check_step, mean_value, task_values
 from jaxlqr.meta.objective import num_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree
-from jaxlqr.status import short_repr
 
 
 @jax.tree_util.register_dataclass

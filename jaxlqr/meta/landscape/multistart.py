@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.meta.landscape.objective import check_step, in_parts, mean_value, nowhere_feasible
 from jaxlqr.meta.landscape.points import StationaryPoints, classify
 from jaxlqr.meta.objective import num_tasks

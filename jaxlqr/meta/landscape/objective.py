@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.meta.objective import adapt, num_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree, step_along
 

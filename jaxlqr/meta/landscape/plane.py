@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.meta.landscape.objective import check_step, evaluate, mean_value
 from jaxlqr.oracles.protocol import Loss, PyTree
 

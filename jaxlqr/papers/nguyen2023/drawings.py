@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxlqr.disk import check_regular, npz_bytes, write_whole
 from jaxlqr.families.numpy_files import is_of_the_disk
+from jaxlqr.io.disk import check_regular, npz_bytes, write_whole
 
 _MOST_BYTES = 1 << 20  # of one compressed drawing; those of Omniglot have less than a thousandth of it
 _MOST_TOTAL = 1 << 28  # bytes of all compressed drawings; those of Omniglot have 10 MB

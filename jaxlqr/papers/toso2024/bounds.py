@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from jaxlqr.commands.train import load_start
+from jaxlqr.core.limits import check_seed
 from jaxlqr.families.several_files import find_files
-from jaxlqr.limits import check_seed
-from jaxlqr.output import OutputFolder
+from jaxlqr.io.output import OutputFolder
 from jaxlqr.papers.toso2024.theory.report import FORMS, report
 
 RESULT_FILES = ("bounds.json",)
@@ -70,7 +70,7 @@ def bounds(
 def _show(content: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
-    from jaxlqr.console import open_console
+    from jaxlqr.io.console import open_console
 
     console = open_console()
     title = f"{content['num_tasks']} tasks at the {content['gain'].replace('tasks file', 'gain of the tasks file')}"

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.mdp import MDPTask, ProximalLoss
 from jaxlqr.mdp.evaluation import evaluate
 from jaxlqr.mdp.gradient import Anatomy, anatomy

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.families import check_common_dynamics
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask

@@ -3,7 +3,7 @@ r"""How far a gain may move and still stabilise: the radii :math:`\delta` and :m
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.checks import gain_and_task
 from jaxlqr.lqr.cost import closed_loop, cost
 from jaxlqr.lqr.task import LQRTask

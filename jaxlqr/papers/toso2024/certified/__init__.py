@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from jaxlqr.commands.train import load_start
+from jaxlqr.core.limits import check_count, check_history, check_seed
 from jaxlqr.families.several_files import find_files
-from jaxlqr.limits import check_count, check_history, check_seed
+from jaxlqr.io.output import OutputFolder
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.output import OutputFolder
 from jaxlqr.papers.toso2024.certified.figure import draw
 from jaxlqr.papers.toso2024.certified.runs import Run, model_based, model_free, model_free_plan
 from jaxlqr.papers.toso2024.theory import sublevel_suprema
@@ -124,7 +124,7 @@ def show(content: dict[str, Any], out: str | Path) -> None:
     """Print the numbers as a table."""
     from rich.table import Table
 
-    from jaxlqr.console import open_console
+    from jaxlqr.io.console import open_console
 
     console = open_console()
     title = (

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.papers.toso2024.theory.constants import Form
 from jaxlqr.papers.toso2024.theory.instances import Parameters, draw
 from jaxlqr.papers.toso2024.theory.instances import instance as instance

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.papers.checks import assumed
 from jaxlqr.papers.toso2024.theory.constants import Constants, Form, constants

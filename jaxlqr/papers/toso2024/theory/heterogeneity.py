@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.papers.checks import assumed, check_several
 from jaxlqr.papers.toso2024.theory.constants import Form

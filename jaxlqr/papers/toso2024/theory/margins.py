@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.closed_form import cost_change, gradient
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.papers.checks import assumed

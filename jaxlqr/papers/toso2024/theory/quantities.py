@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import matmul
 from jaxlqr.lqr.closed_form import gradient, hessian_vector_product
 from jaxlqr.lqr.cost import closed_loop, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import discrete_lqr, stable_discrete_lyapunov
-from jaxlqr.matrix_equations.products import matmul
 from jaxlqr.papers.checks import assumed
 
 

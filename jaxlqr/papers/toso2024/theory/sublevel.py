@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.arguments import as_key, check_count
-from jaxlqr.compiled import compiled
+from jaxlqr.core.arguments import as_key, check_count
+from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.papers.checks import assumed
 from jaxlqr.papers.toso2024.theory.constants import Constants, constants

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.core.products import matmul
 from jaxlqr.lqr.closed_form import cost_change, gradient
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.stabilize import average_task
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.matrix_equations.products import matmul
 from jaxlqr.meta.newton import newton_optimum
 from jaxlqr.papers.toso2024.theory.attack import Inequalities
 from jaxlqr.papers.toso2024.theory.constants import Form, constants

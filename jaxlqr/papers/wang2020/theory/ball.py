@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 
 # Halvings of the interval of log(lambda): from 1e-30 to 1 times its upper end, to the last digit.
 _HALVINGS = 64

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.mdp.gradient import Anatomy, anatomy, density
 from jaxlqr.mdp.model import MDPTask
 from jaxlqr.papers.wang2020.printed import printed_density

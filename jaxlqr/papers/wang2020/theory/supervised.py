@@ -15,7 +15,7 @@ from jax import Array
 from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
-from jaxlqr.compiled import compiled
+from jaxlqr.core.compiled import compiled
 from jaxlqr.meta.objective import adapt
 from jaxlqr.papers.wang2020.theory.ball import best_in_ball
 from jaxlqr.papers.wang2020.theory.reinforcement import GapBound

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from jaxlqr.optional import optional
+from jaxlqr.core.optional import optional
 
 if TYPE_CHECKING:
     import pandas

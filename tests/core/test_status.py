@@ -5,7 +5,7 @@ import enum
 import numpy as np
 import pytest
 
-from jaxlqr.status import check_lanes
+from jaxlqr.core.status import check_lanes
 
 
 class Weather(enum.IntEnum):

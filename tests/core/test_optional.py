@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from jaxlqr import __main__, commands, console, plots
-from jaxlqr.optional import MissingExtraError, is_installed
+from jaxlqr import __main__, commands, plots
+from jaxlqr.core.optional import MissingExtraError, is_installed
+from jaxlqr.io import console
 from jaxlqr.training import Checkpoints
 from jaxlqr.training.locking import locked
 from jaxlqr.training.progress import LogLines, Silent, open_progress

@@ -7,7 +7,7 @@ Lyapunov solve near the stability boundary amplifies into garbage. Every product
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.matrix_equations.small_product import small_product
+from jaxlqr.core.small_product import small_product
 
 # Largest matrices whose product is written out as a sum over k. Under vmap XLA's CPU backend then makes one fused loop
 # of it, 11 times as fast as its batched dot for 4 x 4. Above that, chains of products are computed over and over inside

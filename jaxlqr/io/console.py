@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, Any
 
-from jaxlqr.optional import optional
+from jaxlqr.core.optional import optional
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlqr.output import OutputError, OutputFolder, check_folder, to_plain
+from jaxlqr.io.output import OutputError, OutputFolder, check_folder, to_plain
 from jaxlqr.plots import new_figure
 
 
@@ -67,7 +67,7 @@ def test_failure_while_writing_leaves_nothing_half_written(tmp_path, monkeypatch
         if len(calls) == 2:
             raise error
 
-    monkeypatch.setattr("jaxlqr.disk.os.fsync", fail)
+    monkeypatch.setattr("jaxlqr.io.disk.os.fsync", fail)
     expected = OutputError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(expected), folder:  # noqa: PT012
         folder.write_json("one.json", {"value": "new"})

@@ -9,8 +9,8 @@ import pytest
 import jaxlqr
 from jaxlqr import Status, TrainingResult
 from jaxlqr.commands.sweep import read
-from jaxlqr.optional import MissingExtraError
-from jaxlqr.tables import Variable, to_pandas
+from jaxlqr.core.optional import MissingExtraError
+from jaxlqr.io.tables import Variable, to_pandas
 from tests.commands.test_sweep import SPEC
 from tests.training.setting import ORIGIN, POINTS, train_quartic
 

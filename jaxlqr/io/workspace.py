@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxlqr.disk import read_json, write_whole
+from jaxlqr.io.disk import read_json, write_whole
 
 LOCK = ".lock"
-_PARTIAL = r"\..+\.part"  # of jaxlqr.disk.write_aside
+_PARTIAL = r"\..+\.part"  # of jaxlqr.io.disk.write_aside
 #: Names that jaxlqr writes in a folder of each kind. Those with 16 digits are hashes of the content or the settings.
 _WRITTEN = {
     "checkpoints": rf"\d+|\d+\.orbax-checkpoint-tmp.*|run\.json|checksums-\d+\.json|{re.escape(LOCK)}|{_PARTIAL}",

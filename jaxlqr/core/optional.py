@@ -21,11 +21,11 @@ def optional(module: str, extra: str, purpose: str) -> Any:
     Raises:
         MissingExtraError: an ``ImportError`` and a ``ValueError``, when it is not installed.
 
-    >>> optional("json", "tables", "this example").dumps([1])
+    >>> optional("json", "tables", "the plot").dumps([1])
     '[1]'
-    >>> optional("no_such_package", "tables", "this example")
+    >>> optional("no_package", "tables", "the plot")
     Traceback (most recent call last):
-    jaxlqr.optional.MissingExtraError: this example needs no_such_package; install it with: pip install 'jaxlqr[tables]'
+    jaxlqr.core.optional.MissingExtraError: the plot needs no_package; install it with: pip install 'jaxlqr[tables]'
     """
     try:
         return import_module(module)
@@ -47,9 +47,9 @@ def check_installed(modules: Sequence[str], extra: str, purpose: str) -> None:
     Raises:
         MissingExtraError: naming the first package that is not installed.
 
-    >>> check_installed(["json", "no_such_package"], "tables", "this example")
+    >>> check_installed(["json", "no_package"], "tables", "the plot")
     Traceback (most recent call last):
-    jaxlqr.optional.MissingExtraError: this example needs no_such_package; install it with: pip install 'jaxlqr[tables]'
+    jaxlqr.core.optional.MissingExtraError: the plot needs no_package; install it with: pip install 'jaxlqr[tables]'
     """
     for module in modules:
         if not is_installed(module):
@@ -59,7 +59,7 @@ def check_installed(modules: Sequence[str], extra: str, purpose: str) -> None:
 def is_installed(module: str) -> bool:
     """Whether a module could be imported; only the packages in front of a dot in its name are imported.
 
-    >>> is_installed("json"), is_installed("no_such_package.part")
+    >>> is_installed("json"), is_installed("no_package.part")
     (True, False)
     """
     try:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxlqr.matrix_equations.batching import over_stack
+from jaxlqr.core.batching import over_stack
 
 TASK_AXIS = "tasks"
 RUN_AXIS = "runs"

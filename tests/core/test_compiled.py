@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlqr.compiled import KEPT, compiled
+from jaxlqr.core.compiled import KEPT, compiled
 
 traces = []
 

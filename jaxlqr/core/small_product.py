@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.interpreters import ad, batching, mlir
 
-from jaxlqr.matrix_equations.batching import in_blocks
+from jaxlqr.core.batching import in_blocks
 
 # Tasks in one block on the CPU.
 _BLOCK = 256

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxlqr.disk import npz_bytes, write_aside
+from jaxlqr.io.disk import npz_bytes, write_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,1 @@
+"""What every room uses: status codes, arguments, batches and meshes of tasks, small products, optional packages."""
