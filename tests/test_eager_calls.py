@@ -22,6 +22,7 @@ EXEMPT = {
     "omniglot_runs",
     "omniglot_split",
     "no_metrics",
+    "record_for",
     "within_ball",
 }
 # Of each mechanism one that compiles quickly; the slow test calls all of them.

@@ -1,6 +1,7 @@
 """The house rules that a machine can check: imports go one way, files are short, public names are documented."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,42 @@ def test_imports_go_one_way(path):
     assert room in FLOOR, f"{room} is a new room: give it a floor here and in docs/architecture.md"
     wrong = {other for other in imported_rooms(path) if other != room and FLOOR[other] >= FLOOR[room]}
     assert not wrong, f"{room} must not import {wrong}"
+
+
+def name_of(path: Path) -> str:
+    """Dotted name of a module of jaxlqr."""
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def graph_of_imports() -> dict[str, set[str]]:
+    """The files that each file imports, inside functions too; a package stands for its ``__init__``."""
+    names, graph = {name_of(path) for path in FILES}, {}
+    for path in FILES:
+        named = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                modules = {f"{node.module}.{alias.name}" for alias in node.names}
+                named |= modules if modules <= names else {node.module, *modules}
+        graph[name_of(path)] = named & names - {name_of(path)}
+    return graph
+
+
+def circle_in(graph: dict[str, set[str]]) -> str:
+    """One circle of imports as a sentence; empty where there is none."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return " imports ".join(reversed(error.args[1]))
+    return ""
+
+
+def test_no_circle_of_files():
+    graph = graph_of_imports()
+    assert {"jaxlqr.lqr.task", "jaxlqr.lqr.checks"} <= graph["jaxlqr.lqr.cost"], "the graph lacks edges"
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"a"}}).count("imports") == 3
+    assert not circle_in(graph)
 
 
 #: The commands that run a paper, which is imported when they run.

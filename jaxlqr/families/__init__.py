@@ -13,6 +13,7 @@ from jaxlqr.families.gridworld import from_gymnasium as from_gymnasium
 from jaxlqr.families.gridworld import gridworld_goals as gridworld_goals
 from jaxlqr.families.gridworld import text_map as text_map
 from jaxlqr.families.heterogeneity import perturb as perturb
+from jaxlqr.families.recording import LQR_RECORDING as LQR_RECORDING
 from jaxlqr.families.regression import logistic_nonconvex as logistic_nonconvex
 from jaxlqr.families.regression import sinusoid as sinusoid
 from jaxlqr.families.system_files import load_system as load_system

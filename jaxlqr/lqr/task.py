@@ -47,40 +47,6 @@ class LQRTask:
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def metrics(self, params: Any, loss: Any, value: Array) -> dict[str, Array]:
-        """Scalars recorded at each training step, where the loss has this value: cost and spectral radius of A - B K.
-
-        The cost is not computed twice when it is the loss. In continuous time, where the loss is
-        :func:`jaxlqr.lqr.continuous_cost`, the spectral abscissa alone is recorded. Nothing is recorded of parameters
-        that are no gain [m, n], such as those of a network that a loss of the user's own turns into gains.
-        """
-        if getattr(params, "shape", None) != self.B.shape[::-1]:
-            return {}
-        # They are about tasks and so import this module.
-        from jaxlqr.lqr.continuous import continuous_cost, spectral_abscissa
-        from jaxlqr.lqr.cost import cost, spectral_radius
-
-        if loss is continuous_cost:
-            return {"spectral_abscissa": spectral_abscissa(params, self)}
-        return {
-            "cost": value if loss is cost else cost(params, self),
-            "spectral_radius": spectral_radius(params, self),
-        }
-
-    def reference(self) -> dict[str, Array]:
-        """What :meth:`compare` needs; the training computes it once, while the loop is compiled and runs."""
-        from jaxlqr.lqr.optimal import optimal_cost  # as above
-
-        # One attempt: R is positive definite here, and the second would double the time to compile.
-        return {"optimal_cost": optimal_cost(self)}
-
-    @staticmethod
-    def compare(history: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-        """Further rows of the history, once it is complete: the gap J(K) - J(K*), where the cost was recorded."""
-        if "cost" not in history:
-            return {}
-        return {"gap": history["cost"] - reference["optimal_cost"]}
-
     def to_control(self, dt: float | bool = True) -> Any:
         """The system x[t+1] = A x[t] + B u[t], y = x as a ``control.StateSpace``; its costs stay behind.
 

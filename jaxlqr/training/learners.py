@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +12,7 @@ from jax import Array
 
 from jaxlqr.core.arguments import as_key
 from jaxlqr.core.checks import refuse_half
-from jaxlqr.core.layout import RUN_AXIS, TASK_AXIS, Layout, check_batch_size, over_tasks
+from jaxlqr.core.layout import RUN_AXIS, TASK_AXIS, Layout, check_batch_size
 from jaxlqr.meta.objective import Perturbations, num_tasks
 from jaxlqr.oracles.exact import ExactOracle, as_oracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
@@ -33,10 +32,11 @@ from jaxlqr.training.automatic import automatic_steps
 from jaxlqr.training.checkpoint import Checkpoints
 from jaxlqr.training.fingerprint import kept_checkpoints
 from jaxlqr.training.loop import Callback, run
-from jaxlqr.training.problem import Data, MetaProblem, Metrics
+from jaxlqr.training.metrics import Metrics, Recording, recording_of, start_reference, with_comparison
+from jaxlqr.training.problem import Data, MetaProblem
 from jaxlqr.training.result import TrainingResult, named_leaves
 from jaxlqr.training.search import Settings
-from jaxlqr.training.sharding import mesh_of, place, to_host, with_task_axis
+from jaxlqr.training.sharding import mesh_of, place, with_task_axis
 from jaxlqr.training.steps import CheckedStepRule, StepRule
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def meta_train(
     safeguard: bool = True,
     max_backtracks: int = 20,
     feasible: Callable[[PyTree, Any], Array] | None = None,
-    metrics: Metrics | None = None,
+    metrics: Metrics | Recording | None = None,
     batched: bool = False,
     chunk_size: int = 50,
     progress: bool | None = None,
@@ -102,8 +102,9 @@ def meta_train(
         max_backtracks: halvings after which a step is refused.
         feasible: test (params, task) -> bool; unless given, the loss must be finite. With rollouts, whose cost is
             finite for any gain, ``jaxlqr.is_stabilizing`` is the exact test where a model is known.
-        metrics: function (params, task) -> dict of scalars to record; unless given, those of the task's own type
-            (``task.metrics``), if it has any.
+        metrics: function (params, task) -> dict of scalars to record, or a :class:`jaxlqr.training.Recording`; unless
+            given, the recording that :func:`jaxlqr.training.record_for` registered for the class of the tasks. For LQR
+            tasks this is the cost, the spectral radius and the gap to the optimal cost.
         batched: ``params``, ``tasks``, ``key`` and ``weights`` carry a leading axis of independent runs, which are
             trained side by side.
         chunk_size: steps between two updates of the progress bar.
@@ -188,10 +189,11 @@ def meta_train(
     check_minibatch(minibatch_size, count, sharded=layout.mesh is not None)
     check_budget(max_queries, isinstance(source, ExactOracle))
     data = Data(tasks, by_run(source), by_run(key), by_run(per_run(inner_step_size)), shares)
+    recorded = recording_of(tasks) if metrics is None else metrics
     problem = MetaProblem(
         loss=hashable(loss, "loss"),
         feasible=feasible,
-        metrics=metrics,
+        metrics=recorded,
         num_inner_steps=num_inner_steps,
         first_order=first_order,
         perturbations=perturbations,
@@ -207,8 +209,7 @@ def meta_train(
         kept_checkpoints(checkpoints, problem, rule, data, params, scale, record_params) as keeper,
     ):
         # What the history is compared with is solved meanwhile: compiling it takes as long as compiling the loop.
-        compared = metrics is None and hasattr(tasks, "compare")
-        reference = pool.submit(_reference, layout, batched, tasks) if compared else None
+        reference = start_reference(pool, recorded, layout, batched, tasks)
         result = run(
             Settings(problem, rule, safeguard, max_backtracks, layout.mesh is not None, record_params),
             data,
@@ -224,12 +225,7 @@ def meta_train(
             callback=callback,
             max_queries=max_queries,
         )
-    if reference is None:
-        return result
-    steps = 1 if batched else 0
-    expanded = jax.tree.map(lambda leaf: np.expand_dims(to_host(leaf), steps), reference.result())
-    known = {name: np.asarray(rows) for name, rows in result.history.items()}
-    return replace(result, history=result.history | jax.device_put(tasks.compare(known, expanded)))
+    return with_comparison(result, recorded, reference, batched)
 
 
 def policy_gradient(
@@ -304,9 +300,3 @@ def policy_gradient(
         for name, rows in result.history.items()
     }
     return TrainingResult(params=result.params, history=history, status=result.status)
-
-
-@partial(jax.jit, static_argnames=("layout", "batched"))
-def _reference(layout: Layout, batched: bool, tasks: PyTree) -> PyTree:
-    prepare = partial(over_tasks, layout, lambda task: task.reference())
-    return (jax.vmap(prepare, spmd_axis_name=RUN_AXIS if layout.mesh else None) if batched else prepare)(tasks)

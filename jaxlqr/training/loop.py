@@ -20,6 +20,7 @@ from jaxlqr.oracles.protocol import PyTree, all_finite
 from jaxlqr.training.checkpoint import Keeper
 from jaxlqr.training.interrupt import stop_requests
 from jaxlqr.training.locking import CheckpointError
+from jaxlqr.training.metrics import refuse_names_of_the_loop
 from jaxlqr.training.progress import open_progress
 from jaxlqr.training.result import Status, TrainingResult, named_leaves
 from jaxlqr.training.search import Settings, blank, search
@@ -60,8 +61,7 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
         status = jnp.where(acceptable, state.status, Status.DIVERGED).astype(jnp.int32)
         direction = ahead.direction
     norm = _norm(ahead.direction)
-    row = {
-        **candidate.check.record,
+    own = {
         **ahead.record,
         "feasible": candidate.check.feasible,
         "gradient_norm": norm,
@@ -69,7 +69,9 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
         "queries": queries,
     }
     if settings.record_params:
-        row |= named_leaves(candidate.params)
+        own |= named_leaves(candidate.params)
+    refuse_names_of_the_loop(candidate.check.record, own)
+    row = candidate.check.record | own
     return _State(candidate.params, opt_state, direction, ahead.scale.astype(state.scale.dtype), status), row
 
 

@@ -12,10 +12,9 @@ from jaxlqr.core.layout import Layout, over_tasks
 from jaxlqr.meta.objective import Perturbations, meta_estimate
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
+from jaxlqr.training.metrics import Metrics, Recording, refuse_names_of_the_loop
 from jaxlqr.training.search import Check, Direction
 from jaxlqr.training.steps import StepRule
-
-Metrics = Callable[[PyTree, Any], dict[str, Array]]
 
 
 class Data(NamedTuple):
@@ -32,7 +31,7 @@ class MetaProblem:
 
     loss: Loss
     feasible: Callable[[PyTree, Any], Array] | None
-    metrics: Metrics | None
+    metrics: Metrics | Recording
     num_inner_steps: int
     first_order: bool
     perturbations: Perturbations
@@ -52,7 +51,9 @@ class MetaProblem:
         # An oracle that differentiates needs the model anyway: counting its evaluations would tell nothing.
         counted = self.feasible is None and not isinstance(data.oracle, ExactOracle)
         queries = jnp.asarray(losses.size if counted else 0, jnp.int32)
-        return Check(feasible, {"loss": losses, **self._recorded(data.tasks, params, losses)}, queries)
+        recorded = self._recorded(data.tasks, params, losses)
+        refuse_names_of_the_loop(recorded, {"loss"})
+        return Check(feasible, recorded | {"loss": losses}, queries)
 
     def direct(self, data: Data, params: PyTree, step: Array) -> Direction:
         key, _ = self._keys(data, step)
@@ -96,8 +97,9 @@ class MetaProblem:
         return jax.random.split(jax.random.fold_in(data.key, step))
 
     def _recorded(self, tasks: PyTree, params: PyTree, losses: Array) -> dict[str, Array]:
-        if (metrics := self.metrics) is not None:
+        metrics = self.metrics
+        if not isinstance(metrics, Recording):
             return over_tasks(self.layout, lambda task: metrics(params, task), tasks)
-        if not hasattr(tasks, "metrics"):
-            return {}
-        return over_tasks(self.layout, lambda task, value: task.metrics(params, self.loss, value), tasks, losses)
+        return over_tasks(
+            self.layout, lambda task, value: metrics.scalars(params, task, self.loss, value), tasks, losses
+        )

@@ -1,5 +1,7 @@
 """The compiled loop: determinism, chunks, batches, optimisers, history, tracing, the progress bar."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 import jaxlqr
 from jaxlqr import Status, ZerothOrderOracle, maml_gradient, policy_gradient
-from jaxlqr.training import loop
+from jaxlqr.training import Recording, loop, record_for
 from jaxlqr.training import progress as progress_module
 from tests.references import relative_error
 from tests.training.setting import ORIGIN, POINTS, START, STEP, TASKS, quartic, train, train_quartic
@@ -181,6 +183,68 @@ def test_own_metrics():
     result = train_quartic(metrics=size, num_steps=3)
     assert result.history["size"].shape == (4, 3)
     assert relative_error(result.history["size"][-1, 0], jnp.sum(result.params**2)) < 1e-14  # rounding
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Place:
+    """A task of a class of its own."""
+
+    point: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class FarPlace(Place):
+    """A task whose class inherits the recording."""
+
+
+def loss_at_place(params, task):
+    return quartic(params, task.point)
+
+
+def distance(params, task, loss, value):
+    assert loss is loss_at_place
+    return {"distance": jnp.sum((params - task.point) ** 2), "doubled": 2 * value}
+
+
+def test_what_is_registered_for_a_class_is_recorded_and_compared():
+    recording = Recording(
+        distance,
+        reference=lambda task: {"size": jnp.sum(task.point**2)},
+        compare=lambda history, reference: {"ratio": history["distance"] / reference["size"]},
+    )
+    record_for(Place, recording)
+    record_for(Place, recording)  # the same again changes nothing
+    with pytest.raises(ValueError, match="kind must be a class without a registered recording, got Place"):
+        record_for(Place, Recording(distance))
+    expected = np.sum((np.asarray(ORIGIN) - np.asarray(POINTS)) ** 2, axis=1)
+    sizes = np.sum(np.asarray(POINTS) ** 2, axis=1)
+    for tasks in (Place(POINTS), FarPlace(POINTS)):
+        history = train_quartic(loss=loss_at_place, tasks=tasks, num_steps=3).history
+        np.testing.assert_allclose(history["distance"][0], expected, rtol=1e-14)  # rounding
+        np.testing.assert_allclose(history["ratio"][0], expected / sizes, rtol=1e-14)  # rounding
+        np.testing.assert_array_equal(history["doubled"], 2 * history["loss"])
+    # The same recording may be passed, and a function in its place.
+    passed = train_quartic(loss=loss_at_place, tasks=Place(POINTS), num_steps=3, metrics=recording).history
+    np.testing.assert_array_equal(passed["ratio"], history["ratio"])
+    assert (
+        "ratio"
+        not in train_quartic(
+            loss=loss_at_place, tasks=Place(POINTS), num_steps=3, metrics=lambda params, task: {}
+        ).history
+    )
+
+
+@pytest.mark.parametrize("name", ["loss", "queries"])
+def test_a_metric_never_replaces_a_row_of_the_loop(name):
+    with pytest.raises(ValueError, match=f"metrics must have names .*got .'{name}'.; rename them"):
+        train_quartic(metrics=lambda params, task: {name: jnp.sum(params)}, num_steps=3)
+
+
+def test_a_reference_needs_a_comparison():
+    with pytest.raises(ValueError, match="compare must be given"):
+        Recording(distance, reference=lambda task: {})
 
 
 def test_policy_gradient_reaches_the_optimum():

@@ -1,10 +1,9 @@
-"""The part ``images-ablation``: how TOW's weights are found, on few-shot images: full or diagonal matrices, the number
+"""How TOW's weights are found, on few-shot images: full or diagonal matrices, the number
 of directions, and the weights of tasks that stay the same while the parameters move (appendices B, D and C)."""
 
 import time
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +13,8 @@ from tqdm.auto import tqdm
 
 from jaxlqr.meta.trajectory_weighting import TowResult, tow
 from jaxlqr.meta.weight_trajectory import State, gradient
-from jaxlqr.papers.driver import Outcome, Request
 from jaxlqr.papers.nguyen2023.ablation import Variant
-from jaxlqr.papers.nguyen2023.few_shot import Design, Episode, ImageClasses, check_design, episodes
+from jaxlqr.papers.nguyen2023.few_shot import Design, Episode, ImageClasses, episodes
 from jaxlqr.papers.nguyen2023.images import (
     NUM_TASKS,
     STRETCH,
@@ -27,11 +25,8 @@ from jaxlqr.papers.nguyen2023.images import (
     stretch,
     train_myopic,
 )
-from jaxlqr.papers.nguyen2023.images_study import Data, load
+from jaxlqr.papers.nguyen2023.images_study import Data
 from jaxlqr.papers.statistics import student_interval
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 BETA = 1.0  # at the paper's 10 all curves lie on one another
 LOOK, NUM_LOOKS, QUICK_LOOKS = 4, 6, 1  # stretches between two looks at the accuracy, and looks
@@ -80,40 +75,6 @@ class Ablation(NamedTuple):
     ways: dict[str, np.ndarray]
     fixed: np.ndarray
     losses: np.ndarray
-
-
-def prepare(request: Request) -> Callable[[], Outcome]:
-    """Read and check the data; ValueError when they cannot be read, or cannot fill the episodes."""
-    data, small = load(request.data), load(request.data, SMALL.image_size)
-    for classes in (data.train, data.test):
-        check_design(classes, DESIGN)
-    return partial(_run, request, data, small)
-
-
-def _run(request: Request, data: Data, small: Data) -> Outcome:
-    from jaxlqr.papers.nguyen2023 import images_ablation_figure
-
-    num_seeds = request.num_seeds or (QUICK_SEEDS if request.quick else NUM_SEEDS)
-    found = ablate(data, small, range(request.seed, request.seed + num_seeds), request.quick, request.progress)
-    summary = {
-        "data": data.source,
-        "num_seeds": num_seeds,
-        "num_test_tasks": QUICK_TEST if request.quick else NUM_TEST,
-        "num_params": LEARNER(data.train.side).network.num_params,
-        "num_params_of_ways": SMALL.network.num_params,
-        "beta": BETA,
-        **told(found),
-    }
-    arrays = {f"curve_{name}": rows for name, rows in found.curves.items()}
-    arrays |= {f"decrease_{name}": rows for name, rows in found.decreases.items()}
-    arrays |= {f"way_{name}": rows for name, rows in found.ways.items()}
-    named = {"_".join(name.replace(",", "").split()): rows for name, rows in arrays.items()}
-    return Outcome(
-        summary=summary,
-        figures={"tow_images_ablation.png": images_ablation_figure.draw(found, summary)},
-        arrays={"tow_images_ablation.npz": named | {"fixed": found.fixed, "fixed_losses": found.losses}},
-        tables=_tables(summary),
-    )
 
 
 def ablate(data: Data, small: Data, seeds: range, quick: bool, progress: bool | None) -> Ablation:
@@ -242,30 +203,3 @@ def told(found: Ablation) -> dict[str, Any]:
         for name, rows in found.ways.items()
     }
     return {"ways": ways, "updates": LOOK * STRETCH * (found.curves[REFERENCE].shape[1] - 1), "results": results}
-
-
-def _tables(summary: dict[str, Any]) -> "list[Table]":
-    from rich.table import Table
-
-    title = f"nguyen2023, images, beta {BETA:g}: {{}}, {{}} parameters\n{summary['data']}"
-    trained = Table(title=title.format("number of directions", summary["num_params"]))
-    for column in ("weights by", "accuracy, %", "ahead of uniform [95 %]", "time over uniform's", "decrease of J"):
-        trained.add_column(column, justify="left" if column == "weights by" else "right")
-    for name, one in summary["results"].items():
-        ahead, decrease = one["ahead_of_uniform"], one.get("decrease_of_objective")
-        interval = "" if np.isnan(ahead["low"]) else f" [{ahead['low']:+.2f}, {ahead['high']:+.2f}]"
-        trained.add_row(
-            name,
-            f"{one['accuracy']:.1f}",
-            "" if decrease is None else f"{ahead['mean']:+.2f}{interval}",
-            f"{one['seconds_over_uniform']:.3g}",
-            "" if decrease is None else f"{decrease:.4%}",
-        )
-    ways = Table(title=title.format("one stretch", summary["num_params_of_ways"]))
-    for column in ("weights by", "decrease of J", "cosine with the exact descent", "largest change of M u"):
-        ways.add_column(column, justify="left" if column == "weights by" else "right")
-    for name, one in summary["ways"].items():
-        ways.add_row(
-            name, f"{one['decrease_of_objective']:.4%}", f"{one['cosine']:.4f}", f"{one['largest_change']:.3f}"
-        )
-    return [trained, ways]

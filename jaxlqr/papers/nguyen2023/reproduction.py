@@ -4,7 +4,7 @@ optimisation"."""
 from collections.abc import Callable
 
 from jaxlqr.papers.driver import Outcome, Paper, Part, Request
-from jaxlqr.papers.nguyen2023 import ablation, images_ablation, images_part, lqr_part, trajectories
+from jaxlqr.papers.nguyen2023 import ablation_part, images_ablation_part, images_part, lqr_part, trajectories
 
 
 def named(name: str, prepare: Callable[[Request], Callable[[], Outcome]]) -> Callable[[Request], Callable[[], Outcome]]:
@@ -28,9 +28,11 @@ PAPER = Paper(
     {
         "trajectories": Part(named("trajectories", trajectories.prepare)),
         "lqr": Part(named("lqr", lqr_part.prepare)),
-        "ablation": Part(named("ablation", ablation.prepare), in_quick=False),
+        "ablation": Part(named("ablation", ablation_part.prepare), in_quick=False),
         "images": Part(named("images", images_part.prepare), reads_data=True),
-        "images-ablation": Part(named("images-ablation", images_ablation.prepare), reads_data=True, in_quick=False),
+        "images-ablation": Part(
+            named("images-ablation", images_ablation_part.prepare), reads_data=True, in_quick=False
+        ),
     },
     trains=False,
 )
