@@ -199,9 +199,9 @@ def page():
     """The text of gallery.md."""
     head = """# Gallery
 
-Every plot of `jaxlqr.plots` with the code that draws it, in one style: Okabe and Ito's colours, which colour-blind
-readers can tell apart, and sizes that can be read in print. Each function takes `ax=` and returns the axes; none opens
-a window. This page and its figures are made by `python docs/gallery.py`, which also has the imports, the tasks
+This page shows every plot of `jaxlqr.plots` with its code. All plots have one style: Okabe and Ito's colours, which
+colour-blind readers can distinguish, and sizes for print. Each function takes `ax=` and returns the axes. No function
+opens a window. `python docs/gallery.py` writes this page and its figures. It also has the imports, the tasks
 (`boeing_tasks`) and the descent (`descend`) that the code below uses.
 
 ![One gain is trained for five Boeing tasks: poles, states and gaps](figures/adaptation.gif)
