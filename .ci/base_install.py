@@ -78,7 +78,7 @@ def check_errors() -> None:
         (lambda: jaxlqr.plots.plot_weights([[0.5, 0.5]]), "plots"),
         (lambda: jaxlqr.training.Checkpoints(folder="unused"), "checkpoints"),
         (lambda: __import__("jaxlqr.commands"), "cli"),
-        (lambda: jaxlqr.lqr.make_task([[0.5]], [[1.0]]).to_control(1.0), "control"),
+        (lambda: jaxlqr.lqr.make_task([[0.5]], [[1.0]]).to_control(dt=1.0), "control"),
     ):
         said = ""
         try:

@@ -73,8 +73,8 @@ def lyapunov(count: int, n: int) -> Work:
 
 
 def processes(name: str, mdps: Any, states: int) -> Work:
-    tasks = make_tasks(mdps, np.random.default_rng(0).normal(size=(states, 4, 24)))
-    return Work(f"meta-gradient, {name}", partial(meta_gradient, eta=10.0), (jnp.zeros(24), tasks))
+    tasks = make_tasks(mdps, features=np.random.default_rng(0).normal(size=(states, 4, 24)))
+    return Work(f"meta-gradient, {name}", partial(meta_gradient, inner_step_size=10.0), (jnp.zeros(24), tasks))
 
 
 def trajectories(count: int) -> Work:

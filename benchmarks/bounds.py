@@ -39,11 +39,11 @@ def everything(K, tasks):
     """All bounds of one family in both forms."""
     found = {}
     for form in ("printed", "corrected"):
-        h, q = toso2024.constants(K, tasks, form), toso2024.quantities(K, tasks)
-        spread, parts = toso2024.gradient_heterogeneity_bound(K, tasks, form)
+        h, q = toso2024.constants(K, tasks, form=form), toso2024.quantities(K, tasks)
+        spread, parts = toso2024.gradient_heterogeneity_bound(K, tasks, form=form)
         steps = toso2024.step_size_limits(h, NUM_INPUTS)
         aims = EPSILON * h.h_G, EPSILON * h.h_H
-        radius = [toso2024.smoothing_radius(h, aim, K.shape, form)[i] for i, aim in enumerate(aims)]
+        radius = [toso2024.smoothing_radius(h, aim, K.shape, form=form)[i] for i, aim in enumerate(aims)]
         found[form] = {
             "constants": h,
             "spread": spread,
@@ -52,7 +52,8 @@ def everything(K, tasks):
             "model_free_steps": toso2024.step_size_limits(h, NUM_INPUTS, model_free=True),
             "radius": radius,
             "samples": [
-                toso2024.num_samples(h, q.J_max, K.shape, radius[i], aim, DELTA, form)[i] for i, aim in enumerate(aims)
+                toso2024.num_samples(h, q.J_max, K.shape, radius[i], aim, DELTA, form=form)[i]
+                for i, aim in enumerate(aims)
             ],
             "iterations": toso2024.iterations(h, q.gap, steps.outer, EPSILON * q.gap),
             "bounds": toso2024.optimality_bounds(K, tasks, form=form),

@@ -62,7 +62,7 @@ def cost_table(name: str, images: ImageClasses, repeats: int) -> str:
         state, _ = uniform(state=state, first=jnp.asarray(place), count=1)
     batch = jax.jit(partial(stretch, learner))(key, images, number)
     optimise = partial(tow, learner.loss, state.params, batch, optimizer=optimizer(), opt_state=state.memory,
-                       beta=BETA, num_trials=NUM_TRIALS, batch_size=1)  # fmt: skip
+                       beta=BETA, max_backtracks=NUM_TRIALS, batch_size=1)  # fmt: skip
     nominal, beta = jnp.full((STRETCH, NUM_TASKS), 1 / NUM_TASKS), jnp.asarray(BETA)
     training = learner.training
 
@@ -73,7 +73,7 @@ def cost_table(name: str, images: ImageClasses, repeats: int) -> str:
         "uniform": partial(jax.jit(lambda state: train(training, state, nominal, batch)[1]), state),
         "uniform, task by task": partial(jax.jit(one_pass), state),
         "gram": optimise,
-        "gram, 2 directions": partial(optimise, num_iterations=2),
+        "gram, 2 directions": partial(optimise, num_steps=2),
         "reverse": partial(optimise, method="reverse"),
         "gradient, gram": partial(jax.jit(partial(gram_gradient, training)), state, nominal, batch, beta),
         "gradient, reverse": partial(jax.jit(partial(gradient, training)), state, nominal, batch, beta),

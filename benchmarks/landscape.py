@@ -111,14 +111,14 @@ def main() -> None:
     tasks = jaxlqr.families.perturb(jax.random.key(0), jaxlqr.families.boeing(), NUM_TASKS, level=0.01)
     step = 1e-4
     plane = landscape.plane_of_curvature(jaxlqr.cost, average_task_gain(tasks), tasks, step)
-    left, right, bottom, top = landscape.extent(plane, jaxlqr.cost, tasks, step, num_inner_steps=0)
+    left, right, bottom, top = landscape.extent(jaxlqr.cost, plane, tasks, step, num_inner_steps=0)
     gains = plane.points(np.linspace(left, right, SIDE), np.linspace(bottom, top, SIDE))
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    first, first_values = timed(lambda: np.asarray(landscape.evaluate(jaxlqr.cost, tasks, gains, step)))
+    first, first_values = timed(lambda: np.asarray(landscape.evaluate(jaxlqr.cost, gains, tasks, step)))
     seconds, values = [], first_values
     for _ in range(arguments.repeats):
-        spent, values = timed(lambda: np.asarray(landscape.evaluate(jaxlqr.cost, tasks, gains, step)))
+        spent, values = timed(lambda: np.asarray(landscape.evaluate(jaxlqr.cost, gains, tasks, step)))
         seconds.append(spent)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 

@@ -69,7 +69,7 @@ def objective(theta: jax.Array, tasks: MDPTask) -> jax.Array:
 
 
 def autodiff(theta: jax.Array, tasks: MDPTask) -> jax.Array:
-    return -jaxlqr.maml_gradient(ProximalLoss(ETA), theta, tasks, 0.0, num_inner_steps=0, batch_size=1)
+    return -jaxlqr.maml_gradient(ProximalLoss(ETA), theta, tasks, inner_step_size=0.0, num_inner_steps=0, batch_size=1)
 
 
 def compare(label: str, tasks: MDPTask, reach: float, repeats: int) -> list[str]:
@@ -125,10 +125,12 @@ def profile(label: str, tasks: MDPTask, calls: int = 10) -> list[str]:
 
 def many(count: int, chunks: tuple[int | None, ...]) -> list[str]:
     """Seconds of one meta-gradient over ``count`` processes of 20 states, so many at a time; None for the default."""
-    tasks = make_tasks(garnet(jax.random.key(2), count, 20, 4), np.random.default_rng(1).normal(size=(20, 4, 8)))
+    tasks = make_tasks(
+        garnet(jax.random.key(2), count, 20, 4), features=np.random.default_rng(1).normal(size=(20, 4, 8))
+    )
     theta, seconds = jnp.zeros(8), []
     for chunk in chunks:
-        gradient = jax.jit(partial(meta_gradient, eta=ETA, chunk_size=chunk))
+        gradient = jax.jit(partial(meta_gradient, inner_step_size=ETA, batch_size=chunk))
         seconds.append(medians({"": partial(gradient, theta, tasks)}, 3)[""] / 1e3)
     return [f"{value:.3g}" for value in seconds]
 
@@ -140,8 +142,10 @@ def main() -> None:
     options = parser.parse_args()
     repeats = 3 if options.quick else 7
     rng = np.random.default_rng(0)
-    grids = make_tasks(gridworld_goals(jax.random.key(0), 20), rng.normal(size=(81, 4, 24)))
-    garnets = make_tasks(garnet(jax.random.key(1), 8 if options.quick else 64, 500, 4), rng.normal(size=(500, 4, 24)))
+    grids = make_tasks(gridworld_goals(jax.random.key(0), 20), features=rng.normal(size=(81, 4, 24)))
+    garnets = make_tasks(
+        garnet(jax.random.key(1), 8 if options.quick else 64, 500, 4), features=rng.normal(size=(500, 4, 24))
+    )
     rows = [
         compare("20 gridworlds, 81 states", grids, 10, repeats),
         compare(f"{len(garnets.temperature)} Garnets, 500 states", garnets, 3, repeats),

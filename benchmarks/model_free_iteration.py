@@ -107,7 +107,9 @@ def jax_iterations(K, tasks, oracle, key, iterations):
 
     def step(carry, _):
         # The gain depends on the previous result by a factor of zero, so that no iteration can be left out.
-        gradient = jaxlqr.maml_gradient(jaxlqr.cost, K + 0 * carry, tasks, STEP, oracle, key, perturbations="shared")
+        gradient = jaxlqr.maml_gradient(
+            jaxlqr.cost, K + 0 * carry, tasks, inner_step_size=STEP, oracle=oracle, key=key, perturbations="shared"
+        )
         return K - STEP * gradient, None
 
     return jax.lax.scan(step, K, None, length=iterations)[0]
@@ -121,7 +123,7 @@ def released_directions(key, shape):
         jax.debug.callback(lambda value: seen.append(np.asarray(value)), params)
         return jnp.sum(params)
 
-    oracle = jaxlqr.ZerothOrderOracle(NUM_SAMPLES, RADIUS)
+    oracle = jaxlqr.ZerothOrderOracle(num_samples=NUM_SAMPLES, radius=RADIUS)
     oracle.gradient(record, jnp.zeros(shape), None, key)
     jax.effects_barrier()
     return np.stack(seen[:NUM_SAMPLES])
@@ -148,7 +150,7 @@ def main() -> None:
     states = 0.5 + 1e-3 * jax.random.normal(jax.random.key(2), tasks.A.shape[:2])
     tasks = replace(tasks, Sigma0=states[:, :, None] * states[:, None, :])
     key = jax.random.key(1)
-    oracle = PrintedOracle(NUM_SAMPLES, RADIUS)
+    oracle = PrintedOracle(num_samples=NUM_SAMPLES, radius=RADIUS)
     directions = released_directions(key, K0.shape)
     host_tasks = [np.asarray(leaf) for leaf in (tasks.A, tasks.B, tasks.Q, tasks.R, states)]
     host_gain = np.asarray(K0)

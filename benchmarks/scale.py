@@ -50,7 +50,9 @@ def gradient_of(oracle: str, batch_size: int | None):
     source = jaxlqr.ZerothOrderOracle(num_samples=8, radius=1e-2) if oracle == "sampled" else None
 
     def gradient(K, tasks, key):
-        return jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, STEP, source, key, batch_size=batch_size)
+        return jaxlqr.maml_gradient(
+            jaxlqr.cost, K, tasks, inner_step_size=STEP, oracle=source, key=key, batch_size=batch_size
+        )
 
     return jax.jit(gradient)
 
@@ -183,7 +185,7 @@ def draw(found: list[tuple[str, int, dict[str, float]]]) -> None:
     from jaxlqr.plots import new_figure, style
 
     with style():
-        figure, axes = new_figure(1, 2)
+        figure, axes = new_figure(num_rows=1, num_columns=2)
         for oracle, marker in (("exact", "o"), ("sampled", "s")):
             chosen = [(count, told) for name, count, told in found if name == oracle]
             counts = [count for count, _ in chosen]

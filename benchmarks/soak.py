@@ -80,7 +80,7 @@ def one_round(folder: Path, number: int) -> None:
     train(tasks, folder / "trained", settings, progress=False)
     sweep(spec, folder / "swept", progress=False)
     small = LandscapeSettings(resolution=24, starts=8, steps=20, inner_step=1e-4)
-    landscape(tasks, folder / "landscape", small, progress=False)
+    landscape(tasks, folder / "landscape", settings=small, progress=False)
 
 
 def soak(minutes: float, progress: bool = True) -> Soaked:
@@ -111,7 +111,7 @@ def draw(found: Soaked) -> None:
     from jaxlqr.plots import new_figure, style
 
     with style():
-        figure, axes = new_figure(1, 2)
+        figure, axes = new_figure(num_rows=1, num_columns=2)
         for ax, rows, label in (
             (axes[0, 0], found.resident / 2**20, "resident memory, MiB"),
             (axes[0, 1], found.programs, "programs compiled"),

@@ -47,7 +47,7 @@ def first_and_cost(call: Callable[[], Any]) -> tuple[float, Any]:
 def ours(p: TrajectoryProblem, *, ddp: bool) -> Callable[[], Any]:
     solve = jax.jit(
         lambda x0, U0, params: ilqr(
-            p.cost, p.dynamics, x0, U0, params=params, final_cost=p.final_cost, max_iterations=MAX_ITERATIONS, ddp=ddp
+            p.cost, p.dynamics, x0, U0, params=params, final_cost=p.final_cost, max_steps=MAX_ITERATIONS, ddp=ddp
         )
     )
     return partial(solve, p.x0, p.U0, p.params)
@@ -152,7 +152,7 @@ def batch_table(count: int, repeats: int) -> str:
     p = PROBLEMS["pendulum"]()
     solve = jax.jit(
         lambda x0: ilqr(
-            p.cost, p.dynamics, x0, p.U0, params=p.params, final_cost=p.final_cost, max_iterations=BATCH_ITERATIONS
+            p.cost, p.dynamics, x0, p.U0, params=p.params, final_cost=p.final_cost, max_steps=BATCH_ITERATIONS
         )
     )
     starts = p.x0 + 0.3 * jax.random.normal(jax.random.key(0), (count, p.x0.size))

@@ -46,7 +46,7 @@ def descend(tasks, K, steps=STEPS):
         return jnp.mean(jax.vmap(lambda task: jaxlqr.cost(gain, task))(tasks))
 
     def step(gain, _):
-        gradient = jaxlqr.maml_gradient(jaxlqr.cost, gain, tasks, INNER)
+        gradient = jaxlqr.maml_gradient(jaxlqr.cost, gain, tasks, inner_step_size=INNER)
         tried = gain - STEP * 0.25 ** jnp.arange(8)[:, None, None] * gradient
         return tried[jnp.argmin(jax.vmap(mean)(tried))], gain  # the best of eight step sizes; +inf is unstable
 
@@ -61,7 +61,7 @@ def histories():
         result = jaxlqr.meta_train(
             jaxlqr.cost, K0, tasks, num_steps=200, inner_step_size=1e-6, outer_step_size=step, progress=False
         )
-        plot_history(result, "gap", ax, label=f"outer step {step:g}")
+        plot_history(result, "gap", ax=ax, label=f"outer step {step:g}")
     return ax
 
 
@@ -135,9 +135,9 @@ def trajectories():
     tasks, K0 = boeing_tasks()
     task = jax.tree.map(lambda leaf: leaf[1], tasks)
     adapted = jaxlqr.policy_gradient(jaxlqr.cost, K0, task, num_steps=300, step_size=2e-6, progress=False).params
-    axes = new_figure(1, 2)[1]
+    axes = new_figure(num_rows=1, num_columns=2)[1]
     for ax, signal in zip(axes[0], ("states", "inputs"), strict=True):
-        plot_trajectories({"before": K0, "after": adapted}, task, np.full(4, 0.5), ax, signal=signal, horizon=60)
+        plot_trajectories({"before": K0, "after": adapted}, task, np.full(4, 0.5), ax=ax, signal=signal, horizon=60)
     return axes[0, 0]
 
 
@@ -149,12 +149,12 @@ def systems():
     A = np.block([[np.zeros((2, 2)), np.eye(2)], [-stiffness, -damping]])
     carts = jaxlqr.systems.ss(A, np.eye(4)[:, 3:], np.eye(4)[1:2])
     both, labels = [carts, jaxlqr.systems.balanced_truncation(carts, 2)], ["four states", "two states"]
-    _, axes = new_figure(2, 3)
+    _, axes = new_figure(num_rows=2, num_columns=3)
     plot_bode(both, axes=axes[0, :2], labels=labels)
     plot_step(both, ax=axes[0, 2], labels=labels)
     plot_nyquist(both, ax=axes[1, 0], labels=labels)
     plot_singular_values(both, ax=axes[1, 1], labels=labels)
-    return plot_hankel(jaxlqr.systems.hankel_singular_values(carts), axes[1, 2], order=2)
+    return plot_hankel(jaxlqr.systems.hankel_singular_values(carts), ax=axes[1, 2], order=2)
 
 
 PICTURES = (histories, poles, landscape, sweep, weights, samples, trajectories, systems)
@@ -178,9 +178,9 @@ def adapting(frames=36):
 
     def draw():
         for number, step in enumerate(shown):
-            figure, axes = new_figure(1, 3, panel_size=(2.9, 2.7))
+            figure, axes = new_figure(num_rows=1, num_columns=3, panel_size=(2.9, 2.7))
             left, middle, right = axes[0]
-            plot_poles(gains[shown[: number + 1]], tasks, left)
+            plot_poles(gains[shown[: number + 1]], tasks, ax=left)
             left.get_legend().remove()
             left.set(title="poles of $A_i - B_i K$")
             middle.plot(states[number].T, linewidth=1)

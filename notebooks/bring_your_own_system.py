@@ -89,7 +89,7 @@ def swing(K, steps=80):
     return np.array([x] + [x := loop @ x for _ in range(steps)])
 
 
-figure, axes = new_figure(1, 3)
+figure, axes = new_figure(num_rows=1, num_columns=3)
 axes[0, 0].semilogy(result.history["gap"])
 axes[0, 0].set(xlabel="step", ylabel="cost above the least", title="training, each crane")
 for name, run in adapted.items():

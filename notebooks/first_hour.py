@@ -42,7 +42,7 @@ print(systems.damping(plant).ratios)
 # The step response is exact at its samples. The Bode diagram chooses its frequencies by the poles.
 
 # %%
-figure, axes = plots.new_figure(1, 3)
+figure, axes = plots.new_figure(num_rows=1, num_columns=3)
 plots.plot_step(plant, ax=axes[0, 0])
 plots.plot_bode(plant, axes=axes[0, 1:])
 figure
@@ -61,7 +61,7 @@ pid = systems.parallel(
 loop = systems.series(pid, plant)
 closed = systems.feedback(loop)
 print("stable:", bool(jnp.all(systems.poles(closed).real < 0)), "follows steps:", systems.dc_gain(closed))
-figure, axes = plots.new_figure(1, 2, panel_size=(4.4, 2.8))
+figure, axes = plots.new_figure(num_rows=1, num_columns=2, panel_size=(4.4, 2.8))
 plots.plot_nyquist(loop, ax=axes[0, 0])
 plots.plot_step([closed, plant], ax=axes[0, 1], labels=["closed loop", "plant"])
 figure

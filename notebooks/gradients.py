@@ -63,7 +63,7 @@ by_count = np.array([errors_of_means(some)[counts - 1] for some in jax.random.sp
 samples = 50 * counts
 
 # %%
-figure, axes = new_figure(1, 2)
+figure, axes = new_figure(num_rows=1, num_columns=2)
 axes[0, 0].loglog(radii, np.nanmedian(by_radius, axis=1))
 axes[0, 0].fill_between(radii, *np.nanquantile(by_radius, [0.05, 0.95], axis=1), alpha=0.25)
 axes[0, 0].set(xlabel="radius of the queries", ylabel="relative error", title="50 directions")

@@ -43,11 +43,11 @@ def family(heterogeneity):
 
 def show(ax, tasks, inner_step):
     """The landscape and its minima; returns by how much the worst local minimum lies above the least."""
-    values = landscape.evaluate(scalar_cost, tasks, grid, inner_step, per_task=True)
+    values = landscape.evaluate(scalar_cost, grid, tasks, inner_step, per_task=True)
     values = np.where(np.isfinite(values), values, np.nan)
     ax.plot(grid.ravel(), values, color="#999999", linewidth=0.7)
     ax.plot(grid.ravel(), values.mean(axis=1), color="#0072B2")
-    points = landscape.stationary_points(scalar_cost, tasks, grid, inner_step)
+    points = landscape.stationary_points(scalar_cost, grid, tasks, inner_step)
     worst = float(landscape.excess(points))
     ax.plot(points.params[points.minima].ravel(), points.values[points.minima], "o", color="#D55E00")
     ax.set(
@@ -58,7 +58,7 @@ def show(ax, tasks, inner_step):
     return worst
 
 
-figure, axes = new_figure(1, 3)
+figure, axes = new_figure(num_rows=1, num_columns=3)
 for ax, tasks, inner_step in (
     (axes[0, 0], jaxlqr.families.scalar(a=[1.0, 1.0]), 0.08),
     (axes[0, 1], jaxlqr.families.scalar(a=1.0, q=[1.0, 0.7], r=[1.0, 0.7]), 0.1),
@@ -96,7 +96,7 @@ _ = interact(
 steps, levels = np.linspace(0.02, 0.32, 16), (0.002, 0.01, 0.05)
 figure, axes = new_figure(panel_size=(4.5, 3.0))
 for level in levels:
-    excess = [landscape.excess(landscape.stationary_points(scalar_cost, family(level), grid, step)) for step in steps]
+    excess = [landscape.excess(landscape.stationary_points(scalar_cost, grid, family(level), step)) for step in steps]
     axes[0, 0].plot(steps, excess, "o-", markersize=3, label=f"heterogeneity {level}")
 axes[0, 0].set(xlabel="inner step", ylabel="excess of the worst minimum")
 axes[0, 0].legend()

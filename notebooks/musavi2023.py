@@ -47,7 +47,7 @@ def spread_costs(spread):
 
 def contours(ax, inner_step, spread):
     """Values over the grid and the least of them."""
-    values = landscape.evaluate(jaxlqr.cost, spread_costs(spread), grid, inner_step)
+    values = landscape.evaluate(jaxlqr.cost, grid, spread_costs(spread), inner_step)
     gains = grid[:, 0]
     finite = np.isfinite(values)
     ax.scatter(*gains.T, s=12, marker="s", color="#DDDDDD", label="adaptation destabilises")
@@ -56,7 +56,7 @@ def contours(ax, inner_step, spread):
     ax.set(xlabel="$K_1$", title=f"inner step {inner_step:.1e}, feasible {finite.mean():.0%}")
 
 
-figure, axes = new_figure(1, 3)
+figure, axes = new_figure(num_rows=1, num_columns=3)
 for ax, inner_step in zip(axes[0], (5e-4, 6.6e-3, 3e-2), strict=True):
     contours(ax, inner_step, 1.0)
 axes[0, 0].set_ylabel("$K_2$")
@@ -86,7 +86,7 @@ _ = interact(
 # %%
 rules = {
     "certified": CertifiedSteps(),
-    "backtracking": BacktrackingSteps(jaxlqr.cost, inner_step=6.6e-3, outer_step=10.0),
+    "backtracking": BacktrackingSteps(jaxlqr.cost, inner_step_size=6.6e-3, outer_step_size=10.0),
 }
 figure, axes = new_figure(panel_size=(4.5, 3.0))
 for name, rule in rules.items():

@@ -95,7 +95,7 @@ def draw(axes, step_size, decades, beta):
     axes[1].set(xlabel="step", ylabel="weights of the ten tasks, stacked")
 
 
-figure, axes = new_figure(1, 2)
+figure, axes = new_figure(num_rows=1, num_columns=2)
 draw(axes[0], 5e-4, 1.0, 0.1)
 figure
 
@@ -115,7 +115,7 @@ print(f"TOW,     step 5e-04: mean loss {curves['TOW'][-1]:.6f}, weights sum to {
 # %%
 def explore(step_size=5e-4, decades=1.0, beta=0.1):
     """Two panels: beta is how dear it is to leave uniform weights, decades how unlike the costs are."""
-    figure, axes = new_figure(1, 2)
+    figure, axes = new_figure(num_rows=1, num_columns=2)
     draw(axes[0], step_size, decades, beta)
     return figure
 

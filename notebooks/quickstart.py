@@ -50,7 +50,7 @@ def positions(K, steps=80):
     return [(np.linalg.matrix_power(loop, t) @ [1.0, 0.0])[0] for t in range(steps)]
 
 
-figure, axes = new_figure(1, 2)
+figure, axes = new_figure(num_rows=1, num_columns=2)
 axes[0, 0].semilogy(result.history["gap"])
 axes[0, 0].set(xlabel="step", ylabel="cost above the least")
 for K, label in ((K0, "before"), (result.params, "after"), (best, "optimal")):

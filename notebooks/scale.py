@@ -57,7 +57,7 @@ def seconds(tasks, batch_size, repeats=3):
     """Best time of an exact MAML gradient, first call left out."""
 
     def run():
-        return jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-8, batch_size=batch_size)
+        return jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, inner_step_size=1e-8, batch_size=batch_size)
 
     compiled = jax.jit(run)
     jax.block_until_ready(compiled())
@@ -75,7 +75,7 @@ times = [seconds(family, size) for size in sizes]
 by_count = {100: seconds(many(100, level=1e-4), 1024), 8000: times[1], 50_000: seconds(many(50_000, level=1e-4), 1024)}
 
 # %%
-figure, axes = new_figure(1, 2)
+figure, axes = new_figure(num_rows=1, num_columns=2)
 axes[0, 0].semilogx(sizes, [1e6 * t / 8000 for t in times], "o-")
 axes[0, 0].set(xlabel="tasks at once, of 8000", ylabel="microseconds a task", ylim=(0, None))
 axes[0, 1].loglog(list(by_count), list(by_count.values()), "o-")

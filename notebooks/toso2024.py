@@ -54,7 +54,7 @@ def draw(ax, step_size, level):
     ax.set(xlabel="step", title=f"step {step_size:.1e}, level {level:.3f}", ylim=(1e-3, 2e2))
 
 
-figure, axes = new_figure(1, 3)
+figure, axes = new_figure(num_rows=1, num_columns=3)
 for ax, level in zip(axes[0], (0.005, 0.01, 0.015), strict=True):
     draw(ax, 8e-6, level)
 axes[0, 0].set_ylabel("mean gap over tasks")

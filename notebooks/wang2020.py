@@ -40,7 +40,7 @@ def draw_tasks(spread, key=0):
     """Eight tasks whose goals lie within ``spread`` cells of the far corner."""
     rows, columns = np.divmod(np.arange(SIZE**2), SIZE)
     near = np.flatnonzero((SIZE - 1 - rows) + (SIZE - 1 - columns) <= spread).tolist()
-    return mdp.make_tasks(families.gridworld_goals(jax.random.key(key), 8, SIZE, gamma=0.9, goals=near, start=0))
+    return mdp.make_tasks(families.gridworld_goals(jax.random.key(key), 8, size=SIZE, gamma=0.9, goals=near, start=0))
 
 
 tasks, theta = draw_tasks(4), 0.1 * jax.random.normal(jax.random.key(1), (SIZE**2, 4))
@@ -100,7 +100,7 @@ def draw(axes, eta, spread, step_size):
     axes[1].set(title="mean move of the learned start", aspect="equal")
 
 
-figure, axes = new_figure(1, 2)
+figure, axes = new_figure(num_rows=1, num_columns=2)
 draw(axes[0], 10.0, 4, 30.0)
 figure
 
@@ -108,7 +108,7 @@ figure
 # %%
 def explore(eta=10.0, spread=4, step_size=30.0):
     """The two panels."""
-    figure, axes = new_figure(1, 2)
+    figure, axes = new_figure(num_rows=1, num_columns=2)
     draw(axes[0], eta, spread, step_size)
     return figure
 
@@ -133,7 +133,7 @@ def random_family(key):
     keys = jax.random.split(key, 3)
     features = jax.random.normal(keys[0], (6, 2, 4))
     points = jax.random.normal(keys[1], (11, 4))
-    tasks = mdp.make_tasks(families.garnet(keys[2], 3, 6, 2), features)
+    tasks = mdp.make_tasks(families.garnet(keys[2], 3, 6, 2), features=features)
     returns = returns_at(points, tasks)
     return points[int(np.argmax(returns))], points[int(np.argmin(returns))], tasks
 

@@ -135,14 +135,16 @@ def _meta() -> Calls:
     oracle = jaxlqr.ZerothOrderOracle(num_samples=3, radius=1e-3)
     return {
         "adapt": lambda: meta.adapt(jaxlqr.cost, K, TASK, 1e-3),
-        "maml_loss": lambda: meta.maml_loss(jaxlqr.cost, K, TASKS, 1e-3),
-        "grad of maml_loss": lambda: jax.grad(meta.maml_loss, 1)(jaxlqr.cost, K, TASKS, 1e-3),
-        "maml_gradient": lambda: meta.maml_gradient(jaxlqr.cost, K, TASKS, 1e-3),
+        "maml_loss": lambda: meta.maml_loss(jaxlqr.cost, K, TASKS, inner_step_size=1e-3),
+        "grad of maml_loss": lambda: jax.grad(meta.maml_loss, 1)(jaxlqr.cost, K, TASKS, inner_step_size=1e-3),
+        "maml_gradient": lambda: meta.maml_gradient(jaxlqr.cost, K, TASKS, inner_step_size=1e-3),
         "mean_over_feasible": lambda: meta.mean_over_feasible(jaxlqr.cost, K, TASKS),
         "FeasibleLoss": lambda: jaxlqr.FeasibleLoss(jaxlqr.cost)(K, TASK),
-        "maml_gradient from costs": lambda: meta.maml_gradient(jaxlqr.cost, K, TASKS, 1e-3, oracle, KEY),
+        "maml_gradient from costs": lambda: meta.maml_gradient(
+            jaxlqr.cost, K, TASKS, inner_step_size=1e-3, oracle=oracle, key=KEY
+        ),
         "maml_gradient of a local function": lambda: meta.maml_gradient(
-            lambda gain, task: jaxlqr.cost(gain, task), K, TASKS, 1e-3
+            lambda gain, task: jaxlqr.cost(gain, task), K, TASKS, inner_step_size=1e-3
         ),
     }
 
@@ -162,20 +164,20 @@ def _oracles() -> Calls:
 
 def _landscape() -> Calls:
     grid = np.linspace(0.05, 1.5, 40).reshape(-1, 1, 1)
-    points = landscape.stationary_points(closed_form.scalar_cost, SCALARS, grid, 1e-2)
+    points = landscape.stationary_points(closed_form.scalar_cost, grid, SCALARS, 1e-2)
     plane = landscape.plane_through(K, 2 * K, jnp.array([[0.0, 0.1]]))
     starts, loss = jnp.stack([K, 2 * K]), closed_form.scalar_cost
     return {
-        "certify": lambda: landscape.certify(K, TASKS, 1e-3),
-        "multistart": lambda: landscape.multistart(jaxlqr.cost, TASKS, starts, 1e-3, num_steps=2),
-        "evaluate": lambda: landscape.evaluate(loss, SCALARS, grid, 1e-2),
-        "extent": lambda: landscape.extent(plane, jaxlqr.cost, TASKS, 1e-3),
+        "certify": lambda: landscape.certify(jaxlqr.cost, K, TASKS, 1e-3),
+        "multistart": lambda: landscape.multistart(jaxlqr.cost, starts, TASKS, 1e-3, num_steps=2),
+        "evaluate": lambda: landscape.evaluate(loss, grid, SCALARS, 1e-2),
+        "extent": lambda: landscape.extent(jaxlqr.cost, plane, TASKS, 1e-3),
         "plane_of_curvature": lambda: landscape.plane_of_curvature(jaxlqr.cost, K, TASKS, 1e-3),
         "plane_through": lambda: landscape.plane_through(K, 2 * K, jnp.array([[0.0, 0.1]])),
         "classify": lambda: landscape.classify([[1.0, 2.0]]),
         "excess": lambda: landscape.excess(points),
         "is_epsilon_global": lambda: landscape.is_epsilon_global(points, 1.0),
-        "stationary_points": lambda: landscape.stationary_points(loss, SCALARS, grid, 1e-2),
+        "stationary_points": lambda: landscape.stationary_points(loss, grid, SCALARS, 1e-2),
     }
 
 
@@ -216,7 +218,7 @@ _SGD = optax.sgd(0.05)
 def _supervised() -> Calls:
     tasks = families.logistic_nonconvex()
     task = jax.tree.map(lambda leaf: leaf[0], tasks)
-    risk, theta = supervised.Risk("logistic"), jnp.ones(tasks.x.shape[-1])
+    risk, theta = supervised.Risk(kind="logistic"), jnp.ones(tasks.x.shape[-1])
     network = supervised.two_layer_network(KEY, width=4, num_inputs=2)
     return {
         "Risk": lambda: risk(theta, task),

@@ -74,12 +74,17 @@ def test_meta_gradients_of_regulators(on_both):
     tasks = jaxlqr.families.perturb(KEY, jaxlqr.families.boeing(), 50, level=0.01)
     K = jaxlqr.families.boeing_initial_gain()
     sampled = jaxlqr.ZerothOrderOracle(num_samples=4, radius=1e-3)
-    on_both(lambda K, tasks: jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-7), K, tasks)
-    on_both(lambda K, tasks: jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-7, sampled, KEY), K, tasks, rtol=1e-6)
+    on_both(lambda K, tasks: jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, inner_step_size=1e-7), K, tasks)
+    on_both(
+        lambda K, tasks: jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, inner_step_size=1e-7, oracle=sampled, key=KEY),
+        K,
+        tasks,
+        rtol=1e-6,
+    )
 
 
 def test_meta_gradients_of_decision_processes(on_both):
-    tasks = make_tasks(jaxlqr.families.garnet(KEY, 5, 60, 4), jax.random.normal(KEY, (60, 4, 8)))
+    tasks = make_tasks(jaxlqr.families.garnet(KEY, 5, 60, 4), features=jax.random.normal(KEY, (60, 4, 8)))
     on_both(lambda theta, tasks: meta_gradient(theta, tasks, 10.0), jnp.ones(8), tasks)
 
 

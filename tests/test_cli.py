@@ -77,7 +77,9 @@ def test_written_gain_has_the_written_cost(exact, systems):
     summary = summary_of(exact)
     np.testing.assert_allclose(np.mean(costs), summary["cost_mean"]["last"], rtol=1e-12)
     np.testing.assert_allclose(np.max(costs), summary["cost_worst"]["last"], rtol=1e-12)
-    objective = jaxlqr.maml_loss(jaxlqr.cost, jnp.asarray(gain_of(exact)), tasks, summary["settings"]["inner_step"])
+    objective = jaxlqr.maml_loss(
+        jaxlqr.cost, jnp.asarray(gain_of(exact)), tasks, inner_step_size=summary["settings"]["inner_step"]
+    )
     np.testing.assert_allclose(objective, summary["objective"]["last"], rtol=1e-12)
     assert summary["objective"]["last"] < summary["objective"]["first"]
 

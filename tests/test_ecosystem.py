@@ -73,8 +73,8 @@ def test_public_functions_under_filter_jit():
             jax.grad(jaxlqr.cost)(K, task),
             jaxlqr.optimal_gain(task),
             jaxlqr.spectral_radius(K, task),
-            jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-3),
-            jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-3, oracle, jax.random.key(0)),
+            jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, inner_step_size=1e-3),
+            jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, inner_step_size=1e-3, oracle=oracle, key=jax.random.key(0)),
             jaxlqr.discrete_are_result(task.A, task.B, task.Q, task.R),
         )
 
@@ -116,7 +116,7 @@ def test_any_optimiser_of_optax_descends_and_is_its_own_loop(name):
 
 
 def written_out(optimizer):
-    gradient = jax.jit(lambda p: jaxlqr.maml_gradient(quartic, p, POINTS, 0.01))
+    gradient = jax.jit(lambda p: jaxlqr.maml_gradient(quartic, p, POINTS, inner_step_size=0.01))
     params, state = ORIGIN, optimizer.init(ORIGIN)
     for _ in range(12):
         updates, state = optimizer.update(gradient(params), state, params)

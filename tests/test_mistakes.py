@@ -47,15 +47,15 @@ MISTAKES = {
     "integers": (lambda: jaxlqr.cost(jnp.ones((1, 2), int), TASK), "K must have a floating dtype, got int"),
     "noise of another size": (lambda: rollout(K, TASK, jnp.ones(2), jnp.ones((5, 3))), "x0 and noise must have shapes"),
     "one task for many": (
-        lambda: jaxlqr.maml_loss(jaxlqr.cost, K, TASK, 0.1),
+        lambda: jaxlqr.maml_loss(jaxlqr.cost, K, TASK, inner_step_size=0.1),
         r"got one task .*stack_tasks\(\[task\]\)",
     ),
     "a square task for many": (
-        lambda: jaxlqr.maml_gradient(jaxlqr.cost, KK, SQUARE, 0.1),
+        lambda: jaxlqr.maml_gradient(jaxlqr.cost, KK, SQUARE, inner_step_size=0.1),
         r"got one task .*stack_tasks",
     ),
     "a deep stack": (
-        lambda: jaxlqr.maml_gradient(jaxlqr.cost, K, DEEP, 0.1),
+        lambda: jaxlqr.maml_gradient(jaxlqr.cost, K, DEEP, inner_step_size=0.1),
         r"got A of shape \(2, 1, 2, 2\); take out",
     ),
     "a deep stack in training": (
@@ -67,7 +67,7 @@ MISTAKES = {
         r"tasks must be a stack for each run .* got A of shape \(2, 2, 2\)",
     ),
     "a name for an oracle": (
-        lambda: jaxlqr.maml_gradient(jaxlqr.cost, K, PAIR, 0.1, "zeroth-order", 0),
+        lambda: jaxlqr.maml_gradient(jaxlqr.cost, K, PAIR, inner_step_size=0.1, oracle="zeroth-order", key=0),
         r"oracle must be an oracle, got 'zeroth-order'; .*ZerothOrderOracle\(num_samples=50",
     ),
     "a class for an oracle": (
@@ -84,7 +84,7 @@ MISTAKES = {
         r"key must be a random key .* got float",
     ),
     "text for a step": (
-        lambda: jaxlqr.maml_loss(jaxlqr.cost, K, PAIR, "big"),
+        lambda: jaxlqr.maml_loss(jaxlqr.cost, K, PAIR, inner_step_size="big"),
         "inner_step_size must be a number, got 'big'",
     ),
     "no inner step": (lambda: jaxlqr.maml_loss(jaxlqr.cost, K, PAIR), "inner_step_size must be a number, got None"),
@@ -99,7 +99,7 @@ MISTAKES = {
         r'the \(outer\) step size "auto" is that of plain gradient descent',
     ),
     "a fraction of inner steps": (
-        lambda: jaxlqr.adapt(jaxlqr.cost, K, TASK, 0.1, 1.5),
+        lambda: jaxlqr.adapt(jaxlqr.cost, K, TASK, 0.1, num_inner_steps=1.5),
         "num_inner_steps must be an integer",
     ),
     "text for dt": (
@@ -121,8 +121,10 @@ def test_a_mistake_gets_one_sentence(case):
 def test_what_is_meant_clearly_works():
     np.testing.assert_array_equal(jaxlqr.cost([[0.1, 0.2]], TASK), jaxlqr.cost(K, TASK))
     assert jaxlqr.cost([[1, 0]], TASK) == jaxlqr.cost(jnp.array([[1.0, 0.0]]), TASK)
-    stacked = jaxlqr.maml_loss(jaxlqr.cost, K, PAIR, 0.1)
-    np.testing.assert_array_equal(jaxlqr.maml_loss(jaxlqr.cost, [[0.1, 0.2]], [TASK, TASK], 0.1), stacked)
+    stacked = jaxlqr.maml_loss(jaxlqr.cost, K, PAIR, inner_step_size=0.1)
+    np.testing.assert_array_equal(
+        jaxlqr.maml_loss(jaxlqr.cost, [[0.1, 0.2]], [TASK, TASK], inner_step_size=0.1), stacked
+    )
     plain = jaxlqr.maml_loss(jaxlqr.cost, K, PAIR, num_inner_steps=0)
     np.testing.assert_allclose(plain, jaxlqr.cost(K, TASK), rtol=1e-15)  # rounding of a mean of two
     by_key = [jaxlqr.families.perturb(key, TASK, 3, 0.1).A for key in (7, np.int64(7), jax.random.key(7))]

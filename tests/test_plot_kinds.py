@@ -35,7 +35,7 @@ def test_poles_are_the_eigenvalues_of_each_task_at_each_gain():
 
 def test_a_pole_map_marks_first_and_last_poles_and_the_unit_circle():
     ax = plots.new_figure()[1][0, 0]
-    assert plots.plot_poles(GAINS, TASKS, ax, labels=["a", "b", "c"]) is ax
+    assert plots.plot_poles(GAINS, TASKS, ax=ax, labels=["a", "b", "c"]) is ax
     found = plots.closed_loop_poles(GAINS, TASKS)
     for marker, step in (("o", 0), (".", 1), ("x", 2)):
         drawn = [line for line in ax.lines if line.get_marker() == marker]
@@ -85,7 +85,9 @@ def test_levels_of_an_objective_below_zero_increase():
 
 def test_a_heat_map_shows_each_number_where_it_belongs():
     values = np.array([[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]])
-    ax = plots.plot_heat_map(values, rows=[1e-3, 1e-2, 0.1], columns=["sgd", "adam"], form="{:.1f}", row_label="level")
+    ax = plots.plot_heat_map(
+        values, rows=[1e-3, 1e-2, 0.1], columns=["sgd", "adam"], number_format="{:.1f}", row_label="level"
+    )
     np.testing.assert_array_equal(ax.images[0].get_array().filled(np.nan), values)
     said = {text.get_position(): text.get_text() for text in ax.texts}
     assert said[(0, 2)] == "5.0"
@@ -116,8 +118,8 @@ def test_weights_are_lines_over_steps_in_the_colours_of_an_order():
 def test_sample_complexity_draws_median_band_and_rate():
     counts, errors = np.array([10, 100, 1000]), np.random.default_rng(0).uniform(0.5, 1, (20, 3)) / [1, 3, 10]
     ax = plots.new_figure()[1][0, 0]
-    plots.plot_sample_complexity(counts, errors, ax, label="a", rate=-0.5)
-    assert plots.plot_sample_complexity(counts, 2 * errors, ax, label="b", marker="s") is ax
+    plots.plot_sample_complexity(counts, errors, ax=ax, label="a", rate=-0.5)
+    assert plots.plot_sample_complexity(counts, 2 * errors, ax=ax, label="b", marker="s") is ax
     np.testing.assert_allclose(ax.lines[0].get_ydata(), np.median(errors, axis=0))
     np.testing.assert_allclose(ax.lines[1].get_ydata(), np.median(errors[:, 0]) * np.sqrt([1, 0.1, 0.01]))
     top = ax.collections[0].get_paths()[0].vertices[:, 1].max()

@@ -35,7 +35,7 @@ def draws(figure):
 
 def test_median_band_draws_median_and_quantiles():
     ax, rows = new_figure()[1][0, 0], RNG.normal(size=(21, 6))
-    line = median_band(ax, np.arange(6), rows, "runs", quantiles=(0.1, 0.9))
+    line = median_band(ax, np.arange(6), rows, label="runs", quantiles=(0.1, 0.9))
     np.testing.assert_allclose(line.get_ydata(), np.median(rows, axis=0))
     assert line.get_label() == "runs"
     corners = ax.collections[0].get_paths()[0].vertices[:, 1]
@@ -46,14 +46,14 @@ def test_median_band_draws_median_and_quantiles():
 def test_diverged_rows_are_left_out_and_counted():
     ax, rows = new_figure()[1][0, 0], np.arange(20.0).reshape(5, 4)
     rows[0, 3], rows[1, 2] = np.nan, np.inf
-    line = median_band(ax, np.arange(4), rows, "runs", diverged=[False, False, True, False, False])
+    line = median_band(ax, np.arange(4), rows, label="runs", diverged=[False, False, True, False, False])
     assert line.get_label() == "runs (3 of 5 diverged)"
     np.testing.assert_allclose(line.get_ydata(), rows[3:].mean(axis=0))
 
 
 def test_all_diverged_is_an_empty_line_with_a_label():
     figure, axes = new_figure()
-    line = median_band(axes[0, 0], np.arange(3), np.full((2, 3), np.nan), "runs")
+    line = median_band(axes[0, 0], np.arange(3), np.full((2, 3), np.nan), label="runs")
     assert len(np.asarray(line.get_xdata())) == 0
     assert line.get_label() == "runs (2 of 2 diverged)"
     axes[0, 0].legend()
@@ -78,8 +78,8 @@ def test_median_band_refuses(change, message):
 def test_plot_history_over_tasks_and_on_given_axes():
     ax = new_figure()[1][0, 0]
     rows = history()
-    assert plot_history(rows, "gap", ax, label="a") is ax
-    plot_history(rows, "gap", ax, label="b")
+    assert plot_history(rows, "gap", ax=ax, label="a") is ax
+    plot_history(rows, "gap", ax=ax, label="b")
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
     assert [line.get_color() for line in ax.lines] == list(COLORS[:2])
     assert ax.get_yscale() == "log"

@@ -13,13 +13,13 @@ OMEGA = np.geomspace(0.1, 10, 7)
 
 
 def test_bode_draws_gain_and_phase():
-    gain, phase = plots.plot_bode([PLANT, SAMPLED], OMEGA, labels=["plant", "sampled"])
+    gain, phase = plots.plot_bode([PLANT, SAMPLED], omega=OMEGA, labels=["plant", "sampled"])
     value = np.asarray(systems.frequency_response(PLANT, OMEGA))[:, 0, 0]
     np.testing.assert_allclose(gain.lines[0].get_ydata(), 20 * np.log10(np.abs(value)))
     np.testing.assert_allclose(phase.lines[0].get_ydata(), np.degrees(np.unwrap(np.angle(value))))
     assert [text.get_text() for text in gain.get_legend().get_texts()] == ["plant", "sampled"]
     assert gain.lines[-1].get_xdata()[0] == pytest.approx(np.pi / 0.2)  # the Nyquist frequency
-    axes = plots.new_figure(2, 1)[1]
+    axes = plots.new_figure(num_rows=2, num_columns=1)[1]
     drawn = plots.plot_bode(WIDE, axes=axes)
     assert list(drawn) == list(axes.flat)
     assert [line.get_label() for line in drawn[0].lines][:2] == ["force to output 1", "heat to output 1"]
@@ -27,7 +27,7 @@ def test_bode_draws_gain_and_phase():
 
 
 def test_nyquist_draws_both_signs_of_the_frequency():
-    ax = plots.plot_nyquist(PLANT, OMEGA)
+    ax = plots.plot_nyquist(PLANT, omega=OMEGA)
     value = np.asarray(systems.frequency_response(PLANT, OMEGA))[:, 0, 0]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), value.imag)
     np.testing.assert_allclose(ax.lines[1].get_ydata(), -value.imag)
@@ -38,11 +38,11 @@ def test_nyquist_draws_both_signs_of_the_frequency():
 
 
 def test_singular_values_and_steps():
-    ax = plots.plot_singular_values(WIDE, OMEGA)
+    ax = plots.plot_singular_values(WIDE, omega=OMEGA)
     values = np.linalg.svd(np.asarray(systems.frequency_response(WIDE, OMEGA)), compute_uv=False)
     for k, line in enumerate(ax.lines):
         np.testing.assert_allclose(line.get_ydata(), 20 * np.log10(values[:, k]))
-    ax = plots.plot_step([PLANT, SAMPLED], 30, dt=0.1)
+    ax = plots.plot_step([PLANT, SAMPLED], num_steps=30, dt=0.1)
     np.testing.assert_allclose(ax.lines[0].get_ydata(), systems.step_response(PLANT, 30, dt=0.1).outputs[:, 0, 0])
     assert ax.lines[1].get_drawstyle() == "steps-post"
     assert abs(plots.plot_step(PLANT).lines[0].get_ydata()[-1] - 1) < 0.02  # it has settled

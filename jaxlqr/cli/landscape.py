@@ -52,6 +52,6 @@ def landscape(
         inner_step=inner_step, plane=plane, resolution=resolution, starts=starts, steps=steps, frames=frames, seed=seed
     )
     with answering(quiet, as_json) as answer:
-        summary = experiment.landscape(tasks, out, settings, gain_file=k0, dt=dt, progress=progress_of(quiet))
+        summary = experiment.landscape(tasks, out, settings=settings, gain_file=k0, dt=dt, progress=progress_of(quiet))
         experiment.show(summary, out)
         answer(summary)

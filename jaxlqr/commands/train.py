@@ -105,7 +105,7 @@ def default_steps(K0: Array, tasks: LQRTask, settings: TrainSettings) -> tuple[f
         outer = ADAM_STEP
     if inner is not None and outer is not None:
         return inner, outer
-    steps = automatic_steps(cost, K0, tasks, make_oracle(settings))
+    steps = automatic_steps(cost, K0, tasks, oracle=make_oracle(settings))
     return inner or float(steps.inner), outer or float(steps.outer)
 
 
@@ -199,7 +199,7 @@ def make_oracle(settings: TrainSettings, *, radius: Any = None) -> "Oracle":
     """The oracle of the settings; ``radius`` for one of its own in each run of a batch."""
     if settings.oracle == "exact":
         return ExactOracle()
-    return ZerothOrderOracle(settings.samples, settings.radius if radius is None else radius)
+    return ZerothOrderOracle(num_samples=settings.samples, radius=settings.radius if radius is None else radius)
 
 
 def outer_rule(settings: TrainSettings, outer: Any) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def _summary(tasks: LQRTask, result: TrainingResult) -> dict[str, Any]:
 
 def _objective(K0: Array, tasks: LQRTask, result: TrainingResult, inner: float, inner_steps: int) -> dict[str, Any]:
     """What training minimises, the mean cost after adaptation, at both ends of the run."""
-    value = jax.jit(lambda gain: maml_loss(cost, gain, tasks, inner, inner_steps))
+    value = jax.jit(lambda gain: maml_loss(cost, gain, tasks, inner_step_size=inner, num_inner_steps=inner_steps))
     ends = {"first": float(value(K0)), "last": float(value(result.params))}
     return {"objective": {end: math.inf if math.isnan(number) else number for end, number in ends.items()}}
 

@@ -16,7 +16,7 @@ _INITIAL_GAIN = [
 ]
 
 
-def boeing(variant: Literal["released", "printed"] = "released") -> LQRTask:
+def boeing(*, variant: Literal["released", "printed"] = "released") -> LQRTask:
     """Nominal task with n = 4 states and m = 2 inputs, Q = I, R = I, Sigma0 = I/4.
 
     The A printed in the paper cannot be run from the printed initial gain (spectral radius 3.07); the released code has

@@ -59,7 +59,7 @@ def common_dynamics(A: Any, B: Any, Q: Any, R: Any, Sigma0: Any = None) -> LQRTa
     return stack_tasks([make_task(A, B, q, r, Sigma0) for q, r in zip(Q, R, strict=True)])
 
 
-def combinations(key: Array, bases: Sequence[Any], num_tasks: int, low: float = 0.0, high: float = 10.0) -> Array:
+def combinations(key: Array, bases: Sequence[Any], num_tasks: int, *, low: float = 0.0, high: float = 10.0) -> Array:
     r"""Random combinations :math:`\sum_j \alpha_{ij} X_j` of matrices, with :math:`\alpha_{ij}` uniform on (low, high).
 
     Arguments: ``bases`` X_j, matrices of one shape. Returns: [num_tasks, ...]. Positive definite when the bases are and

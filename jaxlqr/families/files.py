@@ -157,7 +157,7 @@ def _nominal(table: Mapping[str, Any]) -> LQRTask:
             raise ValueError(f'unknown family {table["family"]!r} in [nominal]; known is "boeing".')
         if not isinstance(table.get("variant", ""), str):
             raise ValueError(f'variant in [nominal] must be "released" or "printed", got {_shown(table["variant"])}.')
-        return boeing(table.get("variant", "released"))
+        return boeing(variant=table.get("variant", "released"))
     check_known(table, ("family", "variant", *_MATRICES, "dt"), "[nominal]")
     if "variant" in table or not table:
         raise ValueError('[nominal] must name a family, such as family = "boeing", or give the matrices A and B.')

@@ -14,7 +14,7 @@ MOVES = ((0, -1), (1, 0), (0, 1), (-1, 0))  # left, down, right, up: the order o
 _TILES = "SFHGW"
 
 
-def text_map(rows: Sequence[str], gamma: float = 0.95, slip: float = 0.0) -> MDP:
+def text_map(rows: Sequence[str], *, gamma: float = 0.95, slip: float = 0.0) -> MDP:
     """Gridworld from a map: S start, F free, H hole, G goal, W wall; 4 actions: left, down, right, up.
 
     Entering a goal pays 1. Holes and goals are absorbing, walls and borders cannot be entered, and with probability
@@ -51,6 +51,7 @@ def text_map(rows: Sequence[str], gamma: float = 0.95, slip: float = 0.0) -> MDP
 def gridworld_goals(
     key: Array,
     num_tasks: int,
+    *,
     size: int = 9,
     gamma: float = 0.95,
     slip: float = 0.1,
@@ -92,7 +93,7 @@ def gridworld_goals(
     return MDP(P, r, jnp.full(num_tasks, gamma, moves.dtype), zeta)
 
 
-def from_gymnasium(environment: Any, gamma: float = 0.95) -> MDP:
+def from_gymnasium(environment: Any, *, gamma: float = 0.95) -> MDP:
     """A toy-text environment of gymnasium (FrozenLake, Taxi, CliffWalking) as a process; it must carry its table ``P``.
 
     Episodes that end stay where they end, without reward. Needs ``pip install jaxlqr[gym]``, to make environments.

@@ -40,5 +40,5 @@ def lqr_gap(history: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any
 
 
 #: Cost, spectral radius and gap of LQR tasks.
-LQR_RECORDING = Recording(lqr_scalars, lqr_reference, lqr_gap)
+LQR_RECORDING = Recording(lqr_scalars, reference=lqr_reference, compare=lqr_gap)
 record_for(LQRTask, LQR_RECORDING)

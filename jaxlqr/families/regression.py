@@ -8,7 +8,7 @@ from jax import Array
 from jaxlqr.supervised.task import SupervisedTask
 
 
-def sinusoid(key: Array, num_tasks: int, num_points: int = 20, num_features: int = 8) -> SupervisedTask:
+def sinusoid(key: Array, num_tasks: int, *, num_points: int = 20, num_features: int = 8) -> SupervisedTask:
     r"""Stack of sinusoids :math:`y = a \sin(x + b)`, a in [0.1, 5], b in [0, pi], x in [-5, 5], on Fourier features.
 
     >>> sinusoid(jax.random.key(0), num_tasks=3).x.shape

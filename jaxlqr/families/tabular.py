@@ -13,6 +13,7 @@ def garnet(
     num_tasks: int,
     num_states: int,
     num_actions: int,
+    *,
     branching: int = 3,
     gammas: tuple[float, float] = (0.9, 0.9),
 ) -> MDP:
@@ -45,7 +46,7 @@ def garnet(
     return MDP(P, jax.random.uniform(reward_key, lead), gamma, jnp.full(lead[:2], 1 / num_states))
 
 
-def riverswim(num_states: int = 6, gamma: float = 0.95, goal_reward: float = 1.0, bank_reward: float = 0.005) -> MDP:
+def riverswim(*, num_states: int = 6, gamma: float = 0.95, goal_reward: float = 1.0, bank_reward: float = 0.005) -> MDP:
     """RiverSwim: action 0 drifts left to a small reward, action 1 swims right against the current to a large one.
 
     >>> riverswim().r[0, 0].item(), riverswim().r[-1, 1].item()
@@ -66,7 +67,7 @@ def riverswim(num_states: int = 6, gamma: float = 0.95, goal_reward: float = 1.0
     return make_mdp(P, r, gamma, np.eye(num_states)[0])
 
 
-def two_ended_chain(num_tasks: int, num_states: int = 9, gamma: float = 0.95, slip: float = 0.1) -> MDP:
+def two_ended_chain(num_tasks: int, *, num_states: int = 9, gamma: float = 0.95, slip: float = 0.1) -> MDP:
     """Stack of chains: the reward is at the left end in even tasks, at the right end in odd ones; starts in the middle.
 
     A policy that is good for all tasks before adaptation does not exist, and one that adapts well in one step does.
@@ -89,7 +90,7 @@ def two_ended_chain(num_tasks: int, num_states: int = 9, gamma: float = 0.95, sl
     return stack_mdps([make_mdp(P, ends[i % 2], gamma, start) for i in range(num_tasks)])
 
 
-def bandit(rewards: Array | list[float], gamma: float = 0.5) -> MDP:
+def bandit(rewards: Array | list[float], *, gamma: float = 0.5) -> MDP:
     """One state and one action for each entry of ``rewards`` [A].
 
     >>> bandit([0.0, 1.0]).P.shape

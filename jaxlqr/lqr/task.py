@@ -47,7 +47,7 @@ class LQRTask:
     def __repr__(self) -> str:
         return short_repr(self)
 
-    def to_control(self, dt: float | bool = True) -> Any:
+    def to_control(self, *, dt: float | bool = True) -> Any:
         """The system x[t+1] = A x[t] + B u[t], y = x as a ``control.StateSpace``; its costs stay behind.
 
         A gain K [m, n] closes the loop as ``control.feedback(task.to_control(), numpy.asarray(K))``, whose poles are

@@ -40,12 +40,12 @@ class Anatomy(NamedTuple):
     J: Array
 
 
-def anatomy(logits: Array, mdp: MDP, eta: float | Array) -> Anatomy:
+def anatomy(logits: Array, mdp: MDP, inner_step_size: float | Array) -> Anatomy:
     """Everything the gradient is made of, from two factorisations. ``logits`` [S, A] are energies over temperature."""
     policy = jax.nn.softmax(logits, axis=-1)
     before = Resolvent(mdp, policy)
     main = evaluate_with(before, mdp, policy)
-    adapted = tilt(policy, eta * main.Q)
+    adapted = tilt(policy, inner_step_size * main.Q)
     beyond = Resolvent(mdp, adapted)
     after = evaluate_with(beyond, mdp, adapted)
     sigma = visitation_with(beyond, mdp, adapted, mdp.zeta)
@@ -57,7 +57,7 @@ def anatomy(logits: Array, mdp: MDP, eta: float | Array) -> Anatomy:
     return Anatomy(policy, adapted, main.A, after.A, sigma, followed(sigma), followed(sigma * after.A), after.J)
 
 
-def density(parts: Anatomy, mdp: MDP, temperature: Array, eta: float | Array) -> Array:
+def density(parts: Anatomy, mdp: MDP, temperature: Array, inner_step_size: float | Array) -> Array:
     r"""D_i [S, A] with :math:`\nabla J_i(\pi_{i,\theta}) = \sum_{s,a} D_i(s, a)\, \nabla f_\theta(s, a)`.
 
     .. math:: D_i = \frac{1}{\tau (1-\gamma_i)} \left( \sigma_{\pi_i} A_i^{\pi_i}
@@ -68,24 +68,24 @@ def density(parts: Anatomy, mdp: MDP, temperature: Array, eta: float | Array) ->
     its sum over actions is zero.
     """
     horizon = 1 / (1 - mdp.gamma)
-    second = eta * mdp.gamma * horizon * parts.weighed * parts.main
+    second = inner_step_size * mdp.gamma * horizon * parts.weighed * parts.main
     return horizon / temperature * (parts.sigma * parts.after + second)
 
 
-def _check_step_and_chunk(eta: Any, chunk_size: Any) -> None:
-    check_positive("eta", eta, zero_allowed=True)
-    if chunk_size is not None:
-        check_count("chunk_size", chunk_size)
+def _check_sizes(inner_step_size: Any, batch_size: Any) -> None:
+    check_positive("inner_step_size", inner_step_size, zero_allowed=True)
+    if batch_size is not None:
+        check_count("batch_size", batch_size)
 
 
-@compiled(static=("chunk_size",), prepare=_check_step_and_chunk)
+@compiled(static=("batch_size",), prepare=_check_sizes)
 def meta_gradient(
-    theta: Any,
+    params: Any,
     tasks: MDPTask,
-    eta: float | Array,
+    inner_step_size: float | Array,
     *,
     weights: Array | None = None,
-    chunk_size: int | None = None,
+    batch_size: int | None = None,
 ) -> Any:
     r"""Gradient of :math:`L(\theta) = \sum_i w_i J_i(\pi_{i,\theta})` through one proximal step, in closed form.
 
@@ -96,15 +96,15 @@ def meta_gradient(
     direction of ascent.
 
     Arguments:
-        theta: parameters, as the tasks' energy takes them: [d], or [S, A] without features.
+        params: parameters, as the tasks' energy takes them: [d], or [S, A] without features.
         tasks: a stack of :class:`jaxlqr.mdp.MDPTask` that share their features (:func:`jaxlqr.mdp.make_tasks`).
-        eta: proximal step size.
+        inner_step_size: proximal step size :math:`\eta`.
         weights: task weights [M]; 1/M each unless given.
-        chunk_size: tasks that are worked on side by side, which bounds the memory used beside the tasks themselves.
+        batch_size: tasks worked on at once, which bounds the memory used beside the tasks themselves.
             Unless given all of them, but on a CPU as many as its cache holds: a quarter of a MiB of ``P``.
 
     Returns:
-        A pytree like ``theta``.
+        A pytree like ``params``.
 
     >>> import jaxlqr
     >>> mdps = jaxlqr.mdp.stack_mdps([jaxlqr.families.bandit([0.0, 1.0]), jaxlqr.families.bandit([0.5, 1.0])])
@@ -121,18 +121,18 @@ def meta_gradient(
         )
 
     def one(task: MDPTask, share: Array) -> Any:
-        # The energy is told from its features once; its derivative along D is all that theta sees.
-        logits, pull = jax.vjp(task.logits, theta)
-        D = density(anatomy(logits, task.mdp, eta), task.mdp, task.temperature, eta)
+        # The energy is told from its features once; its derivative along D is all that the parameters see.
+        logits, pull = jax.vjp(task.logits, params)
+        D = density(anatomy(logits, task.mdp, inner_step_size), task.mdp, task.temperature, inner_step_size)
         return pull(share * task.temperature * D)[0]
 
-    def in_chunks(size: int | None) -> Callable[..., Any]:
+    def in_batches(size: int | None) -> Callable[..., Any]:
         return partial(over_stack, one, size)
 
-    if chunk_size is None:
+    if batch_size is None:
         one_P = tasks.mdp.P.size // count * tasks.mdp.P.dtype.itemsize
         in_cache = max(1, _CACHE // one_P)
-        gradients = lax.platform_dependent(tasks, shares, cpu=in_chunks(in_cache), default=in_chunks(None))
+        gradients = lax.platform_dependent(tasks, shares, cpu=in_batches(in_cache), default=in_batches(None))
     else:
-        gradients = in_chunks(chunk_size)(tasks, shares)
+        gradients = in_batches(batch_size)(tasks, shares)
     return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), gradients)

@@ -1,7 +1,7 @@
 """One tabular Markov decision process, stacks of them, and tasks: a process with a policy class on it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import jax
@@ -42,22 +42,23 @@ class MDPTask:
     Attributes:
         mdp: the process.
         temperature: :math:`\tau`, a scalar.
-        features: what the energy takes: [S, A, d] for the linear one; None where theta is a table [S, A].
-        energy: function (theta, features) -> [S, A], static; linear unless given.
+        features: what the energy takes: [S, A, d] for the linear one; None where the parameters are a table [S, A].
+        energy: function (params, features) -> [S, A], static; linear unless given.
     """
 
     mdp: MDP
     temperature: Array
+    _: KW_ONLY
     features: Any = None
     energy: Energy = field(default=linear_energy, metadata={"static": True})
 
-    def policy(self, theta: Any) -> Array:
-        """Probabilities [S, A] at parameters theta."""
-        return jax.nn.softmax(self.logits(theta), axis=-1)
+    def policy(self, params: Any) -> Array:
+        """Probabilities [S, A] at ``params``."""
+        return jax.nn.softmax(self.logits(params), axis=-1)
 
-    def logits(self, theta: Any) -> Array:
+    def logits(self, params: Any) -> Array:
         """Energies over temperature [S, A]."""
-        return self.energy(theta, self.features) / self.temperature
+        return self.energy(params, self.features) / self.temperature
 
 
 def make_mdp(P: Any, r: Any, gamma: float, zeta: Any | None = None) -> MDP:
@@ -111,6 +112,7 @@ def stack_mdps(mdps: Sequence[MDP]) -> MDP:
 
 def make_tasks(
     mdps: MDP,
+    *,
     features: Any = None,
     temperature: float = 1.0,
     energy: Energy = linear_energy,
@@ -119,15 +121,16 @@ def make_tasks(
 
     Arguments:
         mdps: a stack (leading axis M) or one process.
-        features: [S, A, d], shared by all tasks; None for tables theta [S, A]. With ``energy``, a pytree of arrays.
+        features: [S, A, d], shared by all tasks; None where the parameters are a table [S, A]. With ``energy``, a
+            pytree of arrays.
         temperature: of the policies, positive.
-        energy: function (theta, features) -> [S, A], hashable, for policies that are not linear.
+        energy: function (params, features) -> [S, A], hashable, for policies that are not linear.
 
     Raises:
         ValueError: when the features do not fit or the temperature is not positive.
 
     >>> from jaxlqr.families import bandit
-    >>> make_tasks(stack_mdps([bandit([0.0, 1.0])] * 3), jnp.ones((1, 2, 5))).features.shape
+    >>> make_tasks(stack_mdps([bandit([0.0, 1.0])] * 3), features=jnp.ones((1, 2, 5))).features.shape
     (3, 1, 2, 5)
     """
     if mdps.r.ndim not in (2, 3):
@@ -147,7 +150,7 @@ def make_tasks(
         return jnp.broadcast_to(leaf, (*lead, *jnp.shape(leaf)))
 
     tau = repeat(jnp.asarray(temperature, mdps.r.dtype))
-    return MDPTask(mdps, tau, jax.tree.map(repeat, features), energy)
+    return MDPTask(mdps, tau, features=jax.tree.map(repeat, features), energy=energy)
 
 
 def _checked(value: Any, name: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from jaxlqr.mdp.model import MDP
 
 
 @compiled()
-def optimal_policy(mdp: MDP, max_iterations: int = 100) -> Array:
+def optimal_policy(mdp: MDP, *, max_steps: int = 100) -> Array:
     """A deterministic optimal policy [S, A], by Howard's policy iteration from the greedy policy of the rewards.
 
     >>> from jaxlqr.families import bandit
@@ -30,7 +30,7 @@ def optimal_policy(mdp: MDP, max_iterations: int = 100) -> Array:
         return greedy, jnp.any(gain), count + 1
 
     def unfinished(carry: tuple[Array, Array, Array]) -> Array:
-        return carry[1] & (carry[2] < max_iterations)
+        return carry[1] & (carry[2] < max_steps)
 
     return lax.while_loop(unfinished, improve, (_greedy(mdp.r), jnp.asarray(True), jnp.asarray(0)))[0]
 

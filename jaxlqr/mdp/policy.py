@@ -15,25 +15,27 @@ from jaxlqr.mdp.model import MDP
 
 
 @compiled(prepare=lambda temperature: check_positive("temperature", temperature))
-def policy(theta: Any, features: Any = None, temperature: float | Array = 1.0, energy: Energy = linear_energy) -> Array:
+def policy(
+    params: Any, *, features: Any = None, temperature: float | Array = 1.0, energy: Energy = linear_energy
+) -> Array:
     r"""Probabilities :math:`\pi_\theta(a|s) \propto \exp(f_\theta(s, a) / \tau)`, [S, A]; rows sum to one.
 
     Arguments:
-        theta: parameters; a vector [d] with linear features, a table [S, A] without.
+        params: a vector [d] with linear features, a table [S, A] without.
         features: whatever ``energy`` takes: [S, A, d] for the linear one, or None.
         temperature: :math:`\tau > 0`.
-        energy: function (theta, features) -> [S, A]; linear unless given.
+        energy: function (params, features) -> [S, A]; linear unless given.
 
     >>> policy(jnp.zeros((1, 4)))
     Array([[0.25, 0.25, 0.25, 0.25]], dtype=...)
 
     Source: wang2020, equation (3.2).
     """
-    return jax.nn.softmax(energy(theta, features) / temperature, axis=-1)
+    return jax.nn.softmax(energy(params, features) / temperature, axis=-1)
 
 
 @compiled()
-def proximal_step(mdp: MDP, policy: Array, eta: float | Array) -> Array:
+def proximal_step(mdp: MDP, policy: Array, step_size: float | Array) -> Array:
     r"""The policy after one KL-proximal step, [S, A]: :math:`\pi'(a|s) \propto \pi(a|s) \exp(\eta\, Q^\pi(s, a))`.
 
     It maximises :math:`\langle Q^\pi(s, \cdot), \pi'(\cdot|s)\rangle - \mathrm{KL}(\pi'\,\|\,\pi) / \eta` in every
@@ -43,7 +45,7 @@ def proximal_step(mdp: MDP, policy: Array, eta: float | Array) -> Array:
     Arguments:
         mdp: the process.
         policy: probabilities [S, A].
-        eta: step size, not negative; 0 leaves the policy as it is.
+        step_size: :math:`\eta`, not negative; 0 leaves the policy as it is.
 
     >>> from jaxlqr.families import bandit
     >>> better = proximal_step(bandit([0.0, 1.0]), jnp.array([[0.5, 0.5]]), 2.0)
@@ -52,7 +54,7 @@ def proximal_step(mdp: MDP, policy: Array, eta: float | Array) -> Array:
 
     Source: wang2020, equations (3.1) and (3.3), with Q of the policy one starts from (docs/errata.md, W3).
     """
-    return tilt(policy, eta * evaluate(mdp, policy).Q)
+    return tilt(policy, step_size * evaluate(mdp, policy).Q)
 
 
 def tilt(policy: Array, exponent: Array) -> Array:

@@ -1,6 +1,6 @@
-"""The return as a function of (theta, task), before and after proximal steps: what the learners take."""
+"""The return as a function of (params, task), before and after proximal steps: what the learners take."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from jax import Array
@@ -12,7 +12,7 @@ from jaxlqr.mdp.policy import check_positive, tilt
 
 
 @compiled()
-def mdp_return(theta: Any, task: MDPTask) -> Array:
+def mdp_return(params: Any, task: MDPTask) -> Array:
     r"""Return :math:`J(\pi_\theta)` of one task, normalised by :math:`1 - \gamma`: the mean reward under visitation.
 
     A function of (parameters, task) like any other of this package, with gradients of any order. The learners minimise:
@@ -25,22 +25,22 @@ def mdp_return(theta: Any, task: MDPTask) -> Array:
 
     Source: wang2020, equation (2.5).
     """
-    return evaluate(task.mdp, task.policy(theta)).J
+    return evaluate(task.mdp, task.policy(params)).J
 
 
 @compiled()
-def mdp_loss(theta: Any, task: MDPTask) -> Array:
+def mdp_loss(params: Any, task: MDPTask) -> Array:
     """The negative of :func:`mdp_return`, to be minimised by :func:`jaxlqr.meta_train` and its kin, with any oracle."""
-    return -mdp_return(theta, task)
+    return -mdp_return(params, task)
 
 
 @dataclass(frozen=True)
 class ProximalLoss:
     r"""The negative return :math:`-J(\pi_{i,\theta})` after proximal steps from :math:`\pi_\theta`.
 
-    The adaptation of wang2020 is a step in the space of policies, which no step in theta expresses, so it is part of
-    the loss, and the learners are told not to adapt: ``num_inner_steps=0``. Then
-    ``jaxlqr.maml_loss(ProximalLoss(eta), theta, tasks, 0.0, num_inner_steps=0)`` is the meta-objective (3.4), negated.
+    The adaptation of wang2020 is a step in the space of policies, which no step in the parameters expresses. So it is
+    part of the loss, and the learners take no inner step: ``num_inner_steps=0``. Then
+    ``jaxlqr.maml_loss(ProximalLoss(eta), params, tasks, num_inner_steps=0)`` is the meta-objective (3.4), negated.
 
     Attributes:
         step_size: :math:`\eta`, not negative.
@@ -55,6 +55,7 @@ class ProximalLoss:
     """
 
     step_size: float
+    _: KW_ONLY
     num_steps: int = 1
 
     def __post_init__(self) -> None:
@@ -63,13 +64,13 @@ class ProximalLoss:
             raise ValueError(f"num_steps must be an integer of at least 0, got {self.num_steps!r}.")
 
     @compiled()
-    def __call__(self, theta: Any, task: MDPTask) -> Array:
-        return -evaluate(task.mdp, self.adapted(theta, task)).J
+    def __call__(self, params: Any, task: MDPTask) -> Array:
+        return -evaluate(task.mdp, self.adapted(params, task)).J
 
     @compiled()
-    def adapted(self, theta: Any, task: MDPTask) -> Array:
+    def adapted(self, params: Any, task: MDPTask) -> Array:
         """The policy after the steps [S, A]."""
-        policy = task.policy(theta)
+        policy = task.policy(params)
         for _ in range(self.num_steps):
             policy = tilt(policy, self.step_size * evaluate(task.mdp, policy).Q)
         return policy

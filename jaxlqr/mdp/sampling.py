@@ -27,9 +27,9 @@ class Sampled(NamedTuple):
 class SampledProximalLoss:
     r"""The negative return after one proximal step, and its gradient, from simulated trajectories.
 
-    A stochastic loss of (theta, task), like :class:`jaxlqr.RolloutCost`: ``loss.with_key(key)`` has the randomness of
+    A stochastic loss of (params, task), like :class:`jaxlqr.RolloutCost`: ``loss.with_key(key)`` has the randomness of
     ``key``. Its value estimates :math:`-J(\pi_{i,\theta})`; differentiated once, by ``jax.grad`` or through
-    ``jaxlqr.maml_gradient(loss, theta, tasks, 0.0, key=key, num_inner_steps=0)`` and ``jaxlqr.meta_train``, it gives
+    ``jaxlqr.maml_gradient(loss, params, tasks, num_inner_steps=0, key=key)`` and ``jaxlqr.meta_train``, it gives
     an estimate of the gradient of Proposition 3.2, as corrected (docs/errata.md, W1):
 
     .. math:: \frac{1}{1-\gamma}\, \mathbb{E}_{s, a, b}\, \tfrac12 \left( Q^{\pi_i}(s, a) - Q^{\pi_i}(s, b) \right)
@@ -72,11 +72,11 @@ class SampledProximalLoss:
         check_count("num_visits", self.num_visits)
         check_count("horizon", self.horizon)
 
-    def __call__(self, theta: Any, task: MDPTask) -> Array:
-        return self.with_key(jax.random.key(0))(theta, task)
+    def __call__(self, params: Any, task: MDPTask) -> Array:
+        return self.with_key(jax.random.key(0))(params, task)
 
     def with_key(self, key: Array) -> Callable[[Any, MDPTask], Array]:
-        """The loss as a deterministic function of (theta, task) whose random numbers come from ``key``."""
+        """The loss as a deterministic function of (params, task) whose random numbers come from ``key``."""
         return partial(_sampled_loss, self, as_key(key))
 
     def estimate(self, key: Array, logits: Array, task: MDPTask) -> Sampled:
@@ -104,7 +104,7 @@ class SampledProximalLoss:
 
     def _through_values(self, key, mdp: MDP, policy, V, states, actions, shares) -> Array:
         """Density [S, A] of the sum of ``shares`` times gradients of Q at (states, actions), by policy gradients."""
-        branch = simulate(key, mdp, policy, states, self.horizon + 1, actions)
+        branch = simulate(key, mdp, policy, states, self.horizon + 1, actions=actions)
         followed, taken, rewards = (rows[1:] for rows in branch)
 
         def accumulate(after: Array, now: Array) -> tuple[Array, Array]:
@@ -119,8 +119,8 @@ class SampledProximalLoss:
 
 
 @compiled()
-def _sampled_loss(loss: SampledProximalLoss, key: Array, theta: Any, task: MDPTask) -> Array:
-    logits = task.logits(theta)
+def _sampled_loss(loss: SampledProximalLoss, key: Array, params: Any, task: MDPTask) -> Array:
+    logits = task.logits(params)
     fixed = lax.stop_gradient(logits)
     told = loss.estimate(key, fixed, task)
     # The estimate of the gradient is that of no estimate of the return: a term of value zero carries it.

@@ -28,7 +28,7 @@ def _key_and_horizon(key: Any, horizon: Any) -> dict[str, Any]:
 
 @compiled(static=("horizon",), prepare=_key_and_horizon)
 def simulate(
-    key: Array, mdp: MDP, policy: Array, states: Array, horizon: int, actions: Array | None = None
+    key: Array, mdp: MDP, policy: Array, states: Array, horizon: int, *, actions: Array | None = None
 ) -> Trajectories:
     """Trajectories of ``policy`` [S, A] from ``states`` [N], with the first ``actions`` [N] if they are given.
 
@@ -121,7 +121,7 @@ class MonteCarloValues:
     def __call__(self, key: Array, mdp: MDP, policy: Array) -> Array:
         S, A = mdp.r.shape
         s, a = (jnp.repeat(part, self.num_rollouts) for part in jnp.divmod(jnp.arange(S * A), A))
-        told = simulate(key, mdp, policy, s, self.horizon, a)
+        told = simulate(key, mdp, policy, s, self.horizon, actions=a)
         return discounted(told.rewards, mdp.gamma).reshape(S, A, -1).mean(axis=-1)
 
 

@@ -49,7 +49,7 @@ class AdaptedLoss:
 
     def adapted(self, params: PyTree, task: PyTree) -> PyTree:
         """Parameters after the inner steps."""
-        return adapt(self.support_loss, params, task, self.inner_step_size, self.num_inner_steps)
+        return adapt(self.support_loss, params, task, self.inner_step_size, num_inner_steps=self.num_inner_steps)
 
     def __call__(self, params: PyTree, task: PyTree) -> Array:
         """The loss after adaptation, a scalar."""

@@ -1,6 +1,6 @@
 """Losses over tasks of which some are infeasible: a constant in their place, whose derivatives are zero, not NaN."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import jax
@@ -36,6 +36,7 @@ class FeasibleLoss:
     """
 
     loss: Loss
+    _: KW_ONLY
     otherwise: float = 0.0
 
     def __call__(self, params: PyTree, task: PyTree) -> Array:
@@ -59,7 +60,7 @@ def _gated(loss: Loss, params: PyTree, task: PyTree) -> tuple[Array, Array]:
 
 @compiled(prepare=params_and_tasks)
 def mean_over_feasible(
-    loss: Loss, params: PyTree, tasks: PyTree, weights: Float[Array, " tasks"] | None = None
+    loss: Loss, params: PyTree, tasks: PyTree, *, weights: Float[Array, " tasks"] | None = None
 ) -> Float[Array, ""]:
     r"""Mean of the loss over the tasks for which it is finite, a scalar: :math:`\sum_i w_i J_i / \sum_i w_i`.
 

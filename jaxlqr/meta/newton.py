@@ -68,10 +68,12 @@ def newton_optimum(
     start, unravel = ravel_pytree(params)
 
     def value(flat: Array) -> Array:
-        return maml_loss(loss, unravel(flat), tasks, inner_step_size, num_inner_steps)
+        return maml_loss(loss, unravel(flat), tasks, inner_step_size=inner_step_size, num_inner_steps=num_inner_steps)
 
     def gradient(flat: Array) -> Array:
-        slope = maml_gradient(loss, unravel(flat), tasks, inner_step_size, num_inner_steps=num_inner_steps)
+        slope = maml_gradient(
+            loss, unravel(flat), tasks, inner_step_size=inner_step_size, num_inner_steps=num_inner_steps
+        )
         return ravel_pytree(slope)[0]
 
     def look(flat: Array) -> tuple[Array, Array]:

@@ -72,7 +72,9 @@ def _arguments_of_gradient(
 
 
 @compiled(static=("num_inner_steps",), prepare=_steps)
-def adapt(loss: Loss, params: PyTree, task: PyTree, inner_step_size: float | Array, num_inner_steps: int = 1) -> PyTree:
+def adapt(
+    loss: Loss, params: PyTree, task: PyTree, inner_step_size: float | Array, *, num_inner_steps: int = 1
+) -> PyTree:
     """Parameters after ``num_inner_steps`` exact gradient steps on one task; differentiable."""
     for _ in range(num_inner_steps):
         params = step_along(params, inner_step_size, jax.grad(loss)(params, task))
@@ -84,6 +86,7 @@ def maml_loss(
     loss: Loss,
     params: PyTree,
     tasks: PyTree,
+    *,
     inner_step_size: float | Array | None = None,
     num_inner_steps: int = 1,
     weights: Array | None = None,
@@ -110,7 +113,7 @@ def maml_loss(
     """
     weights = _weights(tasks, weights)
     step = 0.0 if inner_step_size is None else inner_step_size
-    losses = jax.vmap(lambda task: loss(adapt(loss, params, task, step, num_inner_steps), task))(tasks)
+    losses = jax.vmap(lambda task: loss(adapt(loss, params, task, step, num_inner_steps=num_inner_steps), task))(tasks)
     return jnp.sum(weights * losses)
 
 
@@ -119,10 +122,10 @@ def maml_gradient(
     loss: Loss,
     params: PyTree,
     tasks: PyTree,
+    *,
     inner_step_size: float | Array | None = None,
     oracle: Oracle | None = None,
     key: Array | None = None,
-    *,
     num_inner_steps: int = 1,
     weights: Array | None = None,
     first_order: bool = False,

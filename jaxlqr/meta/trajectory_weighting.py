@@ -65,7 +65,7 @@ class TowResult:
         params: parameters after the T steps under these weights.
         opt_state: state of the optimiser there; hand both to the next stretch.
         cost: J under these weights; ``nominal_cost`` under the uniform ones.
-        step_lengths: accepted in each iteration, 0 where none was, [num_iterations].
+        step_lengths: accepted in each iteration, 0 where none was, [num_steps].
         status: :class:`TowStatus` code.
     """
 
@@ -106,8 +106,8 @@ def tow(
     method: Method | Proposal = "gram",
     weights: Literal["free", "softmax"] = "free",
     terminal: bool = False,
-    num_iterations: int = 1,
-    num_trials: int = 12,
+    num_steps: int = 1,
+    max_backtracks: int = 12,
     batch_size: int | None = None,
 ) -> TowResult:
     r"""Choose the task weights :math:`u_t` of T training steps by minimising the losses met on the way:
@@ -132,10 +132,10 @@ def tow(
             Or a :class:`Proposal` of your own.
         weights: ``"free"``, or ``"softmax"`` of the actions, which then sum to one.
         terminal: add the losses of the last mini-batch after the last step; without it the last weights never matter.
-        num_iterations: number of directions to try.
-        num_trials: number of step lengths 1, 1/2, 1/4, ... to try along each. Where none is accepted the weights stay,
-            and their training run need not be made again: by ``"gram"`` a stretch costs the work of at most
-            T + ``num_iterations`` * ``num_trials`` * (T - 1) uniform steps.
+        num_steps: number of directions to try.
+        max_backtracks: number of step lengths 1, 1/2, 1/4, ... to try along each. Where none is accepted the weights
+            stay, and their training run need not be made again: by ``"gram"`` a stretch costs the work of at most
+            T + ``num_steps`` * ``max_backtracks`` * (T - 1) uniform steps.
         batch_size: tasks of a mini-batch that are worked on at once; None for all. On a CPU one after the other, 1, can
             be much faster, when products with a leading axis of tasks are slow.
 
@@ -160,7 +160,7 @@ def tow(
         raise ValueError(f'tow: argument weights must be "free" or "softmax", got {weights!r}.')
     if not isinstance(beta, Tracer) and not (np.ndim(beta) == 0 and np.isfinite(beta) and np.asarray(beta) > 0):
         raise ValueError(f"tow: argument beta must be a positive number, got {beta}; the paper uses 10.")
-    for name, number in (("num_iterations", num_iterations), ("num_trials", num_trials)):
+    for name, number in (("num_steps", num_steps), ("max_backtracks", max_backtracks)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
             raise ValueError(f"tow: argument {name} must be an integer of at least 1, got {number!r}.")
     if batch_size is not None and (not isinstance(batch_size, int | np.integer) or batch_size < 1):
@@ -168,7 +168,7 @@ def tow(
     _check_axes(tasks)
     state = State(params, optimizer.init(params) if opt_state is None else opt_state)
     training = Training(loss, optimizer, weights == "softmax", terminal, batch_size)
-    counts = _Counts(int(num_iterations), int(num_trials))
+    counts = _Counts(int(num_steps), int(max_backtracks))
     return _tow(training, state, tasks, beta, method=method, counts=counts)
 
 

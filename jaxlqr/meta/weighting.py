@@ -31,7 +31,7 @@ def uniform(losses: Array) -> Array:
     return jnp.full_like(losses, 1 / losses.size)
 
 
-def exploration(losses: Array, kappa: float | Array = 1.2) -> Array:
+def exploration(losses: Array, *, kappa: float | Array = 1.2) -> Array:
     r"""Weights that prefer tasks of large loss: the minimiser of :math:`-w^\top l - (\kappa - 1) \sum_i \log w_i`.
 
     Arguments:
@@ -54,7 +54,7 @@ def exploration(losses: Array, kappa: float | Array = 1.2) -> Array:
     return _dirichlet(_checked(losses, "exploration"), kappa, "exploration")
 
 
-def exploitation(losses: Array, kappa: float | Array = 1.2) -> Array:
+def exploitation(losses: Array, *, kappa: float | Array = 1.2) -> Array:
     r"""Weights that prefer tasks of small loss: the minimiser of :math:`w^\top l - (\kappa - 1) \sum_i \log w_i`.
 
     Arguments, returns, errors: as :func:`exploration`, of which this is the mirror image.

@@ -1,6 +1,6 @@
 """Derivatives estimated from cost queries alone (ZO2P)."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -60,6 +60,7 @@ class ZerothOrderOracle:
     (2017) for the gradient; the constants of the Hessian are derived in docs/errata.md, T3.
     """
 
+    _: KW_ONLY
     num_samples: int = field(metadata={"static": True})
     radius: float | Array
     failed_queries: Literal["drop", "propagate"] = field(default="drop", metadata={"static": True})

@@ -23,7 +23,7 @@ def animation(
         hold: frames for which the last one stands.
 
     >>> from jaxlqr.plots import new_figure
-    >>> animation([new_figure()[0], new_figure(1, 1)[0]])[:6]
+    >>> animation([new_figure()[0], new_figure(num_rows=1, num_columns=1)[0]])[:6]
     b'GIF89a'
     """
     image = optional("PIL.Image", "plots", "an animation")  # pillow comes with matplotlib

@@ -16,9 +16,9 @@ def band(
     middle: ArrayLike,
     low: ArrayLike,
     high: ArrayLike,
+    *,
     label: str | None = None,
     color: str | None = None,
-    *,
     alpha: float = 0.2,
     band_label: str | None = None,
     **line: Any,
@@ -30,7 +30,7 @@ def band(
 
     >>> from jaxlqr.plots import new_figure
     >>> ax = new_figure()[1][0, 0]
-    >>> band(ax, [0, 1], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5], "mean and interval", marker="o").get_marker()
+    >>> band(ax, [0, 1], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5], label="mean and interval", marker="o").get_marker()
     'o'
     >>> len(ax.collections)
     1
@@ -44,10 +44,10 @@ def median_band(
     ax: "Axes",
     x: ArrayLike,
     rows: ArrayLike,
+    *,
     label: str | None = None,
     color: str | None = None,
     quantiles: tuple[float, float] = (0.25, 0.75),
-    *,
     diverged: ArrayLike | None = None,
     linestyle: str = "-",
     marker: str | None = None,
@@ -70,7 +70,7 @@ def median_band(
 
     >>> from jaxlqr.plots import new_figure
     >>> _, axes = new_figure()
-    >>> line = median_band(axes[0, 0], [0, 1], [[3.0, 1.0], [5.0, 2.0], [4.0, float("nan")]], "demo")
+    >>> line = median_band(axes[0, 0], [0, 1], [[3.0, 1.0], [5.0, 2.0], [4.0, float("nan")]], label="demo")
     >>> line.get_ydata().tolist(), line.get_label()
     ([4.0, 1.5], 'demo (1 of 3 diverged)')
     """
@@ -96,4 +96,4 @@ def median_band(
     if len(kept) == 1:
         (line,) = ax.plot(x, middle, label=label, color=color, linestyle=linestyle, marker=marker)
         return line
-    return band(ax, x, middle, bottom, top, label, color, linestyle=linestyle, marker=marker)
+    return band(ax, x, middle, bottom, top, label=label, color=color, linestyle=linestyle, marker=marker)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 def plot_weights(
     weights: ArrayLike,
-    ax: "Axes | None" = None,
     *,
+    ax: "Axes | None" = None,
     steps: ArrayLike | None = None,
     order: ArrayLike | None = None,
     order_label: str | None = None,
@@ -58,8 +58,8 @@ def plot_weights(
 def plot_sample_complexity(
     samples: ArrayLike,
     errors: ArrayLike,
-    ax: "Axes | None" = None,
     *,
+    ax: "Axes | None" = None,
     label: str | None = None,
     color: str | None = None,
     quantiles: tuple[float, float] = (0.05, 0.95),
@@ -88,7 +88,9 @@ def plot_sample_complexity(
     """
     axes = axes_or_new(ax)
     with style():
-        line = median_band(axes, samples, errors, label, color, quantiles, **{"marker": ".", **curve})
+        line = median_band(
+            axes, samples, errors, label=label, color=color, quantiles=quantiles, **{"marker": ".", **curve}
+        )
         drawn = np.asarray(line.get_ydata(), float)
         if rate is not None and drawn.size:
             x = np.asarray(samples, float)

@@ -29,8 +29,8 @@ _LABELS = {
 def plot_history(
     history: "TrainingResult | Mapping[str, ArrayLike]",
     key: str,
-    ax: "Axes | None" = None,
     *,
+    ax: "Axes | None" = None,
     label: str | None = None,
     color: str | None = None,
     over: Literal["tasks", "runs"] = "tasks",
@@ -61,7 +61,7 @@ def plot_history(
     steps = np.arange(rows.shape[1])
     # Row 0 has no accepted step: NaN there marks no divergence.
     defined = ~np.all(np.isnan(rows), axis=0)
-    line = median_band(axes, steps[defined], rows[:, defined], label, color, quantiles)
+    line = median_band(axes, steps[defined], rows[:, defined], label=label, color=color, quantiles=quantiles)
     drawn = np.asarray(line.get_ydata(), dtype=float)
     with style():
         finish_axes(axes, key, drawn, log=log)
@@ -85,7 +85,7 @@ def plot_training(result: "TrainingResult | Mapping[str, ArrayLike]") -> "Figure
     if not keys:
         raise ValueError(f"the history has none of the entries that are plotted, only {sorted(entries)}.")
     columns = {4: 2}.get(len(keys), min(len(keys), 3))
-    figure, axes = new_figure(-(-len(keys) // columns), columns)
+    figure, axes = new_figure(num_rows=-(-len(keys) // columns), num_columns=columns)
     with style():
         for ax, key in zip(axes.flat, keys, strict=False):
             _plot_tasks(ax, _rows(entries, key, "tasks"), key)

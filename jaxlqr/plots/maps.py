@@ -17,8 +17,8 @@ def plot_landscape(
     x: ArrayLike,
     y: ArrayLike,
     values: ArrayLike,
-    ax: "Axes | None" = None,
     *,
+    ax: "Axes | None" = None,
     radius: ArrayLike | None = None,
     paths: Mapping[str, ArrayLike] | None = None,
     levels: ArrayLike | None = None,
@@ -98,14 +98,14 @@ def contour_levels(values: ArrayLike) -> np.ndarray:
 
 def plot_heat_map(
     values: ArrayLike,
-    ax: "Axes | None" = None,
     *,
+    ax: "Axes | None" = None,
     rows: Sequence[Any],
     columns: Sequence[Any],
     row_label: str = "",
     column_label: str = "",
     limits: tuple[float, float] | None = None,
-    form: str = "{:.3g}",
+    number_format: str = "{:.3g}",
     cmap: str = "viridis",
 ) -> "Axes":
     """A number for each pair of settings, as a shade and in digits; what is not finite stays white and says "-".
@@ -116,7 +116,7 @@ def plot_heat_map(
         rows, columns: the settings, for the ticks.
         row_label, column_label: of the axes.
         limits: values of the darkest and the lightest shade; the extremes unless given.
-        form: of a number in its cell.
+        number_format: of a number in its cell.
         cmap: a colour map of matplotlib, dark at its low end.
 
     Returns:
@@ -138,10 +138,9 @@ def plot_heat_map(
         axes.imshow(np.ma.masked_invalid(values), origin="lower", vmin=low, vmax=high, cmap=cmap, aspect="auto")
         for (row, column), value in np.ndenumerate(values):
             light = not np.isfinite(value) or value > low + 0.6 * (high - low)
-            axes.text(
-                column, row, form.format(value) if np.isfinite(value) else "-", ha="center", va="center", fontsize=8,
-                color="black" if light else "white",
-            )  # fmt: skip
+            text = number_format.format(value) if np.isfinite(value) else "-"
+            color = "black" if light else "white"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
         axes.set_xticks(range(len(columns)), [_tick(one) for one in columns])
         axes.set_yticks(range(len(rows)), [_tick(one) for one in rows])
         axes.set(xlabel=column_label, ylabel=row_label)

@@ -38,8 +38,8 @@ def closed_loop_poles(gains: ArrayLike, tasks: LQRTask, *, each_task: bool = Fal
 def plot_poles(
     gains: ArrayLike,
     tasks: LQRTask,
-    ax: "Axes | None" = None,
     *,
+    ax: "Axes | None" = None,
     each_task: bool = False,
     labels: list[str] | None = None,
 ) -> "Axes":

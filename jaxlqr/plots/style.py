@@ -58,11 +58,11 @@ def style() -> Iterator[None]:
 
 
 def new_figure(
-    num_rows: int = 1, num_columns: int = 1, *, panel_size: tuple[float, float] = (3.4, 2.6)
+    *, num_rows: int = 1, num_columns: int = 1, panel_size: tuple[float, float] = (3.4, 2.6)
 ) -> "tuple[Figure, np.ndarray]":
     """A figure in the style of the library and its axes, an array [num_rows, num_columns]; sizes in inches.
 
-    >>> figure, axes = new_figure(1, 3)
+    >>> figure, axes = new_figure(num_rows=1, num_columns=3)
     >>> axes.shape
     (1, 3)
     """

@@ -19,9 +19,9 @@ _REACH = 4.0  # the largest gain within the axes of a Nyquist diagram
 
 def plot_bode(
     system: StateSpace | Sequence[StateSpace],
+    *,
     omega: ArrayLike | None = None,
     axes: "np.ndarray | None" = None,
-    *,
     labels: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Bode diagram: the gain in decibels above the phase in degrees, over radians per unit of time.
@@ -36,12 +36,12 @@ def plot_bode(
         The two axes. A dotted vertical line marks the Nyquist frequency of a system in discrete time.
 
     >>> low_pass = systems.ss([[-1.0]], [[1.0]])
-    >>> [ax.get_ylabel() for ax in plot_bode(low_pass, [0.1, 1.0, 10.0])]
+    >>> [ax.get_ylabel() for ax in plot_bode(low_pass, omega=[0.1, 1.0, 10.0])]
     ['gain (dB)', 'phase (degrees)']
     """
     drawn = _several(system, labels)
     if axes is None:
-        axes = new_figure(2, 1, panel_size=(4.4, 1.9))[1][:, 0]
+        axes = new_figure(num_rows=2, num_columns=1, panel_size=(4.4, 1.9))[1][:, 0]
     pair: Any = np.ravel(np.asarray(axes, dtype=object))
     gain, phase = pair
     with style():
@@ -65,9 +65,9 @@ def plot_bode(
 
 def plot_nyquist(
     loop: StateSpace | Sequence[StateSpace],
+    *,
     omega: ArrayLike | None = None,
     ax: "Axes | None" = None,
-    *,
     labels: Sequence[str] | None = None,
 ) -> "Axes":
     """Nyquist diagram of a loop L with one input and one output, for the closed loop 1 / (1 + L).
@@ -113,9 +113,9 @@ def plot_nyquist(
 
 def plot_singular_values(
     system: StateSpace | Sequence[StateSpace],
+    *,
     omega: ArrayLike | None = None,
     ax: "Axes | None" = None,
-    *,
     labels: Sequence[str] | None = None,
 ) -> "Axes":
     """Singular values of the frequency response in decibels: the largest is solid, the others are thin.
@@ -150,9 +150,9 @@ def plot_singular_values(
 
 def plot_step(
     system: StateSpace | Sequence[StateSpace],
+    *,
     num_steps: int | None = None,
     ax: "Axes | None" = None,
-    *,
     dt: float | None = None,
     labels: Sequence[str] | None = None,
 ) -> "Axes":
@@ -187,7 +187,7 @@ def plot_step(
     return axes
 
 
-def plot_hankel(values: ArrayLike, ax: "Axes | None" = None, *, order: int | None = None) -> "Axes":
+def plot_hankel(values: ArrayLike, *, ax: "Axes | None" = None, order: int | None = None) -> "Axes":
     """Hankel singular values as bars on a logarithmic scale; those after ``order`` are pale.
 
     Arguments:

@@ -19,8 +19,8 @@ def plot_trajectories(
     gains: Mapping[str, ArrayLike],
     task: LQRTask,
     x0: ArrayLike,
-    ax: "Axes | None" = None,
     *,
+    ax: "Axes | None" = None,
     signal: Literal["states", "inputs"] = "states",
     horizon: int = 40,
 ) -> "Axes":

@@ -1,6 +1,6 @@
 """Over-parameterised two-layer ReLU networks that start at zero, with fixed output signs."""
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,7 @@ class TwoLayer:
     """
 
     initial: Array
+    _: KW_ONLY
     radius: float = field(default=1.0, metadata={"static": True})
 
     def __call__(self, weights: Array, x: Array) -> Array:
@@ -66,7 +67,7 @@ class TwoLayer:
         return self.initial + change * jnp.minimum(1, self.radius / jnp.maximum(jnp.linalg.norm(change), self.radius))
 
 
-def two_layer_network(key: Array, width: int, num_inputs: int, radius: float = 1.0) -> TwoLayer:
+def two_layer_network(key: Array, width: int, num_inputs: int, *, radius: float = 1.0) -> TwoLayer:
     """A network of an even width whose initial weights are Gaussian, with variance 1/d, and symmetric.
 
     To train it, start at ``network.initial`` with an optimiser from :func:`jaxlqr.training.within_ball`.
@@ -85,4 +86,4 @@ def two_layer_network(key: Array, width: int, num_inputs: int, radius: float = 1
     if not radius > 0:
         raise ValueError(f"radius must be positive, got {radius}.")
     half = jax.random.normal(key, (width // 2, num_inputs)) / jnp.sqrt(1.0 * num_inputs)
-    return TwoLayer(jnp.concatenate([half, half]), radius)
+    return TwoLayer(jnp.concatenate([half, half]), radius=radius)

@@ -27,7 +27,7 @@ class SupervisedTask:
     probability: Array
 
 
-def make_supervised_tasks(x: Any, y: Any, probability: Any | None = None) -> SupervisedTask:
+def make_supervised_tasks(x: Any, y: Any, *, probability: Any | None = None) -> SupervisedTask:
     """Stack of tasks from inputs [M, N, d], targets [M, N] and probabilities [M, N], uniform unless given.
 
     >>> make_supervised_tasks(np.zeros((2, 5, 3)), np.zeros((2, 5))).probability[0, 0].item()

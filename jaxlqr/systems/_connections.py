@@ -226,7 +226,7 @@ def _system(matrices: Sequence[Array], parts: Sequence[StateSpace], inputs: Name
         matrices = [jnp.where(same, matrix, jnp.nan) for matrix in matrices]
     states = _joined([part.states if part.num_states else () for part in parts])
     a, b, c, d = matrices
-    return StateSpace(a, b, c, d, dt, states, inputs, outputs)
+    return StateSpace(a, b, c, d, dt, states=states, inputs=inputs, outputs=outputs)
 
 
 def _common_time(parts: Sequence[StateSpace]) -> tuple[Array | None, Array | None]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import jax
@@ -46,6 +46,7 @@ class StateSpace:
     C: Float[Array, "*systems p n"]
     D: Float[Array, "*systems p m"]
     dt: Float[Array, "*systems"] | None = None
+    _: KW_ONLY
     states: Names = field(default=None, metadata={"static": True})
     inputs: Names = field(default=None, metadata={"static": True})
     outputs: Names = field(default=None, metadata={"static": True})

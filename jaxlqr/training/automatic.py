@@ -57,7 +57,7 @@ def _curvatures(loss: Loss, params: PyTree, tasks: PyTree, batched: bool) -> Arr
 
 
 def automatic_steps(
-    loss: Loss, params: PyTree, tasks: PyTree, oracle: Oracle | None = None, *, batched: bool = False
+    loss: Loss, params: PyTree, tasks: PyTree, *, oracle: Oracle | None = None, batched: bool = False
 ) -> AutomaticSteps:
     """Step sizes that are safe at ``params``: 0.1 / L inside and 1 / L outside, L the largest curvature over the tasks.
 

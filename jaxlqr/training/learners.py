@@ -152,7 +152,7 @@ def meta_train(
         inner_step_size = 0.0
     if is_auto(inner_step_size) or is_auto(outer_step_size):
         check_auto(optimizer, outer_step_size)
-        steps = automatic_steps(hashable(loss, "loss"), params, tasks, oracle, batched=batched)
+        steps = automatic_steps(hashable(loss, "loss"), params, tasks, oracle=oracle, batched=batched)
         inner_step_size = steps.inner if is_auto(inner_step_size) else inner_step_size
         outer_step_size = steps.outer if is_auto(outer_step_size) else outer_step_size
     rule, scale, inner_step_size = resolve_steps(optimizer, inner_step_size, outer_step_size, step_rule)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -51,6 +51,7 @@ class Recording:
     """
 
     scalars: Callable[[Any, Any, Loss, Array], dict[str, Array]]
+    _: KW_ONLY
     reference: Callable[[Any], dict[str, Array]] | None = None
     compare: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]] | None = None
 

@@ -7,7 +7,7 @@ falls.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -48,30 +48,29 @@ class FixedSteps:
 
     >>> import jaxlqr, jax.numpy as jnp
     >>> tasks = jaxlqr.families.scalar(a=0.9, q=[1.0, 2.0])
-    >>> result = jaxlqr.meta_train(
-    ...     jaxlqr.cost, jnp.array([[0.8]]), tasks, num_steps=3, step_rule=FixedSteps(inner_step=0.01, outer_step=0.02)
-    ... )
+    >>> rule = FixedSteps(inner_step_size=0.01, outer_step_size=0.02)
+    >>> result = jaxlqr.meta_train(jaxlqr.cost, jnp.array([[0.8]]), tasks, num_steps=3, step_rule=rule)
     >>> print(result.history["inner_step"])
     [0.01 0.01 0.01 0.01]
     """
 
-    inner_step: float
-    outer_step: float
+    inner_step_size: float
+    outer_step_size: float
 
     def __post_init__(self) -> None:
-        if not (self.inner_step >= 0 and self.outer_step > 0):
+        if not (self.inner_step_size >= 0 and self.outer_step_size > 0):
             raise ValueError(
-                f"inner_step must not be negative and outer_step must be positive, got {self.inner_step} and "
-                f"{self.outer_step}."
+                f"inner_step_size must not be negative and outer_step_size must be positive, got "
+                f"{self.inner_step_size} and {self.outer_step_size}."
             )
 
     def inner(self, params: PyTree, tasks: PyTree, step: Array) -> Array:
         """The inner step."""
-        return jnp.asarray(self.inner_step)
+        return jnp.asarray(self.inner_step_size)
 
     def outer(self, params: PyTree, tasks: PyTree, inner_step_size: Array, gradient: PyTree, step: Array) -> Array:
         """The outer step."""
-        return jnp.asarray(self.outer_step)
+        return jnp.asarray(self.outer_step_size)
 
 
 @dataclass(frozen=True)
@@ -84,23 +83,23 @@ class ScheduledSteps:
     0.002
     """
 
-    inner_step: Schedule
-    outer_step: Schedule
+    inner_step_size: Schedule
+    outer_step_size: Schedule
 
     def inner(self, params: PyTree, tasks: PyTree, step: Array) -> Array:
         """The inner step at this step number."""
-        return jnp.asarray(self.inner_step(step))
+        return jnp.asarray(self.inner_step_size(step))
 
     def outer(self, params: PyTree, tasks: PyTree, inner_step_size: Array, gradient: PyTree, step: Array) -> Array:
         """The outer step at this step number."""
-        return jnp.asarray(self.outer_step(step))
+        return jnp.asarray(self.outer_step_size(step))
 
 
 @dataclass(frozen=True)
 class BacktrackingSteps:
     r"""Steps that are shortened until every task stays feasible, before and after adaptation, and the objective falls.
 
-    The inner step is the largest of ``inner_step``, ``shrink`` times it, and so on, for which :math:`F(\theta)` is
+    The inner step is the largest of ``inner_step_size``, ``shrink`` times it, and so on, for which :math:`F(\theta)` is
     finite; the outer step the largest :math:`s` of such a row for which
     :math:`F(\theta - s \nabla F) \le F(\theta) - c\, s \|\nabla F\|^2`, with c = ``decrease``. So no iterate of
     plain descent leaves the MAML-feasible set, even without a safeguard. It costs some evaluations of the objective at
@@ -108,14 +107,14 @@ class BacktrackingSteps:
 
     Attributes:
         loss: that of the training, a function (params, task) -> scalar.
-        inner_step, outer_step: the first trials.
+        inner_step_size, outer_step_size: the first trials.
         shrink: in (0, 1).
         decrease: in (0, 1).
-        max_trials: after which the last, tiny step is taken.
+        max_backtracks: after which the last, tiny step is taken.
 
     >>> import jaxlqr, jax.numpy as jnp
     >>> tasks = jaxlqr.families.scalar(a=0.9, q=[1.0, 2.0])
-    >>> rule = BacktrackingSteps(jaxlqr.cost, inner_step=10.0, outer_step=10.0)
+    >>> rule = BacktrackingSteps(jaxlqr.cost, inner_step_size=10.0, outer_step_size=10.0)
     >>> result = jaxlqr.meta_train(jaxlqr.cost, jnp.array([[0.8]]), tasks, num_steps=20, step_rule=rule)
     >>> bool(result.history["gradient_norm"][-1] < 1e-3 * result.history["gradient_norm"][0])
     True
@@ -124,25 +123,27 @@ class BacktrackingSteps:
     """
 
     loss: Loss
-    inner_step: float
-    outer_step: float
+    inner_step_size: float
+    outer_step_size: float
+    _: KW_ONLY
     shrink: float = 0.5
     decrease: float = 1e-4
-    max_trials: int = 60
+    max_backtracks: int = 60
 
     def __post_init__(self) -> None:
-        if not (self.inner_step > 0 and self.outer_step > 0):
+        if not (self.inner_step_size > 0 and self.outer_step_size > 0):
             raise ValueError(
-                f"inner_step and outer_step must be positive, got {self.inner_step} and {self.outer_step}."
+                f"inner_step_size and outer_step_size must be positive, got {self.inner_step_size} and "
+                f"{self.outer_step_size}."
             )
         if not (0 < self.shrink < 1 and 0 < self.decrease < 1):
             raise ValueError(f"shrink and decrease must lie in (0, 1), got {self.shrink} and {self.decrease}.")
-        if self.max_trials < 1:
-            raise ValueError(f"max_trials must be at least 1, got {self.max_trials}.")
+        if self.max_backtracks < 1:
+            raise ValueError(f"max_backtracks must be at least 1, got {self.max_backtracks}.")
 
     def inner(self, params: PyTree, tasks: PyTree, step: Array) -> Array:
         """The largest trial for which the iterate is feasible after adaptation, too."""
-        return self._largest(params, self.inner_step, lambda trial: self._value(params, tasks, trial) < jnp.inf)
+        return self._largest(params, self.inner_step_size, lambda trial: self._value(params, tasks, trial) < jnp.inf)
 
     def outer(self, params: PyTree, tasks: PyTree, inner_step_size: Array, gradient: PyTree, step: Array) -> Array:
         """The largest trial that decreases the objective enough."""
@@ -152,13 +153,13 @@ class BacktrackingSteps:
         def falls(trial: Array) -> Array:
             return self._value(step_along(params, trial, gradient), tasks, inner_step_size) <= here - trial * slope
 
-        return self._largest(params, self.outer_step, falls)
+        return self._largest(params, self.outer_step_size, falls)
 
     def _value(self, params: PyTree, tasks: PyTree, inner_step_size: Array) -> Array:
         return mean_value(self.loss, params, tasks, inner_step_size)
 
     def _largest(self, params: PyTree, first: float, accepted: Callable[[Array], Array]) -> Array:
-        last = first * self.shrink ** (self.max_trials - 1)
+        last = first * self.shrink ** (self.max_backtracks - 1)
 
         def refused(trial: Array) -> Array:
             return (trial > last) & ~accepted(trial)

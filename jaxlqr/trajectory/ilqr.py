@@ -31,7 +31,7 @@ def ilqr(
     params: PyTree = None,
     final_cost: FinalCost | None = None,
     ddp: bool = False,
-    max_iterations: int = 200,
+    max_steps: int = 200,
     tolerance: float | Array | None = None,
     regularisation: float | Array = 0.0,
     eigenvalue_floor: float | Array | None = None,
@@ -51,7 +51,7 @@ def ilqr(
         ddp: use the curvature of the dynamics too, as differential dynamic programming does, with the costates of the
             current trajectory: Newton's method in the controls, with a share of that curvature where the whole of it
             makes steps fail. Fewer iterations, each more expensive.
-        max_iterations: iterations after which the search stops.
+        max_steps: iterations after which the search stops.
         tolerance: bound on the norm of the gradient relative to its terms, ``history["gradient_norm"]``. The norm is
             that of the inverse of Q_uu, so that the expected decrease of J is below tolerance^2 / 2 times the sum of
             the absolute costs. The gradient of each control must also be this small beside the terms that it is the
@@ -84,8 +84,8 @@ def ilqr(
     Source: Todorov, Li, ACC 2005; nguyen2023, appendix E, with the slope of docs/errata.md, N1.
     """
     check_arguments(cost, dynamics, x0, U0, params, final_cost)
-    if isinstance(max_iterations, bool) or not isinstance(max_iterations, int | np.integer) or max_iterations < 1:
-        raise ValueError(f"ilqr: argument max_iterations must be an integer of at least 1, got {max_iterations!r}.")
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise ValueError(f"ilqr: argument max_steps must be an integer of at least 1, got {max_steps!r}.")
     dtype = jnp.result_type(*jax.tree.leaves(x0))
     root = jnp.finfo(dtype).eps ** 0.5
     least = max(1e-6, root) if tolerance is None else tolerance
@@ -93,18 +93,18 @@ def ilqr(
     numbers = Numbers(*(jnp.asarray(number, dtype) for number in (least, regularisation, floor)))
     u0, t = jax.tree.map(lambda leaf: jnp.asarray(leaf)[0], U0), jnp.asarray(0, jnp.int32)
     functions, params = hoist(((cost, (x0, u0, t)), (dynamics, (x0, u0, t)), (final_cost, (x0,))), params)
-    return _solve(functions, x0, U0, params, numbers, ddp=bool(ddp), max_iterations=int(max_iterations))
+    return _solve(functions, x0, U0, params, numbers, ddp=bool(ddp), max_steps=int(max_steps))
 
 
-@partial(jax.jit, static_argnums=0, static_argnames=("ddp", "max_iterations"))
-def _solve(functions, x0: PyTree, U0: PyTree, params: PyTree, numbers: Numbers, *, ddp: bool, max_iterations: int):
+@partial(jax.jit, static_argnums=0, static_argnames=("ddp", "max_steps"))
+def _solve(functions, x0: PyTree, U0: PyTree, params: PyTree, numbers: Numbers, *, ddp: bool, max_steps: int):
     cost, dynamics, final_cost = functions
     start, unravel_x = ravel_pytree(x0)
     _, unravel_u = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], U0))
     problem = _flat(cost, dynamics, final_cost, unravel_x, unravel_u)
     controls = jax.vmap(lambda u: ravel_pytree(u)[0])(U0)
     fixed_start, fixed_controls, fixed_params = lax.stop_gradient((start, controls, params))
-    found = search(problem, fixed_start, fixed_controls, fixed_params, numbers, ddp=ddp, max_iterations=max_iterations)
+    found = search(problem, fixed_start, fixed_controls, fixed_params, numbers, ddp=ddp, max_steps=max_steps)
     converged = found.status == IlqrStatus.CONVERGED
     best = optimum(problem, ddp, start, params, Optimum(found.trajectory, found.policies.K, found.cost), converged)
     return IlqrResult(

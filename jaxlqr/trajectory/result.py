@@ -77,7 +77,7 @@ _ADVICE = {
         "or raise the tolerance."
     ),
     IlqrStatus.ITERATION_LIMIT: (
-        "the gradient was not yet small. Look at history['gradient_norm']: if it still falls, raise max_iterations or "
+        "the gradient was not yet small. Look at history['gradient_norm']: if it still falls, raise max_steps or "
         "try ddp=True, which converges quadratically; if it stays level, use float64 or raise the tolerance."
     ),
 }

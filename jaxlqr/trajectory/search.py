@@ -58,14 +58,14 @@ class Search(NamedTuple):
 
 
 def search(
-    problem: Problem, x0: Array, controls: Array, params: PyTree, numbers: Numbers, *, ddp: bool, max_iterations: int
+    problem: Problem, x0: Array, controls: Array, params: PyTree, numbers: Numbers, *, ddp: bool, max_steps: int
 ) -> Search:
     """Iterate from the given controls until a status is reached."""
     num_steps, m = controls.shape
     zero = jnp.zeros((), x0.dtype)
     # Before the first iterate: no feedback, so that the line search makes the rollout of the given controls, whatever
     # the states are, and an infinite cost, so that it accepts it. Dynamics and costs are compiled there only.
-    blank = jnp.full(max_iterations + 1, jnp.nan, x0.dtype)
+    blank = jnp.full(max_steps + 1, jnp.nan, x0.dtype)
     state = Search(
         trajectory=Trajectory(jnp.broadcast_to(x0, (num_steps + 1, x0.size)), controls),
         cost=zero + jnp.inf,
@@ -83,7 +83,7 @@ def search(
     )
     return lax.while_loop(
         lambda state: state.status == _RUNNING,
-        lambda state: _iterate(problem, params, numbers, ddp, max_iterations, state),
+        lambda state: _iterate(problem, params, numbers, ddp, max_steps, state),
         state,
     )
 

@@ -66,9 +66,9 @@ def learning(task: jaxlqr.LQRTask, K: Array) -> None:
     tasks: jaxlqr.LQRTask = jaxlqr.families.perturb(key, task, 3, level=0.01)
     oracle = jaxlqr.ZerothOrderOracle(num_samples=4, radius=1e-2)
     rolled = jaxlqr.RolloutCost(horizon=10, num_rollouts=2)
-    exact: Array = jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-4, jaxlqr.ExactOracle())
+    exact: Array = jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, inner_step_size=1e-4, oracle=jaxlqr.ExactOracle())
     adapted: Array = jaxlqr.adapt(jaxlqr.cost, K, task, 1e-4)
-    loss: Array = jaxlqr.maml_loss(jaxlqr.cost, adapted, tasks, 1e-4)
+    loss: Array = jaxlqr.maml_loss(jaxlqr.cost, adapted, tasks, inner_step_size=1e-4)
     assert exact.shape == K.shape
     assert bool(jnp.isfinite(loss) & jnp.isfinite(rolled(K, task)))
     trained: jaxlqr.TrainingResult = jaxlqr.meta_train(

@@ -34,7 +34,7 @@ def test_released_variant():
 
 
 def test_printed_variant_cannot_be_run_from_the_printed_gain():
-    found = facts(boeing("printed"))
+    found = facts(boeing(variant="printed"))
     np.testing.assert_allclose(found["rho start"], 3.07, atol=5e-3)
     assert found["cost start"] == np.inf
     np.testing.assert_allclose(found["cost optimum"], 75.14369, atol=5e-6)
@@ -42,7 +42,7 @@ def test_printed_variant_cannot_be_run_from_the_printed_gain():
 
 
 def test_matrices():
-    released, printed = boeing(), boeing("printed")
+    released, printed = boeing(), boeing(variant="printed")
     np.testing.assert_array_equal(released.A[1], [0.01, 4.7, 0.0, 0.0])
     np.testing.assert_array_equal(printed.A[1], [0.01, 0.47, 4.7, 0.0])
     np.testing.assert_array_equal(released.A[jnp.array([0, 2, 3])], printed.A[jnp.array([0, 2, 3])])
@@ -52,4 +52,4 @@ def test_matrices():
 
 def test_unknown_variant():
     with pytest.raises(ValueError, match=r"variant must be .*got 'corrected'"):
-        boeing("corrected")
+        boeing(variant="corrected")

@@ -43,7 +43,7 @@ def test_toml_equals_the_functions_it_names(tmp_path):
 
 def test_toml_variant_and_explicit_matrices():
     printed, K0 = parse_tasks({"nominal": {"family": "boeing", "variant": "printed"}})
-    np.testing.assert_array_equal(printed.A[0], jaxlqr.families.boeing("printed").A)
+    np.testing.assert_array_equal(printed.A[0], jaxlqr.families.boeing(variant="printed").A)
     assert K0 is None
     tasks, _ = parse_tasks({"nominal": {**SYSTEM, "Q": [[2, 0], [0, 2]], "Sigma0": [[1, 0], [0, 0]]}})
     assert tasks.Q[0].tolist() == [[2, 0], [0, 2]]

@@ -90,7 +90,7 @@ def test_an_unusable_map_is_refused(rows, message):
         (lambda: gridworld_goals(jax.random.key(0), 2, start=81), "start must be a cell from 0 to 80"),
         (lambda: garnet(jax.random.key(0), 1, 3, 2, branching=4), "branching between 1 and num_states"),
         (lambda: garnet(jax.random.key(0), 1, 3, 2, gammas=(0.5, 1.0)), "gammas must be two increasing numbers"),
-        (lambda: riverswim(1), "num_states must be at least 2"),
+        (lambda: riverswim(num_states=1), "num_states must be at least 2"),
         (lambda: two_ended_chain(0), "num_tasks must be at least 1"),
         (lambda: bandit([]), r"rewards must have shape \[A\]"),
         (lambda: from_gymnasium(object()), "environment must have a transition table P"),
@@ -102,10 +102,10 @@ def test_bad_input_is_refused(make, message):
 
 
 def test_riverswim_and_the_chain():
-    river = riverswim(6)
+    river = riverswim(num_states=6)
     assert_distributions(river)
     np.testing.assert_allclose(river.P[2, 1, 1:4], [0.05, 0.6, 0.35])
-    chain = two_ended_chain(3, 5)
+    chain = two_ended_chain(3, num_states=5)
     assert_distributions(chain)
     assert chain.r[:, :, 0].argmax(1).tolist() == [0, 4, 0]
     np.testing.assert_allclose(chain.P[0, 2, 1], [0, 0.1, 0, 0.9, 0])
@@ -178,7 +178,9 @@ def test_random_lakes_of_gymnasium_are_tasks():
     lakes = [FrozenLakeEnv(desc=generate_random_map(size=4, seed=seed)) for seed in range(6)]
     tasks = make_tasks(stack_mdps([from_gymnasium(lake) for lake in lakes]))
     theta = np.zeros((17, 4))
-    automatic = jax.grad(lambda t: -jaxlqr.maml_loss(ProximalLoss(20.0), t, tasks, 0.0, num_inner_steps=0))(theta)
+    automatic = jax.grad(
+        lambda t: -jaxlqr.maml_loss(ProximalLoss(20.0), t, tasks, inner_step_size=0.0, num_inner_steps=0)
+    )(theta)
     np.testing.assert_allclose(meta_gradient(theta, tasks, 20.0), automatic, atol=1e-14)
     result = jaxlqr.meta_train(
         ProximalLoss(20.0), theta, tasks, num_steps=20, inner_step_size=0.0, num_inner_steps=0, outer_step_size=50.0

@@ -75,13 +75,17 @@ def test_policy_gradient_and_meta_training_lower_it():
     trained = jaxlqr.meta_train(
         continuous_cost, K, TASKS, num_steps=20, inner_step_size=1e-3, outer_step_size=0.1
     ).check()
-    objective = [float(jaxlqr.maml_loss(continuous_cost, gain, TASKS, 1e-3)) for gain in (K, trained.params)]
+    objective = [
+        float(jaxlqr.maml_loss(continuous_cost, gain, TASKS, inner_step_size=1e-3)) for gain in (K, trained.params)
+    ]
     assert objective[1] < objective[0]
 
 
 @pytest.mark.slow
 def test_the_landscape_takes_it():
-    points = landscape.multistart(continuous_cost, TASKS, jnp.stack([K, OPTIMUM]), 1e-3, num_steps=20)
+    points = landscape.multistart(continuous_cost, jnp.stack([K, OPTIMUM]), TASKS, 1e-3, num_steps=20)
     assert len(points.params) == 1  # a minimum of the mean of three neighbours
-    inside = jax.grad(lambda gain: jaxlqr.maml_loss(continuous_cost, gain, TASKS, 1e-3))(points.params[0])
+    inside = jax.grad(lambda gain: jaxlqr.maml_loss(continuous_cost, gain, TASKS, inner_step_size=1e-3))(
+        points.params[0]
+    )
     assert float(jnp.max(jnp.abs(inside))) < 1e-6  # the tolerance of the search, 1e-9 of the values

@@ -107,7 +107,7 @@ def test_bad_systems_are_refused_with_one_sentence(case):
 
 def test_a_task_is_a_system_of_control_and_comes_back():
     task = make_task(CONTINUOUS["control"], dt=DT)
-    system = task.to_control(DT)
+    system = task.to_control(dt=DT)
     assert (system.dt, system.nstates, system.ninputs, system.noutputs) == (DT, 3, 2, 3)
     again = make_task(system)
     np.testing.assert_array_equal(again.A, task.A)
@@ -121,10 +121,10 @@ def test_a_task_is_a_system_of_control_and_comes_back():
 def test_gains_close_the_loop_of_control(convert):
     task = make_task(CONTINUOUS["control"], dt=DT)
     K = jaxlqr.optimal_gain(task)
-    closed = control.feedback(task.to_control(DT), convert(K))
+    closed = control.feedback(task.to_control(dt=DT), convert(K))
     mine = np.linalg.eigvals(np.asarray(task.A - task.B @ K))
     np.testing.assert_allclose(np.sort_complex(closed.poles()), np.sort_complex(mine), rtol=1e-10)
-    np.testing.assert_allclose(K, control.dlqr(task.to_control(DT), np.eye(3), np.eye(2))[0], rtol=1e-8)
+    np.testing.assert_allclose(K, control.dlqr(task.to_control(dt=DT), np.eye(3), np.eye(2))[0], rtol=1e-8)
     assert float(jaxlqr.spectral_radius(K, task)) == pytest.approx(np.max(np.abs(closed.poles())), rel=1e-10)
 
 

@@ -21,7 +21,7 @@ def random_tasks(seed: int, *, tabular: bool = False):
     mdps = replace(mdps, r=mdps.r + jax.random.normal(reward_key, mdps.r.shape))
     features = None if tabular else jax.random.normal(feature_key, (S, A, D))
     theta = jax.random.normal(theta_key, (S, A) if tabular else (D,))
-    return theta, make_tasks(mdps, features, TEMPERATURE)
+    return theta, make_tasks(mdps, features=features, temperature=TEMPERATURE)
 
 
 def reference_objective(theta, tasks, eta: Any):

@@ -15,7 +15,7 @@ SEEDS = range(4)
 
 def objective(theta, tasks):
     """The meta-objective (3.4), by the generic core."""
-    return -jaxlqr.maml_loss(ProximalLoss(ETA), theta, tasks, 0.0, num_inner_steps=0)
+    return -jaxlqr.maml_loss(ProximalLoss(ETA), theta, tasks, inner_step_size=0.0, num_inner_steps=0)
 
 
 # One compiled function for all seeds.
@@ -47,7 +47,11 @@ def test_a_complex_step_through_numpy_agrees(tabular):
 def test_weights_are_those_of_the_generic_core():
     theta, tasks = random_tasks(5)
     weights = jnp.array([0.5, 0.2, 0.3])
-    loss = jax.grad(lambda t: -jaxlqr.maml_loss(ProximalLoss(ETA), t, tasks, 0.0, 0, weights))
+    loss = jax.grad(
+        lambda t: (
+            -jaxlqr.maml_loss(ProximalLoss(ETA), t, tasks, inner_step_size=0.0, num_inner_steps=0, weights=weights)
+        )
+    )
     assert_equal(meta_gradient(theta, tasks, ETA, weights=weights), loss(theta))
 
 
@@ -81,7 +85,7 @@ def network(theta, inputs):
 
 def test_energies_of_a_network_are_differentiated_through():
     _, linear = random_tasks(8)
-    tasks = make_tasks(linear.mdp, linear.features[0], 0.7, energy=network)
+    tasks = make_tasks(linear.mdp, features=linear.features[0], temperature=0.7, energy=network)
     keys = jax.random.split(jax.random.key(0))
     params = (jax.random.normal(keys[0], (D, 6)), jax.random.normal(keys[1], (6,)))
     one, other = automatic(params, tasks), meta_gradient(params, tasks, ETA)
@@ -90,7 +94,7 @@ def test_energies_of_a_network_are_differentiated_through():
     flat, unravel = ravel_pytree(params)
     slopes = jax.jacobian(lambda w: network(unravel(w), linear.features[0]))(flat)
     offset = network(params, linear.features[0]) - slopes @ flat
-    affine = make_tasks(linear.mdp, (slopes, offset), 0.7, energy=lambda w, f: f[0] @ w + f[1])
+    affine = make_tasks(linear.mdp, features=(slopes, offset), temperature=0.7, energy=lambda w, f: f[0] @ w + f[1])
     assert_equal(meta_gradient(flat, affine, ETA), ravel_pytree(other)[0])
 
 
@@ -99,7 +103,15 @@ def test_the_zeroth_order_oracle_takes_the_loss_unchanged():
     oracle = jaxlqr.ZerothOrderOracle(num_samples=20_000, radius=1e-2)
     exact = np.asarray(automatic(theta, tasks))
     estimate = -np.asarray(
-        jaxlqr.maml_gradient(ProximalLoss(ETA), theta, tasks, 0.0, oracle, jax.random.key(0), num_inner_steps=0)
+        jaxlqr.maml_gradient(
+            ProximalLoss(ETA),
+            theta,
+            tasks,
+            inner_step_size=0.0,
+            oracle=oracle,
+            key=jax.random.key(0),
+            num_inner_steps=0,
+        )
     )
     # 20,000 directions in 4 dimensions for each of 3 tasks: a standard error of about sqrt(4 / 20,000) of the norm.
     assert np.linalg.norm(estimate - exact) < 0.1 * np.linalg.norm(exact)
@@ -108,10 +120,12 @@ def test_the_zeroth_order_oracle_takes_the_loss_unchanged():
 def test_the_return_is_a_loss_of_the_generic_core():
     """Plain MAML: one gradient step in theta, as in section 2.2; ascent is a negative step on the return."""
     theta, tasks = random_tasks(11)
-    by_return = jaxlqr.maml_loss(mdp_return, theta, tasks, -0.1)
-    assert float(by_return) == pytest.approx(-float(jaxlqr.maml_loss(mdp_loss, theta, tasks, 0.1)), rel=1e-14)
-    gradient = jaxlqr.maml_gradient(mdp_loss, theta, tasks, 0.1)
-    assert_equal(gradient, jax.grad(lambda t: jaxlqr.maml_loss(mdp_loss, t, tasks, 0.1))(theta))
+    by_return = jaxlqr.maml_loss(mdp_return, theta, tasks, inner_step_size=-0.1)
+    assert float(by_return) == pytest.approx(
+        -float(jaxlqr.maml_loss(mdp_loss, theta, tasks, inner_step_size=0.1)), rel=1e-14
+    )
+    gradient = jaxlqr.maml_gradient(mdp_loss, theta, tasks, inner_step_size=0.1)
+    assert_equal(gradient, jax.grad(lambda t: jaxlqr.maml_loss(mdp_loss, t, tasks, inner_step_size=0.1))(theta))
 
 
 def test_meta_training_raises_the_return_after_adaptation():
@@ -139,18 +153,18 @@ def test_bad_arguments_are_refused(options, message):
     theta, tasks = random_tasks(0)
     with pytest.raises(ValueError, match=message):
         meta_gradient(theta, tasks, ETA, **options)
-    with pytest.raises(ValueError, match="eta must be non-negative"):
+    with pytest.raises(ValueError, match="inner_step_size must be non-negative"):
         meta_gradient(theta, tasks, -1.0)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 2, 5])
-def test_chunks_change_nothing(chunk_size):
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_batches_change_nothing(batch_size):
     theta, tasks = random_tasks(14)
     weights = jnp.array([0.5, 0.2, 0.3])
-    together, apart = (meta_gradient(theta, tasks, ETA, weights=weights, chunk_size=c) for c in (None, chunk_size))
+    together, apart = (meta_gradient(theta, tasks, ETA, weights=weights, batch_size=c) for c in (None, batch_size))
     assert_equal(apart, together)
-    with pytest.raises(ValueError, match="chunk_size must be an integer of at least 1, got 0"):
-        meta_gradient(theta, tasks, ETA, chunk_size=0)
+    with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, got 0"):
+        meta_gradient(theta, tasks, ETA, batch_size=0)
 
 
 def largest_intermediate(jaxpr) -> int:

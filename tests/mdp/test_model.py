@@ -70,13 +70,13 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
 @pytest.mark.parametrize("shape", [(2, 3), (3, 2, 4), (2, 3, 0)])
 def test_features_of_the_wrong_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r"features must have shape \[S, A, d\]"):
-        make_tasks(make_mdp(**GOOD), np.zeros(shape))
+        make_tasks(make_mdp(**GOOD), features=np.zeros(shape))
 
 
 def test_parameters_of_the_wrong_shape_are_refused():
-    with pytest.raises(ValueError, match=r"features must have shape \[S, A, d\] and theta \[d\]"):
-        mdp_return(jnp.zeros(5), make_tasks(make_mdp(**GOOD), np.zeros((2, 3, 4))))
-    with pytest.raises(ValueError, match=r"theta must be a table \[S, A\]"):
+    with pytest.raises(ValueError, match=r"features must have shape \[S, A, d\] and params \[d\]"):
+        mdp_return(jnp.zeros(5), make_tasks(make_mdp(**GOOD), features=np.zeros((2, 3, 4))))
+    with pytest.raises(ValueError, match=r"params must be a table \[S, A\]"):
         mdp_return(jnp.zeros(6), make_tasks(make_mdp(**GOOD)))
 
 
@@ -108,7 +108,7 @@ def test_values_agree_with_the_chain_on_state_action_pairs():
 @pytest.mark.parametrize(("gamma", "dtype", "tolerance"), [(1 - 1e-9, float, 1e-6), (0.9999, np.float32, 1e-2)])
 def test_elimination_needs_no_exchange_of_rows_up_to_discounts_near_one(gamma, dtype, tolerance):
     """Of the transpose, whose diagonal dominates; and where that fails, since the policy is none, it is told."""
-    goals, drawn = families.gridworld_goals(jax.random.key(0), 2, 7), families.garnet(jax.random.key(1), 2, 49, 4)
+    goals, drawn = families.gridworld_goals(jax.random.key(0), 2, size=7), families.garnet(jax.random.key(1), 2, 49, 4)
     for mdps in (goals, drawn):
         mdp = jax.tree.map(lambda leaf: jnp.asarray(leaf[1], dtype), mdps)
         mdp = replace(mdp, gamma=jnp.asarray(gamma, dtype))

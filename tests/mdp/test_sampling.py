@@ -46,7 +46,7 @@ def sampled_gradients(loss, theta, tasks, count: int, seed: int = 1):
     """Estimates of the meta-gradient [count, ...] through the generic core."""
 
     def one(key):
-        return -jaxlqr.maml_gradient(loss, theta, tasks, 0.0, key=key, num_inner_steps=0)
+        return -jaxlqr.maml_gradient(loss, theta, tasks, inner_step_size=0.0, key=key, num_inner_steps=0)
 
     return np.asarray(jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(jax.random.key(seed), count)))
 
@@ -134,7 +134,7 @@ def test_trajectories_follow_the_process_and_the_policy():
     np.testing.assert_array_equal(told.rewards, np.asarray(task.mdp.r)[told.states, told.actions])
     P = np.asarray(task.mdp.P)
     assert np.all(P[told.states[:-1], told.actions[:-1], told.states[1:]] > 0)
-    first = simulate(jax.random.key(0), task.mdp, pi, starts, 2, jnp.full(count, 1))
+    first = simulate(jax.random.key(0), task.mdp, pi, starts, 2, actions=jnp.full(count, 1))
     assert np.all(np.asarray(first.actions)[0] == 1)
 
 
@@ -154,7 +154,7 @@ def test_it_trains_like_any_other_loss():
         outer_step_size=1.0,
         key=jax.random.key(0),
     )
-    exact = lambda t: float(jaxlqr.maml_loss(ProximalLoss(ETA), t, tasks, 0.0, 0))  # noqa: E731
+    exact = lambda t: float(jaxlqr.maml_loss(ProximalLoss(ETA), t, tasks, inner_step_size=0.0, num_inner_steps=0))  # noqa: E731
     assert exact(result.params) < exact(theta) - 0.01
 
 
@@ -164,7 +164,11 @@ def test_the_zeroth_order_oracle_takes_the_sampled_loss_too():
     loss = SampledProximalLoss(step_size=ETA, num_visits=100, horizon=HORIZON, values=ExactValues())
     oracle = jaxlqr.ZerothOrderOracle(num_samples=2000, radius=0.3)
     exact = np.asarray(meta_gradient(theta, tasks, ETA))
-    estimate = -np.asarray(jaxlqr.maml_gradient(loss, theta, tasks, 0.0, oracle, jax.random.key(2), num_inner_steps=0))
+    estimate = -np.asarray(
+        jaxlqr.maml_gradient(
+            loss, theta, tasks, inner_step_size=0.0, oracle=oracle, key=jax.random.key(2), num_inner_steps=0
+        )
+    )
     assert estimate @ exact > 0.8 * np.linalg.norm(estimate) * np.linalg.norm(exact)
 
 

@@ -67,8 +67,12 @@ def test_with_one_loss_for_both_it_is_that_of_maml():
     loss = AdaptedLoss(support_loss, support_loss, 0.1, 2)
     tasks = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), TASK)
     each = jax.vmap(lambda task: loss(PARAMS, task))(tasks)
-    np.testing.assert_allclose(maml_loss(support_loss, PARAMS, tasks, 0.1, 2), jnp.mean(each), rtol=1e-14)
-    np.testing.assert_allclose(maml_loss(loss, PARAMS, tasks, 0.1, 0), jnp.mean(each), rtol=1e-14)
+    np.testing.assert_allclose(
+        maml_loss(support_loss, PARAMS, tasks, inner_step_size=0.1, num_inner_steps=2), jnp.mean(each), rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        maml_loss(loss, PARAMS, tasks, inner_step_size=0.1, num_inner_steps=0), jnp.mean(each), rtol=1e-14
+    )
 
 
 def test_equal_parts_make_equal_losses():

@@ -75,12 +75,15 @@ def test_lanes_of_a_batch_of_gains_do_not_meet():
     assert np.isfinite(slopes[::2]).all()
     values = jax.vmap(partial(mean_over_feasible, scalar_cost, tasks=TASKS))(gains)
     assert values[1] == jnp.inf
-    assert jax.vmap(FeasibleLoss(scalar_cost, 3.0), (0, None))(gains, jax.tree.map(lambda x: x[0], TASKS))[1] == 3.0
+    assert (
+        jax.vmap(FeasibleLoss(scalar_cost, otherwise=3.0), (0, None))(gains, jax.tree.map(lambda x: x[0], TASKS))[1]
+        == 3.0
+    )
 
 
 def test_weights_count_the_feasible_tasks_alone():
     costs = jax.vmap(scalar_cost, (None, 0))(K, GOOD)
-    found = mean_over_feasible(scalar_cost, K, TASKS, jnp.array([1.0, 5.0, 3.0]))
+    found = mean_over_feasible(scalar_cost, K, TASKS, weights=jnp.array([1.0, 5.0, 3.0]))
     np.testing.assert_allclose(found, (costs[0] + 3 * costs[1]) / 4, rtol=1e-15)
     with pytest.raises(ValueError, match=r"weights must have shape \(3,\), one for each task, got \(2,\)"):
-        mean_over_feasible(scalar_cost, K, TASKS, jnp.ones(2))
+        mean_over_feasible(scalar_cost, K, TASKS, weights=jnp.ones(2))

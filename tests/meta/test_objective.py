@@ -52,9 +52,13 @@ def test_gradient_is_the_gradient_of_the_objective(problem, num_inner_steps):
 
         @jax.jit
         def both(params, weights=weights):
-            expected = jax.grad(lambda p: maml_loss(loss, p, tasks, step, num_inner_steps, weights))(params)
+            expected = jax.grad(
+                lambda p: maml_loss(
+                    loss, p, tasks, inner_step_size=step, num_inner_steps=num_inner_steps, weights=weights
+                )
+            )(params)
             options = {"num_inner_steps": num_inner_steps, "weights": weights}
-            return expected, maml_gradient(loss, params, tasks, step, ExactOracle(), **options)
+            return expected, maml_gradient(loss, params, tasks, inner_step_size=step, oracle=ExactOracle(), **options)
 
         expected, found = both(params)
         assert_close(found, expected)
@@ -64,7 +68,9 @@ def test_gradient_is_the_gradient_of_the_objective(problem, num_inner_steps):
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_the_adaptation_matters_in_these_tests(problem):
     loss, params, tasks, step = PROBLEMS[problem]
-    gradient = jax.jit(lambda step: jax.flatten_util.ravel_pytree(maml_gradient(loss, params, tasks, step))[0])
+    gradient = jax.jit(
+        lambda step: jax.flatten_util.ravel_pytree(maml_gradient(loss, params, tasks, inner_step_size=step))[0]
+    )
     assert relative_error(gradient(0.0), gradient(step)) > 1e-2
 
 
@@ -77,21 +83,34 @@ def test_objective_is_a_weighted_sum_of_adapted_losses():
         for _ in range(2):
             adapted = jax.tree.map(lambda p, g: p - 0.1 * g, adapted, jax.grad(regression)(adapted, task))
         expected += weight * regression(adapted, task)
-        assert_close(adapt(regression, NETWORK, task, 0.1, 2), adapted, 1e-13)  # rounding
-    assert relative_error(maml_loss(regression, NETWORK, POINTS, 0.1, 2, WEIGHTS), expected) < 1e-13
+        assert_close(adapt(regression, NETWORK, task, 0.1, num_inner_steps=2), adapted, 1e-13)  # rounding
+    assert (
+        relative_error(
+            maml_loss(regression, NETWORK, POINTS, inner_step_size=0.1, num_inner_steps=2, weights=WEIGHTS), expected
+        )
+        < 1e-13
+    )
     uniform = jnp.full(3, 1 / 3)
     np.testing.assert_allclose(
-        maml_loss(regression, NETWORK, POINTS, 0.1), maml_loss(regression, NETWORK, POINTS, 0.1, 1, uniform), rtol=1e-14
+        maml_loss(regression, NETWORK, POINTS, inner_step_size=0.1),
+        maml_loss(regression, NETWORK, POINTS, inner_step_size=0.1, num_inner_steps=1, weights=uniform),
+        rtol=1e-14,
     )
 
 
 def test_gradient_agrees_with_a_finite_difference_of_the_objective():
     direction = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size, dtype=float)).reshape(leaf.shape), NETWORK)
-    gradient = maml_gradient(regression, NETWORK, POINTS, 0.1, num_inner_steps=2)
+    gradient = maml_gradient(regression, NETWORK, POINTS, inner_step_size=0.1, num_inner_steps=2)
     inner = sum(jnp.sum(g * d) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True))
     step = 1e-5
     upper, lower = (
-        maml_loss(regression, jax.tree.map(lambda p, d, s=s: p + s * d, NETWORK, direction), POINTS, 0.1, 2)
+        maml_loss(
+            regression,
+            jax.tree.map(lambda p, d, s=s: p + s * d, NETWORK, direction),
+            POINTS,
+            inner_step_size=0.1,
+            num_inner_steps=2,
+        )
         for s in (step, -step)
     )
     # step^2 = 1e-10 times a third derivative, rounding 1e-16 / step = 1e-11.
@@ -102,19 +121,21 @@ def test_first_order_leaves_out_the_hessian():
     loss, params, tasks, step = PROBLEMS["network"]
 
     def plain(task):
-        return jax.grad(loss)(adapt(loss, params, task, step, 2), task)
+        return jax.grad(loss)(adapt(loss, params, task, step, num_inner_steps=2), task)
 
     expected = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), jax.vmap(plain)(tasks))
-    found = maml_gradient(loss, params, tasks, step, num_inner_steps=2, first_order=True)
+    found = maml_gradient(loss, params, tasks, inner_step_size=step, num_inner_steps=2, first_order=True)
     assert_close(found, expected)
-    exact = maml_gradient(loss, params, tasks, step, num_inner_steps=2)
+    exact = maml_gradient(loss, params, tasks, inner_step_size=step, num_inner_steps=2)
     assert relative_error(found["w"], exact["w"]) > 1e-2
 
 
 @partial(jax.jit, static_argnames="perturbations")
 def zeroth(tasks, weights, **options):
     oracle = ZerothOrderOracle(num_samples=10, radius=0.01)
-    return maml_gradient(regression, NETWORK, tasks, 0.001, oracle, KEY, weights=weights, **options)["w"]
+    return maml_gradient(
+        regression, NETWORK, tasks, inner_step_size=0.001, oracle=oracle, key=KEY, weights=weights, **options
+    )["w"]
 
 
 def test_keys_are_folded_by_task_index():
@@ -135,17 +156,17 @@ def test_independent_perturbations_differ_between_tasks_and_shared_ones_do_not()
 
 
 def test_zeroth_order_estimate_tends_to_the_exact_gradient():
-    exact = maml_gradient(regression, NETWORK, POINTS, 0.05)
+    exact = maml_gradient(regression, NETWORK, POINTS, inner_step_size=0.05)
     oracle = ZerothOrderOracle(num_samples=2000, radius=0.02)
-    estimate = jax.jit(jax.vmap(lambda key: maml_gradient(regression, NETWORK, POINTS, 0.05, oracle, key)))(
-        jax.random.split(KEY, 40)
-    )
+    estimate = jax.jit(
+        jax.vmap(lambda key: maml_gradient(regression, NETWORK, POINTS, inner_step_size=0.05, oracle=oracle, key=key))
+    )(jax.random.split(KEY, 40))
     # Not unbiased, as the adapted parameters are random: 5 % of the gradient bounds bias and noise (1 % here) together.
     assert relative_error(jnp.mean(estimate["w"], axis=0), exact["w"]) < 0.05
 
 
 def test_an_infeasible_adaptation_is_nan():
-    assert bool(jnp.all(jnp.isnan(maml_gradient(jaxlqr.cost, GAIN, TASKS, 10.0))))
+    assert bool(jnp.all(jnp.isnan(maml_gradient(jaxlqr.cost, GAIN, TASKS, inner_step_size=10.0))))
 
 
 @pytest.mark.parametrize(
@@ -172,9 +193,11 @@ def test_bad_arguments_are_refused(changes, message):
 def test_the_mean_over_drawn_tasks_is_the_population_objective_in_expectation():
     """wang2020, (2.6) and (2.7): three tasks that are drawn with the probabilities WEIGHTS, two at a time, exactly."""
     loss, params, tasks, step = PROBLEMS["network"]
-    population = maml_loss(loss, params, tasks, step, weights=WEIGHTS)
+    population = maml_loss(loss, params, tasks, inner_step_size=step, weights=WEIGHTS)
     drawn = jnp.array([(i, j) for i in range(3) for j in range(3)])
-    empirical = jax.jit(jax.vmap(lambda pair: maml_loss(loss, params, jax.tree.map(lambda x: x[pair], tasks), step)))
+    empirical = jax.jit(
+        jax.vmap(lambda pair: maml_loss(loss, params, jax.tree.map(lambda x: x[pair], tasks), inner_step_size=step))
+    )
     expected = jnp.sum(WEIGHTS[drawn[:, 0]] * WEIGHTS[drawn[:, 1]] * empirical(drawn))
     assert float(expected) == pytest.approx(float(population), rel=1e-12)  # rounding
     assert float(jnp.std(empirical(drawn))) > 0.01 * float(population)  # the draws differ

@@ -124,7 +124,7 @@ METHODS = ("gram", "reverse", "newton_cg", "ilqr", "ilqr_diagonal")
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_lowers_its_own_objective_and_says_so(method):
     training, state, batches = setting(ADAM)
-    result = tow(loss, state.params, batches, optimizer=ADAM, beta=BETA, method=method, terminal=True, num_iterations=3)
+    result = tow(loss, state.params, batches, optimizer=ADAM, beta=BETA, method=method, terminal=True, num_steps=3)
     assert int(result.status) == TowStatus.IMPROVED
     cost, last = objective(training, state, result.weights, batches, BETA)
     np.testing.assert_allclose(result.cost, cost, rtol=1e-13)
@@ -173,14 +173,14 @@ def test_memory_held_constant_halves_the_effect_of_the_weights_and_turns_it():
     np.testing.assert_allclose(found, [[0.659, 0.495], [0.946, 0.666]], rtol=0, atol=1e-3)  # as docs/errata.md says
 
 
-@pytest.mark.parametrize(("num_trials", "length"), [(1, 0.0), (2, 0.5)])
-def test_where_no_trial_is_accepted_training_goes_on_under_uniform_weights(num_trials, length):
+@pytest.mark.parametrize(("max_backtracks", "length"), [(1, 0.0), (2, 0.5)])
+def test_where_no_trial_is_accepted_training_goes_on_under_uniform_weights(max_backtracks, length):
     def quadratic(x, task):
         return task[1] * (x - task[0]) ** 2
 
     tasks = jnp.broadcast_to(jnp.array([[1.0, 4.0], [-1.0, 0.5]]), (5, 2, 2))
     optimizer = optax.sgd(0.45)
-    result = tow(quadratic, jnp.array(0.0), tasks, optimizer=optimizer, beta=1e-3, num_trials=num_trials)
+    result = tow(quadratic, jnp.array(0.0), tasks, optimizer=optimizer, beta=1e-3, max_backtracks=max_backtracks)
     assert float(result.step_lengths[0]) == length
     training = Training(quadratic, optimizer, False, False)
     nominal = train(training, State(jnp.array(0.0), optimizer.init(jnp.array(0.0))), jnp.full((5, 2), 0.5), tasks)[1]
@@ -202,8 +202,8 @@ def test_where_no_trial_is_accepted_training_goes_on_under_uniform_weights(num_t
         ({"beta": -1.0}, "beta must be a positive number"),
         ({"method": "magic"}, "method must be one of"),
         ({"weights": "sorted"}, "weights must be"),
-        ({"num_iterations": 0}, "num_iterations must be an integer"),
-        ({"num_trials": 0}, "num_trials must be an integer"),
+        ({"num_steps": 0}, "num_steps must be an integer"),
+        ({"max_backtracks": 0}, "max_backtracks must be an integer"),
         ({"tasks": jnp.zeros((0, 3, 2))}, "T >= 1 mini-batches"),
         ({"tasks": jnp.zeros(3)}, "T >= 1 mini-batches"),
     ],

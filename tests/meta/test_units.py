@@ -34,9 +34,9 @@ ZERO = jnp.zeros(1)
 
 def test_multistart_finds_the_same_points():
     starts = np.random.default_rng(0).uniform(-2, 2, (60, 2))
-    plain = multistart(camel, ZERO, starts, 1e-6)
+    plain = multistart(camel, starts, ZERO, 1e-6)
     units = np.asarray(UNITS)
-    other = multistart(camel_in_units, ZERO, starts * units, 1e-30)
+    other = multistart(camel_in_units, starts * units, ZERO, 1e-30)
     assert len(plain.values) >= 10
     # Points of equal value may be in another order: adaptation with other steps moves the last digits.
     order, again = (np.lexsort(np.round(points, 4).T) for points in (plain.params, other.params / units))
@@ -48,8 +48,8 @@ def test_multistart_finds_the_same_points():
 
 def test_stationary_points_of_one_parameter_are_the_same():
     grid = np.linspace(-1.5, 3.7, 401).reshape(-1, 1)
-    plain = stationary_points(wells, ZERO, grid, 1e-12)
-    other = stationary_points(wells_in_units, ZERO, grid * 2.0**-30, 1e-30)
+    plain = stationary_points(wells, grid, ZERO, 1e-12)
+    other = stationary_points(wells_in_units, grid * 2.0**-30, ZERO, 1e-30)
     np.testing.assert_allclose(other.params * 2.0**30, plain.params, atol=1e-7)  # steps of adaptation differ
     np.testing.assert_array_equal(other.kinds, plain.kinds)
     assert len(plain.kinds) == 5
@@ -69,7 +69,7 @@ def test_the_extent_of_a_plane_has_its_unit(unit):
 
     origin = np.array([unit, 0.0])
     plane = plane_through(origin, 2 * origin, np.array([unit, unit]))
-    bounds = np.array(extent(plane, disk, ZERO, 1.0, num_inner_steps=0, margin=0.0)) / unit
+    bounds = np.array(extent(disk, plane, ZERO, 1.0, num_inner_steps=0, margin=0.0)) / unit
     np.testing.assert_allclose(bounds, [-3, 1, -2, 2], rtol=0.15)  # radii are 12 % apart
 
 

@@ -37,8 +37,8 @@ def test_weights_are_those_of_slsqp(rule, kappa):
 def test_order_and_limits():
     assert jnp.all(jnp.argsort(exploration(LOSSES)) == jnp.argsort(LOSSES))
     assert jnp.all(jnp.argsort(exploitation(LOSSES)) == jnp.argsort(-LOSSES))
-    np.testing.assert_allclose(exploration(LOSSES, 1e6), uniform(LOSSES), rtol=1e-5)
-    np.testing.assert_allclose(exploration(LOSSES, 1 + 1e-6)[4], 1, rtol=1e-5)
+    np.testing.assert_allclose(exploration(LOSSES, kappa=1e6), uniform(LOSSES), rtol=1e-5)
+    np.testing.assert_allclose(exploration(LOSSES, kappa=1 + 1e-6)[4], 1, rtol=1e-5)
     np.testing.assert_allclose(exploration(jnp.full(7, 3.0)), jnp.full(7, 1 / 7), rtol=1e-14)
     np.testing.assert_allclose(exploration(LOSSES + 1e6), exploration(LOSSES), rtol=1e-8)
     np.testing.assert_allclose(exploration(LOSSES[:1]), 1.0, rtol=1e-14)
@@ -62,7 +62,7 @@ def test_batches_and_lanes_that_are_not_finite():
 @pytest.mark.parametrize("kappa", [1.0, 0.2, jnp.nan, jnp.inf])
 def test_kappa_of_one_or_less_is_refused(kappa):
     with pytest.raises(ValueError, match="kappa must be a number above 1"):
-        exploration(LOSSES, kappa)
+        exploration(LOSSES, kappa=kappa)
 
 
 @pytest.mark.parametrize("losses", [jnp.zeros(0), jnp.zeros((2, 3)), jnp.arange(3)])

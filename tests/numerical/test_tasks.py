@@ -181,7 +181,9 @@ def test_optimal_gains(batch):
 
 def meta(K, *arrays):
     tasks = LQRTask(*arrays)
-    return jaxlqr.maml_loss(jaxlqr.cost, K, tasks, 1e-3), jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-3)
+    return jaxlqr.maml_loss(jaxlqr.cost, K, tasks, inner_step_size=1e-3), jaxlqr.maml_gradient(
+        jaxlqr.cost, K, tasks, inner_step_size=1e-3
+    )
 
 
 meta_gradients = jax.jit(jax.vmap(meta))

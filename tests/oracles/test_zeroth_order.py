@@ -46,7 +46,9 @@ def check_finite(oracle, loss, params):
     """The oracle estimates both derivatives, and the meta-gradient from them, without an error."""
     oracle.gradient(loss, params, 2.0, KEY)
     oracle.hessian_vector_product(loss, params, params, 2.0, KEY)
-    meta = jax.jit(lambda p: maml_gradient(loss, p, jnp.array([1.0, 2.0]), 0.01, oracle, KEY))
+    meta = jax.jit(
+        lambda p: maml_gradient(loss, p, jnp.array([1.0, 2.0]), inner_step_size=0.01, oracle=oracle, key=KEY)
+    )
     assert bool(jnp.all(jnp.isfinite(meta(params))))
 
 

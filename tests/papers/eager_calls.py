@@ -73,7 +73,7 @@ def _toso2024() -> Calls:
         "quantities": lambda: module.quantities(K, TASKS),
         "promises": lambda: module.promises(K[None], TASKS),
         "sample_sublevel": lambda: module.sample_sublevel(KEY, K, TASKS, 2),
-        "sublevel_suprema": lambda: module.sublevel_suprema(KEY, K, TASKS, 2),
+        "sublevel_suprema": lambda: module.sublevel_suprema(KEY, K, TASKS, num_samples=2),
         "CertifiedSteps": lambda: module.CertifiedSteps().inner(K, TASKS, jnp.asarray(0)),
     }
 
@@ -82,7 +82,7 @@ def _wang2020() -> Calls:
     tasks = mdp.make_tasks(mdp.stack_mdps([families.bandit([0.0, 1.0]), families.bandit([0.2, 0.6])]))
     theta, best = jnp.zeros((1, 2)), jnp.array([[0.0, 1.0]])
     points = families.logistic_nonconvex()
-    omega, risk = jnp.zeros(points.x.shape[-1]), supervised.Risk("logistic")
+    omega, risk = jnp.zeros(points.x.shape[-1]), supervised.Risk(kind="logistic")
     network = supervised.two_layer_network(KEY, width=4, num_inputs=2)
     x = jnp.array([[1.0, 0.5], [0.2, 1.0]])
     return {
@@ -95,9 +95,9 @@ def _wang2020() -> Calls:
         "gap_densities": lambda: wang2020.gap_densities(best, theta, tasks, 1.0),
         "meta_visitation": lambda: wang2020.meta_visitation(theta, tasks, 1.0),
         "theorem_3_5": lambda: wang2020.theorem_3_5(best, theta, tasks, 1.0, 1.0),
-        "theorem_3_5, l1": lambda: wang2020.theorem_3_5(best, theta, tasks, 1.0, 1.0, "l1"),
+        "theorem_3_5, l1": lambda: wang2020.theorem_3_5(best, theta, tasks, 1.0, 1.0, form="l1"),
         "meta_features": lambda: wang2020.meta_features(omega, points, 0.1, risk),
-        "theorem_4_4": lambda: wang2020.theorem_4_4(omega + 1, omega, points, 0.1, 1.0, risk),
+        "theorem_4_4": lambda: wang2020.theorem_4_4(omega + 1, omega, points, 0.1, 1.0, risk=risk),
     }
 
 

@@ -17,7 +17,7 @@ from jaxlqr.supervised import (
 )
 
 M, N, D = 3, 8, 3
-RISKS = {kind: Risk(kind) for kind in ("squared", "logistic")}
+RISKS = {kind: Risk(kind=kind) for kind in ("squared", "logistic")}
 
 
 def random_tasks(seed: int, kind: str):
@@ -25,12 +25,12 @@ def random_tasks(seed: int, kind: str):
     rng = np.random.default_rng(seed)
     x = np.broadcast_to(rng.normal(size=(N, D)), (M, N, D))
     y = np.sign(rng.normal(size=(M, N))) if kind == "logistic" else rng.normal(size=(M, N))
-    tasks = make_supervised_tasks(x, y, rng.dirichlet(np.ones(N), size=M))
+    tasks = make_supervised_tasks(x, y, probability=rng.dirichlet(np.ones(N), size=M))
     return tasks, jnp.asarray(rng.normal(size=D)), jnp.asarray(rng.normal(size=D))
 
 
 def curvatures(risk, tasks, eta, thetas):
-    hessian = jax.hessian(lambda theta: jaxlqr.maml_loss(risk, theta, tasks, eta))
+    hessian = jax.hessian(lambda theta: jaxlqr.maml_loss(risk, theta, tasks, inner_step_size=eta))
     return np.linalg.eigvalsh(jax.jit(jax.vmap(hessian))(thetas))[:, 0]
 
 
@@ -52,7 +52,7 @@ def test_with_logistic_loss_it_is_not_at_large_steps():
 
 @pytest.mark.parametrize("kind", ["squared", "logistic", "cross_entropy"])
 def test_the_functional_derivative_is_the_derivative_along_functions(kind):
-    risk, rng = Risk(kind), np.random.default_rng(1)
+    risk, rng = Risk(kind=kind), np.random.default_rng(1)
     y = rng.integers(3, size=N) if kind == "cross_entropy" else np.sign(rng.normal(size=N))
     task = jax.tree.map(lambda leaf: leaf[0], make_supervised_tasks(rng.normal(size=(1, N, D)), y[None]))
     theta = jnp.asarray(rng.normal(size=(D, 3) if kind == "cross_entropy" else D))
@@ -61,14 +61,14 @@ def test_the_functional_derivative_is_the_derivative_along_functions(kind):
     g = jnp.asarray(rng.normal(size=h.shape))
     step = 1e-6
     along = (risk.of_predictions(h + step * g, task) - risk.of_predictions(h - step * g, task)) / (2 * step)
-    inner = jnp.tensordot(rho, (frechet_derivative(risk, theta, task, rho) * g).reshape(N, -1).sum(1), 1)
+    inner = jnp.tensordot(rho, (frechet_derivative(risk, theta, task, rho=rho) * g).reshape(N, -1).sum(1), 1)
     assert float(inner) == pytest.approx(float(along), rel=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["squared", "logistic", "cross_entropy"])
 def test_a_risk_lies_above_its_tangent_which_touches_it(kind):
     """Proposition 4.3, over functions on the points and any inner product; (4.6): the remainder is of order two."""
-    risk, rng, count = Risk(kind), np.random.default_rng(2), 200
+    risk, rng, count = Risk(kind=kind), np.random.default_rng(2), 200
     classes = 3 if kind == "cross_entropy" else 1
     y = rng.integers(3, size=N) if kind == "cross_entropy" else np.sign(rng.normal(size=N))
     # Features that are the points' own indicators: the parameters are the values of the function.
@@ -77,7 +77,7 @@ def test_a_risk_lies_above_its_tangent_which_touches_it(kind):
 
     def above(first, second, rho):
         gap = risk.of_predictions(first, task) - risk.of_predictions(second, task)
-        slope = frechet_derivative(risk, second, task, rho) * (first - second)
+        slope = frechet_derivative(risk, second, task, rho=rho) * (first - second)
         return gap - jnp.sum(rho * slope.reshape(N, -1).sum(1))
 
     every = jax.jit(jax.vmap(above))
@@ -111,20 +111,28 @@ def test_projection_ends_in_the_ball_and_leaves_its_points_alone():
 def test_sinusoids_are_learned():
     tasks = families.sinusoid(jax.random.key(0), 6)
     result = jaxlqr.meta_train(
-        Risk("squared"), jnp.zeros(8), tasks, num_steps=30, inner_step_size=0.5, outer_step_size=0.3
+        Risk(kind="squared"), jnp.zeros(8), tasks, num_steps=30, inner_step_size=0.5, outer_step_size=0.3
     )
-    before, after = (jaxlqr.maml_loss(Risk("squared"), p, tasks, 0.5) for p in (jnp.zeros(8), result.params))
+    before, after = (
+        jaxlqr.maml_loss(Risk(kind="squared"), p, tasks, inner_step_size=0.5) for p in (jnp.zeros(8), result.params)
+    )
     assert float(after) < float(before)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Risk("hinge"), 'kind must be "squared", "logistic" or "cross_entropy"'),  # type: ignore[arg-type]  # wrong on purpose
+        (lambda: Risk(kind="hinge"), 'kind must be "squared", "logistic" or "cross_entropy"'),  # type: ignore[arg-type]  # wrong on purpose
         (lambda: linear(jnp.ones(3), jnp.ones((5, 2))), r"features must have shape \[N, d\]"),
         (lambda: make_supervised_tasks(np.ones((2, 3)), np.ones(2)), r"x must have shape \[M, N, d\]"),
-        (lambda: make_supervised_tasks(np.ones((1, 2, 1)), [[0, 1]], [[0.5, 0.6]]), "must sum to one in each task"),
-        (lambda: make_supervised_tasks(np.ones((1, 2, 1)), [[0, 1]], [0.5, 0.5]), "must have the shape of y"),
+        (
+            lambda: make_supervised_tasks(np.ones((1, 2, 1)), [[0, 1]], probability=[[0.5, 0.6]]),
+            "must sum to one in each task",
+        ),
+        (
+            lambda: make_supervised_tasks(np.ones((1, 2, 1)), [[0, 1]], probability=[0.5, 0.5]),
+            "must have the shape of y",
+        ),
         (lambda: make_supervised_tasks(np.full((1, 2, 1), np.nan), [[0, 1]]), "must be finite"),
         (lambda: two_layer_network(jax.random.key(0), 3, 2), "width must be even"),
         (lambda: two_layer_network(jax.random.key(0), 4, 2, radius=0.0), "radius must be positive"),

@@ -17,7 +17,7 @@ ORACLES = {"exact": None, "sampled": jaxlqr.ZerothOrderOracle(num_samples=10, ra
 def beyond_training(tasks) -> dict[str, np.ndarray]:
     """What else takes tasks: a landscape, the gain of the average task, and descents from many starts."""
     grid = jnp.stack([START * scale for scale in (0.9, 1.0, 1.1)])
-    found = {"landscape": evaluate(jaxlqr.cost, tasks, grid, inner_step_size=1e-4)}
+    found = {"landscape": evaluate(jaxlqr.cost, grid, tasks, inner_step_size=1e-4)}
     found |= {"average gain": average_task_gain(tasks)}
     starts = np.broadcast_to(START, (16, *START.shape))
     descents = jaxlqr.policy_gradient(

@@ -20,7 +20,7 @@ def largest_eigenvalue(params, tasks):
 def test_steps_are_fractions_of_the_largest_eigenvalue():
     largest = largest_eigenvalue(START, TASKS)
     exact = automatic_steps(jaxlqr.cost, START, TASKS)
-    sampled = automatic_steps(jaxlqr.cost, START, TASKS, ZerothOrderOracle(num_samples=5, radius=0.1))
+    sampled = automatic_steps(jaxlqr.cost, START, TASKS, oracle=ZerothOrderOracle(num_samples=5, radius=0.1))
     # A power iteration of a hundred steps, whose gap is not known.
     np.testing.assert_allclose([exact.inner, exact.outer], [0.1 / largest, 1 / largest], rtol=1e-3)
     np.testing.assert_allclose(sampled.outer, exact.outer / (1 + START.size / 5), rtol=1e-12)

@@ -29,7 +29,7 @@ def assert_same(left, right):
 def test_loop_is_gradient_descent_written_out():
     result = train()
     params = START
-    gradient = jax.jit(lambda p: maml_gradient(jaxlqr.cost, p, TASKS, 1e-4))
+    gradient = jax.jit(lambda p: maml_gradient(jaxlqr.cost, p, TASKS, inner_step_size=1e-4))
     costs = jax.jit(jax.vmap(jaxlqr.cost, (None, 0)))
     best = jax.jit(jax.vmap(jaxlqr.optimal_cost))(TASKS)
     radii = jax.jit(jax.vmap(jaxlqr.spectral_radius, (None, 0)))
@@ -104,7 +104,7 @@ def test_batched_runs_may_have_their_own_step_sizes():
 def test_any_optax_optimizer(optimizer):
     result = train_quartic(optimizer=optimizer, num_steps=6)
     state, params = optimizer.init(ORIGIN), ORIGIN
-    gradient = jax.jit(lambda p: maml_gradient(quartic, p, POINTS, 0.01))
+    gradient = jax.jit(lambda p: maml_gradient(quartic, p, POINTS, inner_step_size=0.01))
     for _ in range(6):
         updates, state = optimizer.update(gradient(params), state, params)
         params = optax.apply_updates(params, updates)
@@ -268,7 +268,9 @@ def test_policy_gradient_of_a_batch():
 @pytest.mark.parametrize("num_inner_steps", [0, 2])
 def test_other_numbers_of_inner_steps(num_inner_steps):
     result = train_quartic(num_inner_steps=num_inner_steps, num_steps=1, safeguard=False)
-    gradient = jax.jit(lambda p: maml_gradient(quartic, p, POINTS, 0.01, num_inner_steps=num_inner_steps))
+    gradient = jax.jit(
+        lambda p: maml_gradient(quartic, p, POINTS, inner_step_size=0.01, num_inner_steps=num_inner_steps)
+    )
     direction = gradient(ORIGIN)
     assert relative_error(ORIGIN - result.params, 0.02 * direction) < 1e-10
 
@@ -276,7 +278,7 @@ def test_other_numbers_of_inner_steps(num_inner_steps):
 def test_weights_are_used():
     weights = jnp.array([1.0, 0.0, 0.0])
     result = train_quartic(weights=weights, num_steps=1)
-    direction = jax.jit(lambda p: maml_gradient(quartic, p, POINTS, 0.01, weights=weights))(ORIGIN)
+    direction = jax.jit(lambda p: maml_gradient(quartic, p, POINTS, inner_step_size=0.01, weights=weights))(ORIGIN)
     assert relative_error(ORIGIN - result.params, 0.02 * direction) < 1e-10
 
 

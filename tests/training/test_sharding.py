@@ -91,7 +91,9 @@ def test_batches_bound_the_memory():
     tasks = jax.tree.map(lambda leaf: np.concatenate([leaf] * 400), TASKS)
 
     def bytes_needed(batch_size):
-        gradient = jax.jit(lambda K: jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, 1e-4, batch_size=batch_size))
+        gradient = jax.jit(
+            lambda K: jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, inner_step_size=1e-4, batch_size=batch_size)
+        )
         return gradient.lower(np.array([[0.5, 0.5]])).compile().memory_analysis().temp_size_in_bytes
 
     assert bytes_needed(50) < bytes_needed(None) / 4
@@ -110,7 +112,10 @@ def test_sharded_tasks_are_found():
     [
         (lambda: make_mesh(2), r"num_run_shards must divide the number of devices, 1, got 2; use 1"),
         (lambda: train(batch_size=0), r"batch_size must be a positive integer"),
-        (lambda: jaxlqr.maml_gradient(jaxlqr.cost, TASKS.B[0].T, TASKS, 1e-4, batch_size=2.5), r"got 2\.5"),
+        (
+            lambda: jaxlqr.maml_gradient(jaxlqr.cost, TASKS.B[0].T, TASKS, inner_step_size=1e-4, batch_size=2.5),
+            r"got 2\.5",
+        ),
     ],
 )
 def test_bad_input(call, message):

@@ -37,7 +37,7 @@ def test_scheduled_steps_are_taken_in_their_turn():
     np.testing.assert_allclose(result.history["outer_step"], 0.05 / np.arange(1, 6))
     gain = START
     for step in range(4):
-        slope = jaxlqr.maml_gradient(scalar_cost, gain, TASKS, 0.01 * (step + 1))
+        slope = jaxlqr.maml_gradient(scalar_cost, gain, TASKS, inner_step_size=0.01 * (step + 1))
         gain = gain - 0.05 / (step + 1) * slope
     assert float(result.params[0, 0]) == pytest.approx(float(gain[0, 0]), rel=1e-12)
 
@@ -57,24 +57,26 @@ def test_sizes_and_rules_exclude_each_other(options, message):
 
 @pytest.mark.parametrize("steps", [(-0.1, 0.1), (0.1, 0.0)])
 def test_fixed_steps_are_checked(steps):
-    with pytest.raises(ValueError, match="inner_step must not be negative"):
+    with pytest.raises(ValueError, match="inner_step_size must not be negative"):
         FixedSteps(*steps)
 
 
 def test_backtracking_takes_the_largest_steps_that_it_may():
     """By the definition, recomputed at every iterate; the first trials are far too long."""
-    rule = BacktrackingSteps(scalar_cost, inner_step=5.0, outer_step=5.0)
+    rule = BacktrackingSteps(scalar_cost, inner_step_size=5.0, outer_step_size=5.0)
     result = train(step_rule=rule, safeguard=False)
     history = {name: np.asarray(rows) for name, rows in result.history.items()}
     assert history["feasible"].all()
 
     def value(gain, inner):
-        adapted = maml_loss(scalar_cost, gain, TASKS, inner)
-        return float(jnp.where(jnp.isfinite(maml_loss(scalar_cost, gain, TASKS, 0.0)), adapted, jnp.inf))
+        adapted = maml_loss(scalar_cost, gain, TASKS, inner_step_size=inner)
+        return float(
+            jnp.where(jnp.isfinite(maml_loss(scalar_cost, gain, TASKS, inner_step_size=0.0)), adapted, jnp.inf)
+        )
 
     gain = START
     for inner, outer in zip(history["inner_step"][:4], history["outer_step"][:4], strict=True):
-        slope = jaxlqr.maml_gradient(scalar_cost, gain, TASKS, inner)
+        slope = jaxlqr.maml_gradient(scalar_cost, gain, TASKS, inner_step_size=inner)
         assert np.isfinite(value(gain, inner))
         assert inner == 5.0 or not np.isfinite(value(gain, 2 * inner))
         decrease = 1e-4 * float(jnp.sum(slope**2))
@@ -89,11 +91,11 @@ def test_backtracking_takes_the_largest_steps_that_it_may():
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"inner_step": 0.0}, "inner_step and outer_step must be positive"),
+        ({"inner_step_size": 0.0}, "inner_step_size and outer_step_size must be positive"),
         ({"shrink": 1.0}, "shrink and decrease must lie in"),
-        ({"max_trials": 0}, "max_trials must be at least 1"),
+        ({"max_backtracks": 0}, "max_backtracks must be at least 1"),
     ],
 )
 def test_backtracking_is_checked(bad, message):
     with pytest.raises(ValueError, match=message):
-        BacktrackingSteps(**{"loss": scalar_cost, "inner_step": 0.1, "outer_step": 0.1, **bad})
+        BacktrackingSteps(**{"loss": scalar_cost, "inner_step_size": 0.1, "outer_step_size": 0.1, **bad})

@@ -184,9 +184,7 @@ def test_batch_equals_loop_and_a_run_that_fails_spoils_no_other():
 @pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev])
 def test_no_derivative_where_not_converged(mode):
     def controls(x0):
-        return ilqr(
-            cost, dynamics, x0, U0, params=PARAMS, final_cost=final_cost, max_iterations=1, tolerance=0.0
-        ).controls
+        return ilqr(cost, dynamics, x0, U0, params=PARAMS, final_cost=final_cost, max_steps=1, tolerance=0.0).controls
 
     assert np.isnan(mode(controls)(X0)).all()
 
@@ -208,7 +206,7 @@ def test_pytrees_are_the_same_as_vectors():
 
 def test_every_status_has_its_advice():
     with pytest.raises(RuntimeError, match="ITERATION_LIMIT: the gradient was not yet small"):
-        ilqr(cost, dynamics, X0, U0, params=PARAMS, max_iterations=1, tolerance=0.0).check()
+        ilqr(cost, dynamics, X0, U0, params=PARAMS, max_steps=1, tolerance=0.0).check()
 
     def kinked(x, u, t, p):  # its derivative at 0 says that moving down helps, and it does not
         return 1 + jnp.abs(u[0]) + 1e-3 * u[0]
@@ -245,7 +243,7 @@ def test_a_value_that_is_closed_over_is_differentiated_as_a_parameter_is(mode):
         ({"dynamics": lambda x, u, t, p: x[:1]}, ValueError, r"dynamics must return a state like x0, float64\[2\]"),
         ({"cost": lambda x, u, t, p: x}, ValueError, "cost must return a floating scalar"),
         ({"final_cost": lambda x, p: x}, ValueError, "final_cost must return a floating scalar"),
-        ({"max_iterations": 0}, ValueError, "max_iterations must be an integer of at least 1"),
+        ({"max_steps": 0}, ValueError, "max_steps must be an integer of at least 1"),
     ],
 )
 def test_bad_input_is_named(change, error, words):

@@ -19,9 +19,7 @@ GOALS = {
 
 def solve(name, **options):
     p = PROBLEMS[name]()
-    return ilqr(
-        p.cost, p.dynamics, p.x0, p.U0, params=p.params, final_cost=p.final_cost, max_iterations=1000, **options
-    )
+    return ilqr(p.cost, p.dynamics, p.x0, p.U0, params=p.params, final_cost=p.final_cost, max_steps=1000, **options)
 
 
 @pytest.mark.slow

@@ -24,8 +24,8 @@ RESULT_FILES = ("landscape.png", "landscape.gif", "landscape.npz", "summary.json
 def landscape(
     tasks_file: str | Path | Sequence[str | Path],
     out: str | Path,
-    settings: LandscapeSettings | None = None,
     *,
+    settings: LandscapeSettings | None = None,
     gain_file: str | Path | None = None,
     dt: float | None = None,
     progress: bool | None = None,

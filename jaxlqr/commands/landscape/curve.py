@@ -45,8 +45,8 @@ def study(example: Example, grid: np.ndarray, keep: Callable[..., Any] | None = 
 
 def _look(example: Example, grid: np.ndarray) -> tuple[np.ndarray, StationaryPoints, np.ndarray]:
     tasks, step = example.tasks, example.inner_step_size
-    values = np.asarray(evaluate(scalar_cost, tasks, grid, step, per_task=True))
-    points = stationary_points(scalar_cost, tasks, grid, step)
+    values = np.asarray(evaluate(scalar_cost, grid, tasks, step, per_task=True))
+    points = stationary_points(scalar_cost, grid, tasks, step)
     return values, points, np.asarray(_optima(tasks)).ravel()
 
 
@@ -76,7 +76,7 @@ def _minimum(study: Study, index: int) -> dict[str, Any]:
     tasks, step = study.example.tasks, study.example.inner_step_size
     gain = jnp.asarray(study.points.params[index])
     slopes = _slopes(gain, tasks).ravel()
-    certificate = certify(gain, tasks, step, loss=scalar_cost)
+    certificate = certify(scalar_cost, gain, tasks, step)
     return {
         "gain": gain.item(),
         "value": study.points.values[index],

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def draw(studies: dict[str, Study]) -> "Figure":
     """One panel for each study, three in a row; a name is the number of its figure, or empty."""
     columns = min(3, len(studies))
-    figure, axes = new_figure(-(-len(studies) // columns), columns, panel_size=(3.4 if columns > 1 else 6.0, 2.8))
+    figure, axes = new_figure(
+        num_rows=-(-len(studies) // columns), num_columns=columns, panel_size=(3.4 if columns > 1 else 6.0, 2.8)
+    )
     with style():
         for ax, (name, study) in zip(axes.flat, studies.items(), strict=False):
             _draw_panel(ax, study)

@@ -22,7 +22,7 @@ _WIDTHS = (4.0, 2.6, 1.2, 1.4)  # of the paths
 
 def draw_plane(study: PlaneStudy) -> "Figure":
     """The objective in colours, the boundary of the stabilising set, stationary points and paths."""
-    figure, axes = new_figure(1, 1, panel_size=(7.0, 5.2))
+    figure, axes = new_figure(num_rows=1, num_columns=1, panel_size=(7.0, 5.2))
     ax = axes[0, 0]
     with style():
         _map(ax, study, study.x, study.y, study.values)
@@ -52,7 +52,7 @@ def animate(study: PlaneStudy, inner_steps: np.ndarray, rows: list[np.ndarray]) 
 
     def frames() -> "Iterator[Figure]":
         for step, values in zip(inner_steps, rows, strict=True):
-            figure, axes = new_figure(1, 1, panel_size=(4.6, 3.6))
+            figure, axes = new_figure(num_rows=1, num_columns=1, panel_size=(4.6, 3.6))
             _map(axes[0, 0], study, x, y, values, levels)
             with style():
                 axes[0, 0].set_title(f"inner step {step:.2e}")
@@ -64,7 +64,7 @@ def animate(study: PlaneStudy, inner_steps: np.ndarray, rows: list[np.ndarray]) 
 def _map(
     ax: "Axes", study: PlaneStudy, x: np.ndarray, y: np.ndarray, values: np.ndarray, levels: np.ndarray | None = None
 ) -> None:
-    plot_landscape(x, y, values, ax, radius=study.radius, levels=levels, legend=False)
+    plot_landscape(x, y, values, ax=ax, radius=study.radius, levels=levels, legend=False)
     ax.set(xlabel="along the first direction", ylabel="along the second direction")
 
 

@@ -72,14 +72,14 @@ def look_at_plane(start: Start, inner_step: float, settings: LandscapeSettings, 
     # The search comes first, on the plane through the first gain; the map goes through the best point that it finds.
     plane = plane_of_curvature(cost, start.K0, tasks, inner_step)
     x, y = _sides(plane, tasks, inner_step, _COARSE)
-    points = multistart(cost, tasks, _starts(plane, x, y, tasks, inner_step, settings), inner_step)
+    points = multistart(cost, _starts(plane, x, y, tasks, inner_step, settings), tasks, inner_step)
     centre = points.params[points.minima[0]] if len(points.minima) else np.asarray(start.K0)
     if settings.plane == "optima":
         plane = _plane_of_optima(centre, optima)
     else:
         plane = plane_of_curvature(cost, centre, tasks, inner_step)
     x, y = _sides(plane, tasks, inner_step, settings.resolution)
-    values = np.asarray(evaluate(cost, tasks, plane.points(x, y), inner_step)).reshape(len(y), len(x))
+    values = np.asarray(evaluate(cost, plane.points(x, y), tasks, inner_step)).reshape(len(y), len(x))
     begin = start.K0 if start.source != "optimum of the average task" else _far(plane, x, y, values)
     return PlaneStudy(
         tasks=tasks,
@@ -115,7 +115,7 @@ def _plane_of_optima(centre: np.ndarray, optima: np.ndarray) -> Plane:
 
 
 def _sides(plane: Plane, tasks: LQRTask, inner_step: float, size: int) -> tuple[np.ndarray, np.ndarray]:
-    left, right, bottom, top = extent(plane, cost, tasks, inner_step, num_inner_steps=0)
+    left, right, bottom, top = extent(cost, plane, tasks, inner_step, num_inner_steps=0)
     return np.linspace(left, right, size), np.linspace(bottom, top, size)
 
 
@@ -125,7 +125,7 @@ def _starts(
     """Feasible points of the plane; of gains with more than two entries, half of them are moved off it."""
     rng = np.random.default_rng(settings.seed)
     gains = plane.points(x, y)
-    gains = gains[np.flatnonzero(np.isfinite(np.asarray(evaluate(cost, tasks, gains, inner_step))))]
+    gains = gains[np.flatnonzero(np.isfinite(np.asarray(evaluate(cost, gains, tasks, inner_step))))]
     gains = gains[rng.choice(len(gains), settings.starts)]  # with replacement: their number does not depend on the map
     if plane.origin.size > 2:
         reach = min(np.ptp(x), np.ptp(y)) / 8 / np.sqrt(plane.origin.size)
@@ -217,7 +217,7 @@ def describe(study: PlaneStudy) -> dict[str, Any]:
 
 
 def _hypotheses(study: PlaneStudy, index: int) -> dict[str, bool]:
-    found = certify(jnp.asarray(study.points.params[index]), study.tasks, study.inner_step)
+    found = certify(cost, jnp.asarray(study.points.params[index]), study.tasks, study.inner_step)
     names = ("is_stationary", "is_minimum", "is_step_small", "is_adapted_stationary", "is_single_task", "holds")
     return {name: bool(getattr(found, name)) for name in names}
 
@@ -231,7 +231,7 @@ def frames(
     with open_progress(len(steps), "frame", progress) as bar:
         for step in steps:
             try:
-                values = evaluate(cost, study.tasks, study.plane.points(x, y), step)
+                values = evaluate(cost, study.plane.points(x, y), study.tasks, step)
             except ValueError:  # the step is so long that nothing on the plane is feasible, nor with longer ones
                 break
             rows.append(np.asarray(values).reshape(len(y), len(x)))

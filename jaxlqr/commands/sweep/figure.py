@@ -25,7 +25,7 @@ def sweep_figure(columns: Mapping[str, Sequence[Any]], axes: Sequence[str]) -> "
     gap = np.asarray(columns["gap_last"], float)
     good &= np.isfinite(gap)
     with style():
-        figure, grid = new_figure(1, len(shown))
+        figure, grid = new_figure(num_rows=1, num_columns=len(shown))
         for ax, name in zip(grid[0], shown, strict=True):
             _panel(ax, name, columns[name], gap, good)
         grid[0, 0].set_ylabel("last gap, median over tasks")

@@ -9,7 +9,6 @@ from jax.flatten_util import ravel_pytree
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.status import short_repr
-from jaxlqr.lqr.cost import cost
 from jaxlqr.meta.landscape.objective import check_step, mean_value, task_values
 from jaxlqr.meta.objective import num_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree
@@ -58,7 +57,7 @@ class Certificate:
 
 
 def certify(
-    K: PyTree, tasks: PyTree, inner_step_size: float | Array, *, loss: Loss = cost, tolerance: float = 1e-6
+    loss: Loss, params: PyTree, tasks: PyTree, inner_step_size: float | Array, *, tolerance: float = 1e-6
 ) -> Certificate:
     r"""Check the hypotheses of Proposition 1 at the limit point of a training run.
 
@@ -74,31 +73,31 @@ def certify(
     hypotheses.
 
     Arguments:
-        K: the point, a gain [m, n] or any pytree of parameters.
+        loss: function (params, task) -> scalar.
+        params: the point, a gain [m, n] or any pytree of parameters.
         tasks: pytree with a leading task axis.
         inner_step_size: adaptation step size, positive.
-        loss: function (params, task) -> scalar; the LQR cost unless given.
         tolerance: a gradient counts as zero when the Newton step predicts a decrease below ``tolerance`` squared times
             the value; a bound on the gradient's norm alone would depend on units.
 
     Raises:
-        ValueError: when ``K``, or what it adapts to, is infeasible for some task.
+        ValueError: when ``params``, or what they adapt to, is infeasible for some task.
 
     >>> import jaxlqr
     >>> task = jaxlqr.make_task([[1.0, 0.2], [0.0, 0.9]], [[0.0], [0.5]])
     >>> tasks = jaxlqr.stack_tasks([task])
-    >>> certificate = certify(jaxlqr.optimal_gain(task), tasks, inner_step_size=1e-3)
+    >>> certificate = certify(jaxlqr.cost, jaxlqr.optimal_gain(task), tasks, inner_step_size=1e-3)
     >>> bool(certificate.holds), bool(certificate.step_ratios[0] < 1)
     (True, True)
 
     Source: molybog2021, Theorem 2 and Proposition 1; for "second-order stationary" see docs/errata.md, L3.
     """
     check_step(inner_step_size)
-    values, certificate = _certify(loss, num_tasks(tasks) == 1, K, tasks, inner_step_size, tolerance)
+    values, certificate = _certify(loss, num_tasks(tasks) == 1, params, tasks, inner_step_size, tolerance)
     bad = [int(i) for i in jnp.flatnonzero(~jnp.isfinite(values))]
     if bad:
         raise ValueError(
-            f"K must be feasible before and after adaptation, but the objective is infinite for {len(bad)} of "
+            f"params must be feasible before and after adaptation, but the objective is infinite for {len(bad)} of "
             f"{values.size} tasks ({', '.join(map(str, bad[:8]))}); pass a gain that stabilises them, or reduce "
             "inner_step_size."
         )

@@ -20,8 +20,8 @@ _TOGETHER = 64
 
 def multistart(
     loss: Loss,
-    tasks: PyTree,
     starts: Any,
+    tasks: PyTree,
     inner_step_size: float | Array,
     *,
     num_steps: int = 100,
@@ -37,8 +37,8 @@ def multistart(
 
     Arguments:
         loss: function (params, task) -> scalar.
-        tasks: pytree with a leading task axis.
         starts: parameters [starts, ...], for LQR gains [starts, m, n]; those that are not feasible are left out.
+        tasks: pytree with a leading task axis.
         inner_step_size: adaptation step size, positive.
         num_steps: Newton steps of each start.
         tolerance: an end is a stationary point when the undamped Newton step from there is below ``tolerance`` times
@@ -57,7 +57,7 @@ def multistart(
     >>> def camel(x, t):
     ...     return (4 - 2.1 * x[0] ** 2 + x[0] ** 4 / 3) * x[0] ** 2 + x[0] * x[1] + 4 * (x[1] ** 2 - 1) * x[1] ** 2 + t
     >>> starts = jax.random.uniform(jax.random.key(0), (200, 2), minval=-2.0, maxval=2.0)
-    >>> found = multistart(camel, jnp.zeros(1), starts, 1e-6)
+    >>> found = multistart(camel, starts, jnp.zeros(1), 1e-6)
     >>> [int((found.kinds == kind).sum()) for kind in Kind]  # of the six-hump camel back function
     [6, 2, 7, 0]
     """
@@ -124,8 +124,8 @@ class _Look(NamedTuple):
     hessian: Array
 
 
-@compiled(static=("num_steps", "chunk_size"))
-def _search(loss: Loss, num_steps: int, chunk_size: int, unit, starts, tasks, inner_step_size):
+@compiled(static=("num_steps", "max_points"))
+def _search(loss: Loss, num_steps: int, max_points: int, unit, starts, tasks, inner_step_size):
     shape = starts.shape[1:]
 
     def objective(flat: Array) -> Array:
@@ -160,4 +160,4 @@ def _search(loss: Loss, num_steps: int, chunk_size: int, unit, starts, tasks, in
         point, seen, _, first = lax.fori_loop(0, num_steps + 1, step, (start, blank, zero + 1e-2, zero))
         return (point * unit).reshape(shape), seen, first
 
-    return lax.map(one, starts.reshape(len(starts), -1) / unit[None], batch_size=chunk_size)
+    return lax.map(one, starts.reshape(len(starts), -1) / unit[None], batch_size=max_points)

@@ -39,7 +39,7 @@ def task_values(
         # Together, so that what value and gradient share is computed once.
         before, gradient = jax.value_and_grad(loss)(params, task)
         moved = step_along(params, inner_step_size, gradient)
-        after = loss(adapt(loss, moved, task, inner_step_size, num_inner_steps - 1), task)
+        after = loss(adapt(loss, moved, task, inner_step_size, num_inner_steps=num_inner_steps - 1), task)
         return jnp.where(jnp.isfinite(before) & jnp.isfinite(after), after, jnp.inf)
 
     return jax.vmap(one)(tasks)
@@ -54,25 +54,25 @@ def mean_value(
 
 def evaluate(
     loss: Loss,
-    tasks: PyTree,
     grid: Any,
+    tasks: PyTree,
     inner_step_size: float | Array,
     *,
     num_inner_steps: int = 1,
     per_task: bool = False,
-    chunk_size: int | None = None,
+    max_points: int | None = None,
 ) -> Array:
     r"""Values of the meta-objective :math:`h(\theta) = \frac1M \sum_i J_i(\theta - \eta \nabla J_i(\theta))` on a grid.
 
     Arguments:
         loss: function (params, task) -> scalar, unbatched; +inf marks infeasible parameters.
-        tasks: pytree with a leading task axis M.
         grid: parameters [points, ...], for LQR gains [points, m, n]; any pytree with that leading axis.
+        tasks: pytree with a leading task axis M.
         inner_step_size: adaptation step size eta, positive.
         num_inner_steps: number of adaptation steps; 0 is the plain multi-task objective.
         per_task: return the values of each task, [points, M], and not their mean.
-        chunk_size: points evaluated together, which bounds the memory; some 1000 losses unless given.
-            On a CPU, one such chunk is in flight on each core.
+        max_points: points evaluated together, which bounds the memory; some 1000 losses unless given.
+            On a CPU, so many are in flight on each core.
 
     Returns:
         Values [points]; +inf where the parameters, or the adapted ones, are infeasible for some task.
@@ -83,16 +83,16 @@ def evaluate(
     >>> import jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.families.scalar(a=[0.9, 0.9], b=1.0, q=[1.0, 2.0])
     >>> grid = jnp.linspace(-0.05, 1.85, 5).reshape(-1, 1, 1)
-    >>> print(jnp.round(evaluate(jaxlqr.cost, tasks, grid, inner_step_size=0.02), 2))
+    >>> print(jnp.round(evaluate(jaxlqr.cost, grid, tasks, inner_step_size=0.02), 2))
     [ inf 2.12 2.25 3.21  inf]
 
     Source: musavi2023, equation (5), divided by the number of tasks; molybog2021, equation (2).
     """
     check_step(inner_step_size)
     count = num_tasks(grid)
-    size = max(1, CHUNK // num_tasks(tasks)) if chunk_size is None else chunk_size
+    size = max(1, CHUNK // num_tasks(tasks)) if max_points is None else max_points
     if size < 1:
-        raise ValueError(f"chunk_size must be at least 1, got {chunk_size}.")
+        raise ValueError(f"max_points must be at least 1, got {max_points}.")
     values = in_parts(
         partial(_evaluate, loss, num_inner_steps, min(size, count), per_task),
         min(size, count),
@@ -105,23 +105,23 @@ def evaluate(
     return values
 
 
-@compiled(static=("num_inner_steps", "chunk_size", "per_task"))
-def _evaluate(loss: Loss, num_inner_steps: int, chunk_size: int, per_task: bool, grid, tasks, inner_step_size) -> Array:
+@compiled(static=("num_inner_steps", "max_points", "per_task"))
+def _evaluate(loss: Loss, num_inner_steps: int, max_points: int, per_task: bool, grid, tasks, inner_step_size) -> Array:
     def one(params: PyTree) -> Array:
         values = task_values(loss, params, tasks, inner_step_size, num_inner_steps)
         return values if per_task else jnp.mean(values)
 
-    return lax.map(one, grid, batch_size=chunk_size)
+    return lax.map(one, grid, batch_size=max_points)
 
 
-def in_parts(function: Callable[..., PyTree], chunk_size: int, grid: PyTree, *args: Any) -> PyTree:
+def in_parts(function: Callable[..., PyTree], max_points: int, grid: PyTree, *args: Any) -> PyTree:
     """``function(grid, *args)``, on a CPU for parts of the grid on all cores: XLA runs a loop of small steps on one.
 
-    All parts have one size, a multiple of ``chunk_size``, so that they share a compiled function.
+    All parts have one size, a multiple of ``max_points``, so that they share a compiled function.
     """
     count = num_tasks(grid)
     cores = _num_cores() if jax.default_backend() == "cpu" else 1
-    size = -(-count // (cores * _PARTS_PER_CORE * chunk_size)) * chunk_size
+    size = -(-count // (cores * _PARTS_PER_CORE * max_points)) * max_points
     if cores == 1 or size >= count:
         return function(grid, *args)
     # The last part is filled up with points of the first.

@@ -127,21 +127,21 @@ def _hessian(loss: Loss, params: Array, tasks: PyTree, inner_step_size) -> Array
 
 
 def extent(
-    plane: Plane, loss: Loss, tasks: PyTree, inner_step_size: float, *, num_inner_steps: int = 1, margin: float = 0.1
+    loss: Loss, plane: Plane, tasks: PyTree, inner_step_size: float, *, num_inner_steps: int = 1, margin: float = 0.1
 ) -> tuple[float, float, float, float]:
     """Bounds (left, right, bottom, top) of the feasible set on a plane, seen along rays from its origin.
 
     Arguments:
-        plane: its origin must be feasible.
         loss, tasks, inner_step_size, num_inner_steps: as in :func:`evaluate`; 0 inner steps is the set of parameters
             that are feasible before adaptation.
+        plane: its origin must be feasible.
         margin: added on each side, in units of the width. Rays longer than four times the median are cut there.
 
     >>> import jax.numpy as jnp
     >>> def disk(x, t):
     ...     return jnp.where(jnp.sum(x**2) < 1, jnp.sum(x**2), jnp.inf) + t
     >>> plane = plane_through(jnp.zeros(2), jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]))
-    >>> [round(bound) for bound in extent(plane, disk, jnp.zeros(1), 1e-3, margin=0.0)]
+    >>> [round(bound) for bound in extent(disk, plane, jnp.zeros(1), 1e-3, margin=0.0)]
     [-1, 1, -1, 1]
     """
     angles = np.linspace(0, 2 * np.pi, _RAYS, endpoint=False)
@@ -151,7 +151,7 @@ def extent(
     radii = _RADII * _RATIO ** round(np.log(length) / np.log(_RATIO))
     ends = (radii[:, None, None] * units).reshape(-1, 2, *[1] * plane.origin.ndim)
     grid = plane.origin + ends[:, 0] * plane.first + ends[:, 1] * plane.second
-    values = evaluate(loss, tasks, grid, inner_step_size, num_inner_steps=num_inner_steps)
+    values = evaluate(loss, grid, tasks, inner_step_size, num_inner_steps=num_inner_steps)
     inside = np.isfinite(np.asarray(values)).reshape(len(_RADII), _RAYS)
     # The first infinite radius of each ray, or the last radius.
     reach = radii[np.where(inside.all(0), -1, np.argmin(inside, 0))]

@@ -25,7 +25,7 @@ class Kind(enum.IntEnum):
     DEGENERATE = 3
 
 
-def classify(eigenvalues: Any, tolerance: float = 1e-9, scale: Any = None) -> np.ndarray:
+def classify(eigenvalues: Any, *, tolerance: float = 1e-9, scale: Any = None) -> np.ndarray:
     """:class:`Kind` codes [...] of stationary points, from their Hessian eigenvalues [..., d].
 
     An eigenvalue counts as zero below ``tolerance`` times ``scale`` [...], a curvature in the units of the eigenvalues;
@@ -112,7 +112,7 @@ def is_epsilon_global(points: StationaryPoints, epsilon: float) -> bool:
     >>> from jaxlqr.meta.landscape import stationary_points
     >>> copies = jaxlqr.families.scalar(a=1.0, b=1.0, q=[1.0, 3.0], r=[1.0, 3.0])
     >>> grid = np.linspace(0.01, 1.99, 400).reshape(-1, 1, 1)
-    >>> points = stationary_points(scalar_cost, copies, grid, inner_step_size=0.02)
+    >>> points = stationary_points(scalar_cost, grid, copies, inner_step_size=0.02)
     >>> is_epsilon_global(points, 1e-9), is_epsilon_global(points, 1.0)
     (False, True)
 

@@ -24,7 +24,7 @@ _LANES = 16
 
 
 def stationary_points(
-    loss: Loss, tasks: PyTree, grid: Any, inner_step_size: float | Array, *, tolerance: float = 1e-10
+    loss: Loss, grid: Any, tasks: PyTree, inner_step_size: float | Array, *, tolerance: float = 1e-10
 ) -> StationaryPoints:
     r"""All points with :math:`h'(\theta) = 0` that a grid separates, for a single scalar parameter.
 
@@ -37,8 +37,8 @@ def stationary_points(
 
     Arguments:
         loss: function (params, task) -> scalar.
-        tasks: pytree with a leading task axis.
         grid: increasing parameters [points, 1, ..., 1], for LQR [points, 1, 1].
+        tasks: pytree with a leading task axis.
         inner_step_size: adaptation step size, positive.
         tolerance: of the parameter, relative to its modulus and the width of the grid.
 
@@ -50,7 +50,7 @@ def stationary_points(
     >>> from jaxlqr.meta.landscape import Kind
     >>> task = jaxlqr.families.scalar(a=1.0, b=1.0)
     >>> grid = np.linspace(0.01, 1.99, 400).reshape(-1, 1, 1)
-    >>> found = stationary_points(scalar_cost, task, grid, inner_step_size=0.05)
+    >>> found = stationary_points(scalar_cost, grid, task, inner_step_size=0.05)
     >>> print(np.round(found.params.ravel(), 3), [Kind(kind).name for kind in found.kinds])
     [0.246 0.376 0.618 1.366 1.654] ['MINIMUM', 'MAXIMUM', 'MINIMUM', 'MAXIMUM', 'MINIMUM']
     """
@@ -153,12 +153,12 @@ def _increasing(grid: Any) -> np.ndarray:
     return grid
 
 
-@compiled(static=("chunk_size",))
-def _slopes(loss: Loss, chunk_size: int, grid, tasks, inner_step_size) -> tuple[Array, Array]:
+@compiled(static=("max_points",))
+def _slopes(loss: Loss, max_points: int, grid, tasks, inner_step_size) -> tuple[Array, Array]:
     def one(params: Array) -> tuple[Array, ...]:
         return _derivatives(lambda p: mean_value(loss, p, tasks, inner_step_size), params, 1)
 
-    return lax.map(one, grid, batch_size=chunk_size)
+    return lax.map(one, grid, batch_size=max_points)
 
 
 def _derivatives(function: Callable[[Array], Array], params: Array, order: int) -> tuple[Array, ...]:

@@ -16,7 +16,7 @@ _TOLERANCE, _EVERY = 1, 2
 
 def draw(found: dict[str, Any]) -> "Figure":
     """The map at one tolerance, and cuts through it with 95 % intervals, of what ``phase_diagram`` found."""
-    figure, axes = new_figure(1, 3, panel_size=(4.2, 3.6))
+    figure, axes = new_figure(num_rows=1, num_columns=3, panel_size=(4.2, 3.6))
     levels, steps, epsilon = found["levels"], found["inner_steps"], found["tolerances"][_TOLERANCE]
     fraction, low, high = (np.asarray(found[name])[_TOLERANCE] for name in ("fraction", "low", "high"))
     with style():
@@ -38,12 +38,24 @@ def draw(found: dict[str, Any]) -> "Figure":
 
 def _map(ax: "Axes", fraction: np.ndarray, levels: Any, steps: Any, epsilon: float) -> None:
     plot_heat_map(
-        100 * fraction, ax, rows=levels, columns=steps, row_label="heterogeneity (level)",
-        column_label="inner step $\\eta$", limits=(0, 100), form="{:.0f}",
+        100 * fraction, ax=ax, rows=levels, columns=steps, row_label="heterogeneity (level)",
+        column_label="inner step $\\eta$", limits=(0, 100), number_format="{:.0f}",
     )  # fmt: skip
     ax.set_title(f"% of families with all minima within\n{100 * epsilon:g} % of the least value", fontsize=10)
 
 
 def _curve(ax: "Axes", x: Any, curve: Any, label: str, number: int) -> None:
     middle, low, high = curve
-    band(ax, x, middle, low, high, label, COLORS[number], alpha=0.25, marker="o", markersize=3.5, linewidth=1.2)
+    band(
+        ax,
+        x,
+        middle,
+        low,
+        high,
+        label=label,
+        color=COLORS[number],
+        alpha=0.25,
+        marker="o",
+        markersize=3.5,
+        linewidth=1.2,
+    )

@@ -19,16 +19,16 @@ _SIDE = 360  # points along each side of the map
 
 def draw(tasks: LQRTask, histories: list[dict[str, np.ndarray]]) -> "Figure":
     """``tasks``: those of the first draw, for the map; ``histories``: one for each start, over all draws."""
-    figure, axes = new_figure(1, 2, panel_size=(4.6, 3.8))
+    figure, axes = new_figure(num_rows=1, num_columns=2, panel_size=(4.6, 3.8))
     plane, speed = axes[0]
     first, second = np.linspace(0, 3.6, _SIDE), np.linspace(-5.2, -0.4, _SIDE)
     gains = np.stack(np.meshgrid(first, second), axis=-1)
-    values = np.asarray(evaluate(cost, tasks, gains.reshape(-1, 1, 2), INNER_STEPS[-1])).reshape(_SIDE, _SIDE)
+    values = np.asarray(evaluate(cost, gains.reshape(-1, 1, 2), tasks, INNER_STEPS[-1])).reshape(_SIDE, _SIDE)
     radius = np.abs(np.linalg.eigvals(np.asarray(A) - np.asarray(B) @ gains[:, :, None])).max(axis=2)
     with style():
         levels = np.nanmin(values) * np.geomspace(1, 5, 25)
         plot_landscape(
-            first, second, values, plane, radius=radius, levels=levels, cmap="Greys", colorbar=None, legend=False
+            first, second, values, ax=plane, radius=radius, levels=levels, cmap="Greys", colorbar=None, legend=False
         )
         for number, (history, start) in enumerate(zip(histories, STARTS, strict=True)):
             color = COLORS[number]
@@ -38,7 +38,7 @@ def draw(tasks: LQRTask, histories: list[dict[str, np.ndarray]]) -> "Figure":
             steps = sorted({start.first_step, start.last_step})
             label = f"start {number + 1}, $\\eta$ = " + " to ".join(f"{step:g}" for step in steps)
             norms = history["gradient_norm"]
-            line = median_band(speed, np.arange(norms.shape[1]), norms, label, color)
+            line = median_band(speed, np.arange(norms.shape[1]), norms, label=label, color=color)
             if len(steps) > 1:
                 _explain_rise(speed, np.asarray(line.get_ydata(), dtype=float), color)
         title = f"one draw; grey: the objective at $\\eta$ = {INNER_STEPS[-1]:g}, where it is finite"

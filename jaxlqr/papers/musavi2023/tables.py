@@ -72,7 +72,7 @@ def grid_minimiser(tasks: LQRTask, inner_step_size: float) -> tuple[np.ndarray, 
 
 
 def _best(tasks: LQRTask, grid: np.ndarray, inner_step_size: float) -> np.ndarray:
-    return grid[int(np.argmin(np.asarray(evaluate(cost, tasks, grid, inner_step_size))))]
+    return grid[int(np.argmin(np.asarray(evaluate(cost, grid, tasks, inner_step_size))))]
 
 
 def table_2(drawn: LQRTask) -> dict[str, Any]:

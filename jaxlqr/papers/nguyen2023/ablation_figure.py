@@ -18,7 +18,7 @@ _SHOWN = 1e-10  # least gap on the axis against time
 
 def draw(found: Ablation) -> "Figure":
     """Gap against step by number of iterations and by method, gap against time, and shares of the tasks."""
-    figure, axes = new_figure(2, 2, panel_size=(4.2, 3.0))
+    figure, axes = new_figure(num_rows=2, num_columns=2, panel_size=(4.2, 3.0))
     iterated = [name for name in found.gaps if name.startswith("iLQR")]
     others = [iterated[0], *(name for name in found.gaps if name not in iterated)]
     colors: dict[str, str] = dict(zip(found.gaps, COLORS, strict=False))
@@ -40,7 +40,7 @@ def _against_steps(ax: "Axes", found: Ablation, names: list[str], colors: dict[s
     steps = STRETCH * np.arange(found.uniform.shape[1])
     ax.plot(steps, np.median(_relative(found.uniform), axis=0), color="0.5", label="uniform")
     for name, dashes in zip(names, ("-", "--", ":", "-.", (0, (5, 5))), strict=False):
-        line = median_band(ax, steps, _relative(found.gaps[name]), name, colors[name])
+        line = median_band(ax, steps, _relative(found.gaps[name]), label=name, color=colors[name])
         line.set_linestyle(dashes)  # curves may coincide
     ax.set(yscale="log", xlabel="step", ylabel="gap over the first")
     ax.legend()
@@ -64,7 +64,7 @@ def _against_time(ax: "Axes", found: Ablation, colors: dict[str, str]) -> None:
 def _shares(ax: "Axes", found: Ablation) -> None:
     first = found.weights[::STRETCH]  # the last weights of a stretch never matter
     shares = first / np.sum(first, axis=1, keepdims=True)
-    plot_weights(shares, ax, steps=STRETCH * np.arange(len(shares)), order=found.scales)
+    plot_weights(shares, ax=ax, steps=STRETCH * np.arange(len(shares)), order=found.scales)
     ax.set_ylabel("share of a task (dark: cheap tasks)")
     total = ax.twinx()
     total.plot(STRETCH * np.arange(len(first)), np.sum(first, axis=1), color=COLORS[1], linestyle=":")

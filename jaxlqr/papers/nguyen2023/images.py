@@ -188,7 +188,7 @@ def _tow(learner: Learner, state: State, batch: Episode, beta: Array):
         optimizer=optimizer(),
         opt_state=state.memory,
         beta=beta,
-        num_trials=NUM_TRIALS,
+        max_backtracks=NUM_TRIALS,
         batch_size=1,
     )
 

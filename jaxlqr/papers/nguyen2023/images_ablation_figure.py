@@ -18,7 +18,7 @@ _DASHES = ("-", "--", "-.", ":")
 
 def draw(found: Ablation, summary: dict[str, Any]) -> "Figure":
     """Accuracy against updates and against time by number of directions, one stretch by every way, fixed tasks."""
-    figure, axes = new_figure(2, 2, panel_size=(4.6, 3.1))
+    figure, axes = new_figure(num_rows=2, num_columns=2, panel_size=(4.6, 3.1))
     seeds = f"mean and range of {summary['num_seeds']} seeds"
     with style():
         updates = LOOK * STRETCH * np.arange(found.curves["uniform"].shape[1])

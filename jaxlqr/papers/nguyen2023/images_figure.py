@@ -30,7 +30,7 @@ def draw(
     best: dict[str, str],
 ) -> "Figure":
     """The figure, from the results of the study, what is told of them, and the best uniform rule of each setting."""
-    figure, axes = new_figure(2, 3, panel_size=(3.9, 3.2))
+    figure, axes = new_figure(num_rows=2, num_columns=3, panel_size=(3.9, 3.2))
     kinds = {name.split(",")[0]: name for name in reversed(found)}  # the first setting of each kind
     first = [kinds[kind] for kind in ("maml", "proto") if kind in kinds]
     with style():
@@ -62,7 +62,7 @@ def _curves(ax: "Axes", name: str, rules: dict[str, dict[str, np.ndarray]], best
             rows = 100 * rules[rule]["curve"]
             seconds = np.median(rules[rule]["seconds"], axis=0)
             low, high = rows.min(axis=0), rows.max(axis=0)
-            band(ax, seconds, rows.mean(axis=0), low, high, label, color, alpha=0.1, linestyle=dashes)
+            band(ax, seconds, rows.mean(axis=0), low, high, label=label, color=color, alpha=0.1, linestyle=dashes)
     ax.set(
         xlabel="seconds of training", ylabel="accuracy on test alphabets, %", title=f"{name}: mean and range of seeds"
     )

@@ -149,7 +149,7 @@ def _initial(step_size: Array) -> State:
     return State(start, memory._replace(hyperparams=rate))
 
 
-@partial(jax.jit, static_argnames=("method", "num_stretches", "num_iterations"))
+@partial(jax.jit, static_argnames=("method", "num_stretches", "num_steps"))
 def run(
     rule: Array,
     key: Array,
@@ -159,10 +159,10 @@ def run(
     *,
     method: Method,
     num_stretches: int,
-    num_iterations: int = 1,
+    num_steps: int = 1,
 ) -> Run:
     """Train from the published initial gain for ``STRETCH * num_stretches`` steps under a rule, numbered as in
-    ``RULES``; ``method`` and ``num_iterations`` are those of :func:`jaxlqr.meta.trajectory_weighting.tow`."""
+    ``RULES``; ``method`` and ``num_steps`` are those of :func:`jaxlqr.meta.trajectory_weighting.tow`."""
     training = Training(adapted_cost, _SGD, False, False)
     batches = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (STRETCH, *leaf.shape)), tasks)
 
@@ -176,7 +176,7 @@ def run(
             opt_state=state.memory,
             beta=beta,
             method=method,
-            num_iterations=num_iterations,
+            num_steps=num_steps,
         )
         weights = _apply(rule, chosen.weights, key)
         decrease = 1 - chosen.cost / chosen.nominal_cost

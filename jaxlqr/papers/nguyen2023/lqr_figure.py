@@ -24,7 +24,7 @@ _MARKERS = "osv^D"
 
 def draw(studies: dict[str, Study], quick: bool) -> "Figure":
     """One column for each family."""
-    figure, axes = new_figure(3, len(studies), panel_size=(3.6, 2.6))
+    figure, axes = new_figure(num_rows=3, num_columns=len(studies), panel_size=(3.6, 2.6))
     with style():
         for column, (family, one) in enumerate(studies.items()):
             axes[0, column].set_title(family, loc="left")
@@ -38,14 +38,16 @@ def draw(studies: dict[str, Study], quick: bool) -> "Figure":
 
 def _curves(ax: "Axes", one: Study, index: int) -> None:
     steps = STRETCH * np.arange(one.uniform.shape[1])
-    median_band(ax, steps, one.uniform / one.uniform[:, :1], "uniform, best step", COLORS[-1])
+    median_band(ax, steps, one.uniform / one.uniform[:, :1], label="uniform, best step", color=COLORS[-1])
     for (rule, label), color in zip(LABELS.items(), COLORS, strict=False):
         gaps = one.gaps[rule][:, index]
-        line = median_band(ax, steps, gaps / gaps[:, :1], None, color, linestyle="--" if rule != "tow" else "-")
+        line = median_band(
+            ax, steps, gaps / gaps[:, :1], label=None, color=color, linestyle="--" if rule != "tow" else "-"
+        )
         line.set_label(label)
     # In the last iterations the gap is rounding, of either sign.
     newton = np.maximum(one.newton / one.newton[:, :1], 1e-16)
-    median_band(ax, np.arange(newton.shape[1]), newton, "Newton, same Hessians", "0.6", linestyle=":")
+    median_band(ax, np.arange(newton.shape[1]), newton, label="Newton, same Hessians", color="0.6", linestyle=":")
     ax.set_yscale("log")
     ax.set_ylim(1e-4, 2)
     ax.set_xlabel("step")
@@ -78,6 +80,6 @@ def _ratios(ax: "Axes", one: Study, precisions: tuple[float, ...]) -> None:
 
 
 def _weights(ax: "Axes", one: Study) -> None:
-    plot_weights(one.weights, ax, order=np.trace(one.tasks.task.Q, axis1=1, axis2=2), order_label="cheap tasks")
+    plot_weights(one.weights, ax=ax, order=np.trace(one.tasks.task.Q, axis1=1, axis2=2), order_label="cheap tasks")
     ax.set_yscale("symlog", linthresh=0.1)
     ax.set_ylim(bottom=0)

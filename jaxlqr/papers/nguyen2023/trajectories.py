@@ -48,7 +48,7 @@ def _run(request: Request) -> Outcome:
 
 
 def _solve(p: TrajectoryProblem, ddp: bool) -> IlqrResult:
-    options: dict[str, Any] = {"max_iterations": MAX_ITERATIONS, "ddp": ddp}
+    options: dict[str, Any] = {"max_steps": MAX_ITERATIONS, "ddp": ddp}
     result = ilqr(p.cost, p.dynamics, p.x0, p.U0, params=p.params, final_cost=p.final_cost, **options)
     return jax.tree.map(np.asarray, result)
 

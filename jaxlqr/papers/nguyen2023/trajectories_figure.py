@@ -18,7 +18,7 @@ _CAR_LENGTH, _CAR_WIDTH = 0.5, 0.25  # drawn smaller than its axle's distance of
 
 def draw(problems: dict[str, TrajectoryProblem], found: dict[str, dict[str, IlqrResult]]) -> "Figure":
     """One panel for each problem, of the solution of iLQR, and one of the gradients."""
-    figure, axes = new_figure(2, 3, panel_size=(3.6, 3.0))
+    figure, axes = new_figure(num_rows=2, num_columns=3, panel_size=(3.6, 3.0))
     with style():
         for ax, (name, problem) in zip(axes.flat, problems.items(), strict=False):
             _DRAWN[name](ax, np.asarray(found[name]["iLQR"].states), problem)

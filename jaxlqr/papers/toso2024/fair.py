@@ -30,8 +30,8 @@ ADAPTATION_STEPS = 300
 # eigenvalue there is 2.9e3), and the norm of the gradient clipped, which keeps the first steps from K0 at 0.03.
 ADAPTATION_STEP, ADAPTATION_CLIP = 3e-4, 100.0
 
-TRAINING_ORACLE = ZerothOrderOracle(20, 1e-2)
-ADAPTATION_ORACLE = ZerothOrderOracle(50, 1e-5)
+TRAINING_ORACLE = ZerothOrderOracle(num_samples=20, radius=1e-2)
+ADAPTATION_ORACLE = ZerothOrderOracle(num_samples=50, radius=1e-5)
 
 _METHODS = {
     "maml": "MAML, model-free",

@@ -31,7 +31,7 @@ _DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (
 
 def draw(rows: dict[str, dict[str, dict[str, Curve]]], average_gap: dict[str, float] | None) -> "Figure":
     """Figure with one row of three panels for each entry of ``rows``, "released" or "fair"."""
-    figure, axes = new_figure(len(rows), len(_PANELS), panel_size=(4.0, 3.6))
+    figure, axes = new_figure(num_rows=len(rows), num_columns=len(_PANELS), panel_size=(4.0, 3.6))
     with style():
         for row, (version, panels) in zip(axes, rows.items(), strict=True):
             for ax, panel in zip(row, _PANELS, strict=True):
@@ -63,7 +63,7 @@ def _draw_panel(ax: "Axes", curves: dict[str, Curve], title: str) -> None:
             ax,
             np.arange(curve.gaps.shape[1]),
             curve.gaps,
-            curve.label,
+            label=curve.label,
             diverged=curve.diverged,
             linestyle=dashes,
         )

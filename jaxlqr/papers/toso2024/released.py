@@ -36,7 +36,7 @@ MIDDLE = ((0.001, 8e-6), (0.01, 4e-6), (0.015, 0.95e-6))
 RANDOM_START_STEP, META_START_STEP = 0.35e-3, 1e-3
 PLOTTED_STATE = (0.25, 0.55, 0.35, 0.45)
 
-TRAINING_ORACLE = PrintedOracle(20, 1e-2, failed_queries="propagate", common_random_numbers=True)
+TRAINING_ORACLE = PrintedOracle(num_samples=20, radius=1e-2, failed_queries="propagate", common_random_numbers=True)
 ADAPTATION_ORACLE = replace(TRAINING_ORACLE, num_samples=50, radius=1e-5)
 # Of the random start: the radius of the training, and the samples of the adaptation, which share its compiled program.
 START_ORACLE = replace(ADAPTATION_ORACLE, radius=TRAINING_ORACLE.radius)

@@ -31,7 +31,7 @@ _MARKS = {
 
 def draw_heterogeneity(gaps: dict[str, Heterogeneity]) -> "Figure":
     """A panel for each nominal system: median over seeds, and their range as a band."""
-    figure, axes = new_figure(1, len(gaps), panel_size=(4.4, 3.6))
+    figure, axes = new_figure(num_rows=1, num_columns=len(gaps), panel_size=(4.4, 3.6))
     with style():
         for ax, (name, found) in zip(axes[0], gaps.items(), strict=True):
             for field, (label, color, marker, line) in _MARKS.items():
@@ -43,7 +43,7 @@ def draw_heterogeneity(gaps: dict[str, Heterogeneity]) -> "Figure":
                     ax.plot(LEVELS, middle, "x", color=color, label=label, markersize=7, zorder=3)
                     continue
                 band(
-                    ax, LEVELS, middle, values.min(axis=1), values.max(axis=1), label, color, marker=marker,
+                    ax, LEVELS, middle, values.min(axis=1), values.max(axis=1), label=label, color=color, marker=marker,
                     linestyle=line, markersize=4,
                 )  # fmt: skip
             slope = found.summary()["optimum"]["slope"]
@@ -58,7 +58,7 @@ def draw_heterogeneity(gaps: dict[str, Heterogeneity]) -> "Figure":
 
 def draw_samples(samples: Samples) -> "Figure":
     """Errors against the number of samples above, against the radius below; the gradient left, the Hessian right."""
-    figure, axes = new_figure(2, 2, panel_size=(4.4, 3.0))
+    figure, axes = new_figure(num_rows=2, num_columns=2, panel_size=(4.4, 3.0))
     with style():
         for i, name in enumerate(ESTIMATES):
             _draw_counts(axes[0, i], samples, i)
@@ -72,7 +72,7 @@ def draw_samples(samples: Samples) -> "Figure":
 def _draw_counts(ax: "Axes", samples: Samples, i: int) -> None:
     errors = samples.by_count[i]
     label = "measured, median, 5 to 95 %"
-    plot_sample_complexity(samples.counts, errors, ax, label=label, color=COLORS[0], quantiles=(0.05, 1 - DELTA))
+    plot_sample_complexity(samples.counts, errors, ax=ax, label=label, color=COLORS[0], quantiles=(0.05, 1 - DELTA))
     for form, color in zip(FORMS, (COLORS[1], COLORS[2]), strict=True):
         levels, counts = samples.predicted[form]
         ax.plot(counts[i], levels, color=color, linestyle="--", label=f"{'(13)' if i == 0 else '(15)'} {form}")
@@ -85,7 +85,7 @@ def _draw_counts(ax: "Axes", samples: Samples, i: int) -> None:
 def _draw_radii(ax: "Axes", samples: Samples, i: int) -> None:
     for o, (oracle, color) in enumerate(zip(ORACLES, (COLORS[0], COLORS[3]), strict=True)):
         errors = samples.by_radius[o, i]  # [radii, repeats]
-        plot_sample_complexity(RADII, errors.T, ax, label=f"{oracle}, {RADIUS_SAMPLES} samples", color=color)
+        plot_sample_complexity(RADII, errors.T, ax=ax, label=f"{oracle}, {RADIUS_SAMPLES} samples", color=color)
     ax.axvline(samples.radius[i], color="black", linewidth=0.8, linestyle=":", label="radius of the theory")
     ax.set_ylabel("")
     ax.set_xlabel("smoothing radius r")

@@ -83,13 +83,16 @@ def study(key: Array, task: LQRTask, num_repeats: int) -> Samples:
     shape = (K.shape[0], K.shape[1])
     predicted = {}
     for form in FORMS:
-        h, J = constants(K, tasks, form), quantities(K, tasks).J_max
+        h, J = constants(K, tasks, form=form), quantities(K, tasks).J_max
         levels = np.geomspace(3e-2, 3.0, 30)
         rows = []
         for i, norm in enumerate(norms):
-            radius = [smoothing_radius(h, level * norm, shape, form)[i] for level in levels]
+            radius = [smoothing_radius(h, level * norm, shape, form=form)[i] for level in levels]
             rows.append(
-                [num_samples(h, J, shape, r, x * norm, DELTA, form)[i] for r, x in zip(radius, levels, strict=True)]
+                [
+                    num_samples(h, J, shape, r, x * norm, DELTA, form=form)[i]
+                    for r, x in zip(radius, levels, strict=True)
+                ]
             )
         predicted[form] = (levels, np.asarray(rows))
     h = constants(K, tasks)
@@ -126,7 +129,7 @@ def _errors_by_count(
     """[2, repeats, counts]: means over the first so many of estimates from one sample each."""
 
     def of(index: int, repeat_key: Array) -> Array:
-        oracle = ZerothOrderOracle(1, radius[index])
+        oracle = ZerothOrderOracle(num_samples=1, radius=radius[index])
         keys = jax.random.split(repeat_key, max(counts))
         samples = jax.vmap(lambda k: _estimate(oracle, cost, K, task, k)[index])(keys)
         ends = jnp.asarray(counts) - 1
@@ -146,7 +149,7 @@ def _errors_by_radius(
     keys = jax.random.split(key, num_repeats)
 
     def of(radius: Array) -> Array:
-        oracle = ZerothOrderOracle(RADIUS_SAMPLES, radius)
+        oracle = ZerothOrderOracle(num_samples=RADIUS_SAMPLES, radius=radius)
         found = jax.vmap(lambda k: _estimate(oracle, loss, K, task, k))(keys)
         off = [estimate - truth[None] for estimate, truth in zip(found, exact, strict=True)]
         sizes = [jnp.linalg.norm(truth) for truth in exact]

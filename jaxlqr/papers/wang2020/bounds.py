@@ -26,7 +26,7 @@ def _draw(keys: Array) -> tuple[Array, dict[str, Array]]:
         mdp_key, feature_key, theta_key = jax.random.split(key, 3)
         mdps = garnet(mdp_key, NUM_TASKS, NUM_STATES, NUM_ACTIONS, gammas=(0.2, 0.95))
         features = jax.random.normal(feature_key, (NUM_STATES, NUM_ACTIONS, NUM_FEATURES))
-        tasks = make_tasks(mdps, features)
+        tasks = make_tasks(mdps, features=features)
         pair = jax.random.normal(theta_key, (2, NUM_FEATURES))
         told = theorem_3_5(pair[0], pair[1], tasks, ETA, RADIUS)
         # The better of the two is the comparator.

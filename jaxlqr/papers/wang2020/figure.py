@@ -27,7 +27,7 @@ def draw_adaptation(curves: dict[str, dict[str, np.ndarray]], optima: dict[str, 
             are wider than the whole range of returns.
     """
     columns = min(2, len(curves))
-    figure, axes = new_figure(-(-len(curves) // columns), columns, panel_size=(4.2, 3.3))
+    figure, axes = new_figure(num_rows=-(-len(curves) // columns), num_columns=columns, panel_size=(4.2, 3.3))
     with style():
         for number, (ax, (title, of)) in enumerate(zip(axes.flat, curves.items(), strict=False)):
             told = title if num_splits >= _FEWEST else f"{title} (mean of {num_splits}; no intervals)"
@@ -39,7 +39,7 @@ def draw_adaptation(curves: dict[str, dict[str, np.ndarray]], optima: dict[str, 
 
 def draw_policies(maps: dict[str, tuple[np.ndarray, np.ndarray]], goal: int) -> "Figure":
     """Policies [S, A] with their visitation [S] by title, of one task on the gridworld and its goal."""
-    figure, axes = new_figure(2, -(-len(maps) // 2), panel_size=(3.6, 3.1))
+    figure, axes = new_figure(num_rows=2, num_columns=-(-len(maps) // 2), panel_size=(3.6, 3.1))
     with style():
         for ax, (title, (policy, visits)) in zip(axes.flat, maps.items(), strict=True):
             _draw_map(ax, title, policy, visits, goal)
@@ -50,7 +50,7 @@ def _draw_curves(ax: "Axes", title: str, curves: dict[str, np.ndarray], optimal:
     steps = np.arange(MAX_STEPS + 1)
     for (name, (mean, low, high)), dashes, color in zip(curves.items(), _DASHES, COLORS, strict=False):
         if intervals:
-            band(ax, steps, mean, low, high, LABELS[name], color, alpha=0.12, linestyle=dashes)
+            band(ax, steps, mean, low, high, label=LABELS[name], color=color, alpha=0.12, linestyle=dashes)
         else:
             ax.plot(steps, mean, color=color, label=LABELS[name], linestyle=dashes)
     ax.axhline(optimal, color="black", linewidth=0.8)

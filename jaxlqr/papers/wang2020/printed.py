@@ -34,15 +34,15 @@ class OtherGradientLoss(ProximalLoss):
             raise ValueError(f'gradient must be "printed" or "first_order", got {self.gradient!r}.')
 
     @compiled()
-    def __call__(self, theta: Any, task: MDPTask) -> Array:
-        J = evaluate(task.mdp, self.adapted(theta, task)).J
+    def __call__(self, params: Any, task: MDPTask) -> Array:
+        J = evaluate(task.mdp, self.adapted(params, task)).J
         return -(_with_slope(J, 1 - task.mdp.gamma) if self.gradient == "printed" else J)
 
     @compiled()
-    def adapted(self, theta: Any, task: MDPTask) -> Array:
+    def adapted(self, params: Any, task: MDPTask) -> Array:
         """The policy after the steps [S, A]."""
         slope = 1 - task.mdp.gamma if self.gradient == "printed" else 0.0
-        policy = task.policy(theta)
+        policy = task.policy(params)
         for _ in range(self.num_steps):
             Q = evaluate(task.mdp, policy).Q
             policy = tilt(policy, self.step_size * _with_slope(Q, slope))

@@ -39,7 +39,7 @@ def complexity(
     task_key, feature_key, theta_key, draw_key = jax.random.split(key, 4)
     mdps = garnet(task_key, NUM_TASKS, NUM_STATES, NUM_ACTIONS, gammas=(0.5, 0.8))
     features = jax.random.normal(feature_key, (NUM_STATES, NUM_ACTIONS, NUM_FEATURES))
-    tasks = make_tasks(mdps, features)
+    tasks = make_tasks(mdps, features=features)
     theta = jax.random.normal(theta_key, (NUM_FEATURES,))
     exact = np.asarray(meta_gradient(theta, tasks, ETA))
 
@@ -83,7 +83,9 @@ def _estimates(loss: Any, oracle: Any, keys: Array, theta: Array, tasks: MDPTask
     @jax.jit
     def all_of(keys: Array) -> Array:
         def one(key: Array) -> Array:
-            return jaxlqr.maml_gradient(loss, theta, tasks, 0.0, oracle, key, num_inner_steps=0)
+            return jaxlqr.maml_gradient(
+                loss, theta, tasks, inner_step_size=0.0, oracle=oracle, key=key, num_inner_steps=0
+            )
 
         return jax.lax.map(one, keys)
 

@@ -42,7 +42,7 @@ class Setting:
         """Tasks [splits, 2 NUM_TASKS, ...], drawn anew for each split; the second half of each is held out."""
         drawn = [self.draw(one, 2 * NUM_TASKS) for one in jax.random.split(key, num_splits)]
         together = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *drawn)
-        tasks = make_tasks(together, self.features)
+        tasks = make_tasks(together, features=self.features)
         return jax.tree.map(lambda leaf: leaf.reshape(num_splits, 2 * NUM_TASKS, *leaf.shape[1:]), tasks)
 
     def start(self, tasks: MDPTask) -> np.ndarray:
@@ -62,12 +62,12 @@ def _far_goals(key: Array, number: int) -> MDP:
     """Start in one corner, different goals on the other side of the diagonal: no held-out goal is trained on."""
     row, column = np.divmod(np.arange(SIZE**2), SIZE)
     goals = np.flatnonzero(row + column >= SIZE - 1).tolist()
-    return gridworld_goals(key, number, SIZE, goals=goals, start=0, replace=False)
+    return gridworld_goals(key, number, size=SIZE, goals=goals, start=0, replace=False)
 
 
 def _any_goals(key: Array, number: int) -> MDP:
     """Start anywhere, different goals anywhere."""
-    return gridworld_goals(key, number, SIZE, replace=False)
+    return gridworld_goals(key, number, size=SIZE, replace=False)
 
 
 def _rivers(key: Array, number: int) -> MDP:

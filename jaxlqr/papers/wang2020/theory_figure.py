@@ -29,7 +29,7 @@ def draw_theory(
         errors: of :func:`jaxlqr.papers.wang2020.samples.complexity`.
     """
     complete = bool(networks and errors)
-    figure, axes = new_figure(2 if complete else 1, 3 if complete else 1, panel_size=(3.7, 3.1))
+    figure, axes = new_figure(num_rows=2 if complete else 1, num_columns=3 if complete else 1, panel_size=(3.7, 3.1))
     with style():
         _draw_bounds(axes[0, 0], gaps, bounds)
         if not complete:
@@ -59,8 +59,8 @@ def _draw_bounds(ax: "Axes", gaps: np.ndarray, bounds: dict[str, np.ndarray]) ->
 def _draw_samples(ax: "Axes", errors: dict[str, dict[str, np.ndarray]]) -> None:
     for (name, told), color, dashes in zip(errors.items(), COLORS, ("-", "--", "-.", ":"), strict=False):
         plot_sample_complexity(
-            told["transitions"], told["errors"].T, ax, label=samples.LABELS[name], color=color, quantiles=(0.25, 0.75),
-            linestyle=dashes,
+            told["transitions"], told["errors"].T, ax=ax, label=samples.LABELS[name], color=color,
+            quantiles=(0.25, 0.75), linestyle=dashes,
         )  # fmt: skip
     ax.set(xlabel="simulated transitions a task", title="sampled meta-gradients")
     ax.legend(loc="lower left", fontsize=6.5)
@@ -69,7 +69,7 @@ def _draw_samples(ax: "Axes", errors: dict[str, dict[str, np.ndarray]]) -> None:
 def _draw_powers(ax: "Axes", used: tuple[int, ...], networks: Any, name: str, title: str) -> None:
     for (kind, told), color in zip(networks.items(), COLORS, strict=False):
         slope = widths.slopes(used, told[name]).mean()
-        line = median_band(ax, used, told[name].T, f"{kind}: slope {slope:.2f}", color)
+        line = median_band(ax, used, told[name].T, label=f"{kind}: slope {slope:.2f}", color=color)
         line.set_marker(".")
     ax.set(xscale="log", yscale="log", xlabel="width", ylabel=title.split(" in ")[0], title=title)
     ax.legend(loc="lower left", fontsize=7)
@@ -78,7 +78,9 @@ def _draw_powers(ax: "Axes", used: tuple[int, ...], networks: Any, name: str, ti
 def _draw_residuals(ax: "Axes", used: tuple[int, ...], told: dict[str, np.ndarray], title: str) -> None:
     for (name, label), color, dashes in zip(_FEATURES.items(), COLORS, ("-", "--", ":"), strict=False):
         # Each relative to its own target, which differs from network to network.
-        line = median_band(ax, used, (told[f"residual_{name}"] / told["target"]).T, label, color, linestyle=dashes)
+        line = median_band(
+            ax, used, (told[f"residual_{name}"] / told["target"]).T, label=label, color=color, linestyle=dashes
+        )
         line.set_marker(".")
     ax.set(xscale="log", xlabel="width", ylabel="residual / norm of the target", title=title)
     ax.set_ylim(bottom=0)

@@ -75,7 +75,7 @@ def _policies(key: Array) -> _Problem:
     mdps = garnet(mdp_key, NUM_TASKS, NUM_STATES, NUM_ACTIONS, gammas=(0.5, 0.9))
     inputs = jax.random.normal(input_key, (NUM_STATES, NUM_ACTIONS, NUM_INPUTS))
     inputs = inputs / jnp.linalg.norm(inputs, axis=-1, keepdims=True)
-    tasks = make_tasks(mdps, inputs, energy=two_layer)
+    tasks = make_tasks(mdps, features=inputs, energy=two_layer)
     return _Problem(ProximalLoss(ETA["policy"]), 0.0, 0, tasks, inputs.reshape(-1, NUM_INPUTS))
 
 
@@ -84,7 +84,7 @@ def _regressors(key: Array) -> _Problem:
     x = np.stack([np.cos(angles), np.sin(angles), np.ones_like(angles)], axis=1) / np.sqrt(2)
     phases = np.asarray(jax.random.uniform(key, (NUM_TASKS, 1), maxval=2 * np.pi))
     tasks = make_supervised_tasks(np.broadcast_to(x, (NUM_TASKS, *x.shape)), np.sin(2 * angles[None] + phases))
-    return _Problem(Risk("squared", two_layer), ETA["regressor"], 1, tasks, jnp.asarray(x))
+    return _Problem(Risk(kind="squared", predictor=two_layer), ETA["regressor"], 1, tasks, jnp.asarray(x))
 
 
 def _at_width(
@@ -124,7 +124,7 @@ def _of_policies(initial: Array, early: Array, late: Array, tasks: MDPTask, x: A
 
     def one(weights: tuple[Array, Array, Array]) -> dict[str, Array]:
         start, omega, star = weights
-        network = TwoLayer(start, RADIUS)
+        network = TwoLayer(start, radius=RADIUS)
         rho = meta_visitation(omega, tasks, eta)[1].ravel()
         told = theorem_3_5(star, omega, tasks, eta, LINEAR_RADIUS["policy"], form="sharp")
         features = {
@@ -141,13 +141,13 @@ def _of_policies(initial: Array, early: Array, late: Array, tasks: MDPTask, x: A
 
 @jax.jit
 def _of_regressors(initial: Array, early: Array, late: Array, tasks: SupervisedTask, x: Array) -> dict[str, Array]:
-    eta, risk = ETA["regressor"], Risk("squared", two_layer)
+    eta, risk = ETA["regressor"], Risk(kind="squared", predictor=two_layer)
     rho = jnp.mean(tasks.probability, axis=0)
 
     def one(weights: tuple[Array, Array, Array]) -> dict[str, Array]:
         start, omega, star = weights
-        network = TwoLayer(start, RADIUS)
-        told = theorem_4_4(star, omega, tasks, eta, LINEAR_RADIUS["regressor"], risk, form="task_indexed")
+        network = TwoLayer(start, radius=RADIUS)
+        told = theorem_4_4(star, omega, tasks, eta, LINEAR_RADIUS["regressor"], risk=risk, form="task_indexed")
 
         def through_step(phi: Array, kernel: Array) -> Array:
             # (I - eta Hessian) phi of the linearised network [M N, .]: the squared loss has the Hessian phi' p phi.

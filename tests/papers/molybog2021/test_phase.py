@@ -44,7 +44,7 @@ def test_excess_of_a_family_is_that_of_its_stationary_points(level, step):
         tasks = family(key, level)
         low, high = (float(end) for end in stabilising_interval(tasks))
         grid = np.linspace(low, high, 3002)[1:-1].reshape(-1, 1, 1)
-        points = stationary_points(scalar_cost, tasks, grid, step)
+        points = stationary_points(scalar_cost, grid, tasks, step)
         assert float(relative_excess(tasks, step)) == pytest.approx(excess(points) / points.least, abs=1e-4)
 
 

@@ -33,7 +33,7 @@ def test_one_scalar_task_may_have_a_spurious_minimum_which_no_certificate_covers
     """Erratum L4: where the inner step is slightly below 1 / min C'', which is not at the optimum."""
     a, q, r = task
     tasks = scalar(a=a, q=q, r=r)
-    found = landscape.stationary_points(scalar_cost, tasks, interval(a), step)
+    found = landscape.stationary_points(scalar_cost, interval(a), tasks, step)
     best = float(jaxlqr.optimal_gain(jax.tree.map(lambda leaf: leaf[0], tasks))[0, 0])
     minima, values = found.params[found.minima].ravel(), found.values[found.minima]
     order = np.argsort(values)
@@ -44,7 +44,7 @@ def test_one_scalar_task_may_have_a_spurious_minimum_which_no_certificate_covers
     assert ratios[1] == pytest.approx(1, abs=1e-9)  # Newton's method leaves about 1e-12
     # Rounding puts the ratio on either side of one; the point is certified on neither.
     for offset in (0.0, 1e-12, -1e-12, 1e-9, -1e-9):
-        certificate = landscape.certify(jnp.full((1, 1), minima[order[1]] + offset), tasks, step, loss=scalar_cost)
+        certificate = landscape.certify(scalar_cost, jnp.full((1, 1), minima[order[1]] + offset), tasks, step)
         assert bool(certificate.is_stationary & certificate.is_minimum)
         assert not bool(certificate.holds)
 
@@ -57,8 +57,8 @@ def test_training_ends_at_the_spurious_minimum():
         scalar_cost, jnp.array([[0.45]]), tasks, num_steps=100, inner_step_size=step, outer_step_size=0.1
     ).check()
     assert float(result.params[0, 0]) == pytest.approx(gain, abs=5e-5)  # gain has four digits
-    reached = float(jaxlqr.maml_loss(scalar_cost, result.params, tasks, step))
-    assert reached > 70 * float(jaxlqr.maml_loss(scalar_cost, jnp.array([[5e-5]]), tasks, step))
+    reached = float(jaxlqr.maml_loss(scalar_cost, result.params, tasks, inner_step_size=step))
+    assert reached > 70 * float(jaxlqr.maml_loss(scalar_cost, jnp.array([[5e-5]]), tasks, inner_step_size=step))
 
 
 def test_theorem_2_holds_for_scalar_gains():
@@ -69,7 +69,7 @@ def test_theorem_2_holds_for_scalar_gains():
         a, q, r = rng.uniform(-2, 2), 10 ** rng.uniform(-3, 1), 10 ** rng.uniform(-1, 1)
         least = curvature(interval(a), a, q, r).min()
         step = rng.choice([0.5, 0.9, 0.97, 0.99]) / least
-        found = landscape.stationary_points(scalar_cost, scalar(a=a, q=q, r=r), interval(a), step)
+        found = landscape.stationary_points(scalar_cost, interval(a), scalar(a=a, q=q, r=r), step)
         values = found.values[found.minima]
         spurious.append(np.ptp(values) > 1e-9 * values.min())
         # A fold, where the ratio is one up to rounding, is not covered.

@@ -108,7 +108,7 @@ def alternating(tasks, start, fractions, num_steps):
 
     def step(K, fraction):
         eta = fraction * condition_1_inner(K, tasks, 0.5)
-        gradient = jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, eta)
+        gradient = jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, inner_step_size=eta)
         limits = outer_limits(K, tasks, eta, gradient, 0.5)
         allowed = 0.9 / limits.smoothness < jnp.minimum(limits.stability, limits.validity)
         move = 0.7 / limits.smoothness * gradient
@@ -142,7 +142,7 @@ def test_the_iterations_of_theorem_1_are_enough():
     tasks, start, eta = scalar(a=0.9, q=[0.5, 5.0]), jnp.array([[0.5]]), 1e-3
 
     def step(K, _):
-        value, gradient = jax.value_and_grad(lambda K: jaxlqr.maml_loss(scalar_cost, K, tasks, eta))(K)
+        value, gradient = jax.value_and_grad(lambda K: jaxlqr.maml_loss(scalar_cost, K, tasks, inner_step_size=eta))(K)
         limits = outer_limits(K, tasks, eta, gradient, 0.5)
         allowed = (eta < condition_1_inner(K, tasks, 0.5)) & (0.9 / limits.smoothness < limits.stability)
         allowed &= 0.9 / limits.smoothness < limits.validity

@@ -13,7 +13,7 @@ from tests.meta.test_trajectory_weighting import SGD, M, loss, setting
 @pytest.mark.parametrize("beta", [10.0, 1.5])
 def test_as_printed_no_step_is_ever_accepted_and_corrected_it_is(beta):
     _, state, batches = setting(SGD)
-    run = partial(tow, loss, state.params, batches, optimizer=SGD, beta=beta, terminal=True, num_iterations=2)
+    run = partial(tow, loss, state.params, batches, optimizer=SGD, beta=beta, terminal=True, num_steps=2)
     refused = run(method=printed)
     assert int(refused.status) == TowStatus.NOT_IMPROVED
     np.testing.assert_array_equal(refused.step_lengths, 0)

@@ -16,7 +16,7 @@ def mean_squared_gradient(targets, start, alpha):
         return 1 - jnp.exp(-((x - target) ** 2) / 2)
 
     def update(x, target):
-        slope = jaxlqr.maml_gradient(loss, x, jnp.reshape(target, (1,)), 1e-9)  # gamma tends to zero
+        slope = jaxlqr.maml_gradient(loss, x, jnp.reshape(target, (1,)), inner_step_size=1e-9)  # gamma tends to zero
         return x - alpha * slope, slope**2
 
     return float(jnp.mean(jax.jit(lambda targets: jax.lax.scan(update, start, targets)[1])(targets)))

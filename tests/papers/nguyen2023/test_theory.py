@@ -94,7 +94,7 @@ def test_the_squared_loss_has_the_constants_of_table_5():
     rng = np.random.default_rng(0)
     ratios = []
     # |S x - y|^2 of the paper is eight times the risk of four points, a mean of halved squares.
-    squared = jax.jit(jax.value_and_grad(lambda x, task: 8 * Risk("squared")(x, task)))
+    squared = jax.jit(jax.value_and_grad(lambda x, task: 8 * Risk(kind="squared")(x, task)))
     for _ in range(50):
         S, y = rng.normal(size=(4, 3)), rng.normal(size=4)
         x = rng.normal(size=(2, 3))

@@ -64,12 +64,12 @@ def test_as_printed_estimates_and_their_bounds_fall():
 def test_no_number_of_samples_makes_the_printed_hessian_estimate_one():
     """Lemma 9 with one state and one input, where its mean is exact: two points."""
     tasks, k = scalar(a=0.5), 0.2
-    h = toso2024.constants(jnp.array([[k]]), tasks, "printed")
+    h = toso2024.constants(jnp.array([[k]]), tasks, form="printed")
     task = jax.tree.map(lambda leaf: leaf[0], tasks)
     value = lambda x: float(jaxlqr.cost(jnp.array([[x]]), task))  # noqa: E731
     curvature = float(jax.hessian(jaxlqr.cost)(jnp.array([[k]]), task).squeeze())
     epsilon = 0.1 * curvature
-    radius = float(toso2024.smoothing_radius(h, epsilon, (1, 1), "printed")[1])
+    radius = float(toso2024.smoothing_radius(h, epsilon, (1, 1), form="printed")[1])
     difference = (value(k + radius) + value(k - radius)) / 2 - value(k)
     mean = difference / radius**2 * (radius**2 - 1)
     np.testing.assert_allclose(mean, -curvature / 2, rtol=0.01)
@@ -86,7 +86,7 @@ def test_the_printed_tolerance_of_theorem_4_is_too_wide_where_costs_are_large():
         domination = toso2024.constants(jnp.array([[best + 0.1]]), tasks).gradient_domination
         slope = jax.jit(lambda k, task=task: jax.grad(jaxlqr.cost)(jnp.reshape(k, (1, 1)), task).squeeze())
         for form in ("printed", "corrected"):
-            error = float(toso2024.accuracy_tolerance(0.5, domination, form))
+            error = float(toso2024.accuracy_tolerance(0.5, domination, form=form))
             # Where descent with that error in one direction comes to rest.
             k = scipy.optimize.brentq(lambda x, f=slope, e=error: float(f(x)) - e, best, 1.49)
             gap = float(jaxlqr.cost(jnp.array([[k]]), task) - jaxlqr.optimal_cost(task))

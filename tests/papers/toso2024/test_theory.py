@@ -21,7 +21,7 @@ ATTAINED = {"h_G": 0.99, "h_H": 0.99, "h_c": 0.99, "domination": 0.99, "heteroge
 @pytest.fixture(scope="module")
 def both():
     """Constants of one task with one state, in both forms, compiled once."""
-    return jax.jit(lambda K, tasks: [toso2024.constants(K, tasks, form) for form in FORMS])
+    return jax.jit(lambda K, tasks: [toso2024.constants(K, tasks, form=form) for form in FORMS])
 
 
 def gain(k):
@@ -93,7 +93,7 @@ def test_h_c_takes_a_spectral_norm_for_a_frobenius_norm():
 def test_the_gradient_heterogeneity_bound_lacks_a_factor_two():
     tasks = scalar(a=0.1, b=[1.0, 1.001])
     slopes = [derivative(0.0, jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], tasks), 1) for i in (0, 1)]
-    bounds = [float(toso2024.gradient_heterogeneity_bound(gain(0.0), tasks, form)[0]) for form in FORMS]
+    bounds = [float(toso2024.gradient_heterogeneity_bound(gain(0.0), tasks, form=form)[0]) for form in FORMS]
     ratio = abs(slopes[0] - slopes[1]) / np.array(bounds)
     np.testing.assert_allclose(ratio[0], 2.0, rtol=1e-6)
     assert ratio[1] <= 1 + 1e-9
@@ -144,7 +144,7 @@ def test_printed_bounds_fall_to_gradient_ascent():
         assert ratios[name] <= 1 + 1e-6, name
     # What it returns is what it reports.
     i = NAMES.index("h_grad")
-    again = margins(*instance(jax.tree.map(lambda leaf: leaf[i], found.worst)), "printed")
+    again = margins(*instance(jax.tree.map(lambda leaf: leaf[i], found.worst)), form="printed")
     np.testing.assert_allclose(again["h_grad"], ratios["h_grad"], rtol=1e-6)
 
 
@@ -164,7 +164,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="at least two tasks to differ, got 1"):
         toso2024.heterogeneity(one)
     with pytest.raises(ValueError, match="form must be"):
-        toso2024.constants(gain(0.5), one, "correct")  # type: ignore[arg-type]  # wrong on purpose
+        toso2024.constants(gain(0.5), one, form="correct")  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ValueError, match=r"K must stabilise every task, but .* task 0: 1\.4"):
         toso2024.constants(gain(-0.5), one)
     with pytest.raises(ValueError, match=r"mu, the least eigenvalue of Sigma0, must be positive .* got 0 for task 0"):

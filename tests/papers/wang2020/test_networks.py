@@ -39,7 +39,7 @@ def test_policies_of_any_width(width):
     _, omega, other = pair(width, D)
 
     def objective(weights):
-        return -jaxlqr.maml_loss(ProximalLoss(ETA), weights, tasks, 0.0, num_inner_steps=0)
+        return -jaxlqr.maml_loss(ProximalLoss(ETA), weights, tasks, inner_step_size=0.0, num_inner_steps=0)
 
     values = jax.jit(jax.vmap(objective))(jnp.stack([omega, other]))
     if values[1] < values[0]:
@@ -68,12 +68,12 @@ def test_theorem_4_4_for_networks_of_any_width(kind, width):
     rng = np.random.default_rng(2)
     x = np.broadcast_to(rng.normal(size=(7, 3)), (3, 7, 3))
     y = np.sign(rng.normal(size=(3, 7))) if kind == "logistic" else rng.normal(size=(3, 7))
-    tasks = make_supervised_tasks(x, y, rng.dirichlet(np.ones(7), size=3))
+    tasks = make_supervised_tasks(x, y, probability=rng.dirichlet(np.ones(7), size=3))
     _, omega, other = pair(width, 3)
-    risk = Risk(kind, two_layer)
+    risk = Risk(kind=kind, predictor=two_layer)
 
     def objective(weights):
-        return jaxlqr.maml_loss(risk, weights, tasks, 0.3)
+        return jaxlqr.maml_loss(risk, weights, tasks, inner_step_size=0.3)
 
     values, slope = jax.jit(lambda u, v: ((objective(u), objective(v)), jax.grad(objective)(u)))(omega, other)
     told = jax.jit(theorem_4_4, static_argnames=("risk", "form"))(

@@ -17,7 +17,7 @@ from tests.mdp.test_sampling import HORIZON, assert_unbiased, sampled_gradients,
 def objective(theta, tasks, gradient="exact"):
     """The meta-objective (3.4), by the generic core."""
     loss = ProximalLoss(ETA) if gradient == "exact" else OtherGradientLoss(ETA, gradient=gradient)
-    return -jaxlqr.maml_loss(loss, theta, tasks, 0.0, num_inner_steps=0)
+    return -jaxlqr.maml_loss(loss, theta, tasks, inner_step_size=0.0, num_inner_steps=0)
 
 
 # One compiled function for all seeds.

@@ -24,7 +24,7 @@ def test_theorem_4_4_holds_and_the_task_indexed_form_is_tighter(kind):
             omega, other = other, omega
         printed = bound(other, omega, tasks, eta, 10.0, risk)
         indexed = bound(other, omega, tasks, eta, 10.0, risk, form="task_indexed")
-        objective = lambda theta, tasks=tasks: jaxlqr.maml_loss(risk, theta, tasks, eta)  # noqa: E731
+        objective = lambda theta, tasks=tasks: jaxlqr.maml_loss(risk, theta, tasks, inner_step_size=eta)  # noqa: E731
         if seed < 3:  # compiled anew for each
             assert float(printed.gap) == pytest.approx(float(objective(omega) - objective(other)), rel=1e-10)
             slope = jnp.linalg.norm(jax.grad(objective)(omega))
@@ -51,7 +51,7 @@ def test_the_task_indexed_form_is_not_tighter_in_every_draw():
     def both(ends, task):
         def bounds(end, other):
             forms: tuple[Literal["printed"], Literal["task_indexed"]] = ("printed", "task_indexed")
-            return [theorem_4_4(end, other, task, 0.3, 0.1, RISKS["squared"], form=form) for form in forms]
+            return [theorem_4_4(end, other, task, 0.3, 0.1, risk=RISKS["squared"], form=form) for form in forms]
 
         forward, backward = bounds(ends[0], ends[1]), bounds(ends[1], ends[0])
         return jnp.stack(
@@ -68,7 +68,7 @@ def test_the_task_indexed_form_is_not_tighter_in_every_draw():
     ("common", "options", "message"),
     [
         (True, {"form": "tight"}, 'form must be "printed" or "task_indexed"'),
-        (True, {"risk": Risk("cross_entropy")}, "risk must be squared or logistic"),
+        (True, {"risk": Risk(kind="cross_entropy")}, "risk must be squared or logistic"),
         (False, {}, "tasks must have common inputs"),
     ],
 )

@@ -17,7 +17,7 @@ densities = jax.jit(gap_densities, static_argnames="form")
 
 
 def objective(theta, tasks, eta=ETA):
-    return -jaxlqr.maml_loss(ProximalLoss(eta), theta, tasks, 0.0, num_inner_steps=0)
+    return -jaxlqr.maml_loss(ProximalLoss(eta), theta, tasks, inner_step_size=0.0, num_inner_steps=0)
 
 
 def saddle():
@@ -114,7 +114,7 @@ def test_a_start_that_is_never_revisited_makes_the_constant_infinite_and_the_mix
     tasks, omega = make_tasks(mdps), jnp.zeros((2, 2))
     better = jnp.array([[0.0, 2.0], [0.0, 2.0]])
     assert np.isinf(C_0(omega, tasks, 1.0))
-    assert 1 <= float(C_0(omega, tasks, 1.0, "mixed")) <= 2 + 1e-12  # sqrt(2 n) with n = 2
+    assert 1 <= float(C_0(omega, tasks, 1.0, measure="mixed")) <= 2 + 1e-12  # sqrt(2 n) with n = 2
     for form in FORMS[:3]:
         told = bound(better, omega, tasks, 1.0, 5.0, form=form)
         assert np.isinf(told.bound)

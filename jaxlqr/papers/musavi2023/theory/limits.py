@@ -29,7 +29,7 @@ def inner_step_limit(K: Array, tasks: LQRTask) -> Array:
     >>> import jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.families.scalar(a=0.9, q=[1.0, 2.0])
     >>> limit = inner_step_limit(jnp.array([[0.5]]), tasks)
-    >>> bool(jnp.isfinite(jaxlqr.maml_loss(jaxlqr.cost, jnp.array([[0.5]]), tasks, 0.99 * limit)))
+    >>> bool(jnp.isfinite(jaxlqr.maml_loss(jaxlqr.cost, jnp.array([[0.5]]), tasks, inner_step_size=0.99 * limit)))
     True
 
     Source: musavi2023, Lemma 1.
@@ -52,14 +52,15 @@ def outer_step_limit(K: Array, tasks: LQRTask, inner_step_size: Array | float) -
     >>> import jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.families.scalar(a=0.9, q=[1.0, 2.0])
     >>> K, eta = jnp.array([[0.8]]), 1e-2
-    >>> moved = K - 0.99 * outer_step_limit(K, tasks, eta) * jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, eta)
+    >>> gradient = jaxlqr.maml_gradient(jaxlqr.cost, K, tasks, inner_step_size=eta)
+    >>> moved = K - 0.99 * outer_step_limit(K, tasks, eta) * gradient
     >>> bool(jax.vmap(jaxlqr.is_stabilizing, (None, 0))(moved, tasks).all())
     True
 
     Source: musavi2023, Lemma 3.
     """
     radius = jnp.min(jax.vmap(lambda task: delta_bar(K, task))(tasks))
-    return radius / spectral_norm(maml_gradient(cost, K, tasks, inner_step_size))
+    return radius / spectral_norm(maml_gradient(cost, K, tasks, inner_step_size=inner_step_size))
 
 
 @compiled(prepare=gain_and_tasks)
@@ -120,10 +121,10 @@ def _check_condition_1(K: Any, tasks: Any, alpha: Any, a: Any, b: Any, inner_ste
 def condition_1(
     K: Array,
     tasks: LQRTask,
+    *,
     alpha: Array | float = 0.5,
     a: Array | float = 0.5,
     b: Array | float = 0.9,
-    *,
     inner_step_size: Array | float | None = None,
 ) -> Condition1:
     r"""The step sizes of Condition 1 at the gain ``K`` [m, n], which keep every task stable and the objective falling.
@@ -149,7 +150,7 @@ def condition_1(
     """
     limit = condition_1_inner(K, tasks, alpha)
     eta = jnp.asarray(0.9 * limit if inner_step_size is None else inner_step_size)
-    gradient = maml_gradient(cost, K, tasks, eta)
+    gradient = maml_gradient(cost, K, tasks, inner_step_size=eta)
     limits = outer_limits(K, tasks, eta, gradient, alpha)
     low, high = a / limits.smoothness, b / limits.smoothness
     satisfied = (eta < limit) & (high < limits.stability)
@@ -160,6 +161,7 @@ def iteration_bound(
     gap: Array | float,
     meta_smoothness: Array | float,
     epsilon: Array | float,
+    *,
     a: Array | float = 0.5,
     b: Array | float = 0.9,
 ) -> Array:

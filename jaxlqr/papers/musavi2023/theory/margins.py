@@ -109,7 +109,7 @@ def _of_the_meta_gradient(
     near = K[None] + meta_smoothness_radius(K, tasks, eta) * jnp.asarray(FRACTIONS)[:, None, None] * directions
     gains = jnp.concatenate([jnp.broadcast_to(K, (1 + count, *K.shape)), near, edge])
     steps = jnp.concatenate([all_etas, jnp.broadcast_to(eta, (count,)), edge_etas])
-    slopes = jax.vmap(lambda gain, step: maml_gradient(cost, gain, tasks, step))(gains, steps)
+    slopes = jax.vmap(lambda gain, step: maml_gradient(cost, gain, tasks, inner_step_size=step))(gains, steps)
 
     def change(moved: Array, slope: Array, here: Array) -> Array:
         return jnp.linalg.norm((slope - here).reshape(-1)) / jnp.linalg.norm((moved - K).reshape(-1))
@@ -120,11 +120,13 @@ def _of_the_meta_gradient(
     smallest = jnp.max(least["ell_bar"]) * (1 + eta * (ell + jnp.min(least["delta"]) * rho)) * (1 + eta * ell)
     smallest += eta * rho * (1 + eta * ell) * jnp.mean(least["gradient"])
 
-    found = condition_1(K, tasks, _ALPHA, _A, _B)
+    found = condition_1(K, tasks, alpha=_ALPHA, a=_A, b=_B)
     bound = _A / found.outer_low
     betas = jnp.stack([1.001 * found.outer_low, (found.outer_low + found.outer_high) / 2, 0.999 * found.outer_high])
     nexts = K[None] - betas[:, None, None] * found.gradient[None]
-    values = jax.vmap(lambda gain: maml_loss(cost, gain, tasks, found.inner_step))(jnp.concatenate([K[None], nexts]))
+    values = jax.vmap(lambda gain: maml_loss(cost, gain, tasks, inner_step_size=found.inner_step))(
+        jnp.concatenate([K[None], nexts])
+    )
     promised = (2 * _A - _B**2) / (2 * bound) * jnp.sum(found.gradient**2)
     farthest = K - 0.999 * found.outer_limit / _ALPHA * found.gradient
     return {

@@ -1,6 +1,6 @@
 """The certified step-size rule: Condition 1 at every iterate."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import jax.numpy as jnp
 from jax import Array
@@ -31,6 +31,7 @@ class CertifiedSteps:
     Source: musavi2023, Condition 1 and Theorem 1, with the domain of L corrected (docs/errata.md, M6).
     """
 
+    _: KW_ONLY
     alpha: float = 0.5
     a: float = 0.5
     b: float = 0.9

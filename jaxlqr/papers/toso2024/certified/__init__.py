@@ -76,7 +76,7 @@ def certified(
     folder = OutputFolder(out, RESULT_FILES, inputs=(*tasks_files, gain_file))
     tasks, K0, source = load_start(tasks_files, gain_file, dt=dt)
     check_history(settings.max_steps, 1, len(tasks.A), K0.size, "max_steps")
-    runs, content = study(tasks, K0, settings, progress)
+    runs, content = study(tasks, K0, settings, progress=progress)
     told = {"command": "certified", "tasks_files": [str(path) for path in tasks_files], "dt": dt, "gain": source}
     content = told | content
     with folder:
@@ -90,14 +90,14 @@ def certified(
 
 
 def study(
-    tasks: LQRTask, K0: jax.Array, settings: CertifiedSettings, progress: bool | None = None
+    tasks: LQRTask, K0: jax.Array, settings: CertifiedSettings, *, progress: bool | None = None
 ) -> tuple[list[Run], dict[str, Any]]:
     """The runs, model-based with the steps of Theorem 1 over the sub-level set and at each iterate, and model-free with
     those of Theorem 2 where it can be paid for; and what is told of them as plain numbers."""
     began = time.perf_counter()
     key, report_key, run_key = jax.random.split(jax.random.key(settings.seed), 3)
     told = report(tasks, K0, epsilon=settings.epsilon, delta=settings.delta, key=report_key)
-    worst, spread = sublevel_suprema(key, K0, tasks, settings.sublevel_samples)
+    worst, spread = sublevel_suprema(key, K0, tasks, num_samples=settings.sublevel_samples)
     runs = [
         model_based(
             tasks, K0, worst, spread, settings.epsilon, settings.max_steps, at_iterate=at_iterate, progress=progress
@@ -107,7 +107,7 @@ def study(
     plan = model_free_plan(tasks, K0, worst, spread, settings.epsilon, settings.delta)
     plan["run"] = bool(plan["queries"] <= settings.max_queries)
     if plan["run"]:
-        runs.append(model_free(run_key, tasks, K0, plan, settings.max_steps, progress))
+        runs.append(model_free(run_key, tasks, K0, plan, settings.max_steps, progress=progress))
     content = {
         "settings": asdict(settings),
         "num_tasks": told["num_tasks"],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def draw(runs: list[Run], content: dict[str, Any]) -> "Figure":
     """One panel of the runs, the largest gap over tasks relative to the first, and one of the ratios at K0."""
-    figure, axes = new_figure(1, 2, panel_size=(4.6, 3.6))
+    figure, axes = new_figure(num_rows=1, num_columns=2, panel_size=(4.6, 3.6))
     with style():
         _draw_runs(axes[0, 0], runs, content)
         _draw_ratios(axes[0, 1], content["rows"])

@@ -193,13 +193,13 @@ def model_free_plan(
 
 
 def model_free(
-    key: Array, tasks: LQRTask, K0: Array, plan: dict[str, Any], max_steps: int, progress: bool | None = None
+    key: Array, tasks: LQRTask, K0: Array, plan: dict[str, Any], max_steps: int, *, progress: bool | None = None
 ) -> Run:
     """A run of Algorithm 3 by the plan of :func:`model_free_plan`, with the Hessian estimate that is one."""
     num_steps = int(min(np.ceil(plan["iterations"]), max_steps))
     rule, oracle = (
         FixedSteps(plan["inner_step"], plan["outer_step"]),
-        ZerothOrderOracle(int(plan["samples"]), plan["radius"]),
+        ZerothOrderOracle(num_samples=int(plan["samples"]), radius=plan["radius"]),
     )
     ran = _train(tasks, K0, num_steps, rule, oracle, key, progress)
     domination = np.asarray(constants(K0, tasks).gradient_domination)

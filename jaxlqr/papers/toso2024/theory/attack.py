@@ -36,7 +36,7 @@ class Inequalities(NamedTuple):
 
 
 def _at_one_gain(theta: Parameters, form: Form) -> dict[str, Array]:
-    return margins(*instance(theta), form)
+    return margins(*instance(theta), form=form)
 
 
 AT_ONE_GAIN = Inequalities(NAMES, draw, _at_one_gain)

@@ -42,7 +42,7 @@ class Constants(NamedTuple):
 
 
 @compiled(prepare=assumed)
-def constants(K: Array, tasks: LQRTask, form: Form = "corrected") -> Constants:
+def constants(K: Array, tasks: LQRTask, *, form: Form = "corrected") -> Constants:
     r"""Constants of Lemmas 3, 5 and 6 at the gain ``K``.
 
     Arguments:
@@ -60,7 +60,7 @@ def constants(K: Array, tasks: LQRTask, form: Form = "corrected") -> Constants:
     >>> import jaxlqr
     >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]])])
     >>> K = jnp.array([[0.5]])
-    >>> print(f"{constants(K, tasks).h_G / constants(K, tasks, 'printed').h_G:.0f}")
+    >>> print(f"{constants(K, tasks).h_G / constants(K, tasks, form='printed').h_G:.0f}")
     2
 
     Source: toso2024, Lemmas 3, 5 and 6 (appendix 6.1).
@@ -95,13 +95,13 @@ def hessian_parts(K: Array, tasks: LQRTask) -> HessianParts:
 
     >>> import jaxlqr
     >>> tasks, K = jaxlqr.stack_tasks([jaxlqr.make_task([[0.9]], [[1.0]])]), jnp.array([[0.5]])
-    >>> parts, h = hessian_parts(K, tasks), constants(K, tasks, "printed")
+    >>> parts, h = hessian_parts(K, tasks), constants(K, tasks, form="printed")
     >>> print(f"{2 * (parts.h_1 + 2 * parts.h_2) / h.h_hess:.3f}")
     1.000
 
     Source: toso2024, Lemma 6.
     """
-    h, q = constants(K, tasks, "printed"), quantities(K, tasks)
+    h, q = constants(K, tasks, form="printed"), quantities(K, tasks)
     return printed_parts(q, h.nu, h.h_Delta)
 
 

@@ -40,7 +40,7 @@ def step_size_limits(h: Constants, num_inputs: int, *, model_free: bool = False)
 
 @compiled(static=("shape",))
 def smoothing_radius(
-    h: Constants, epsilon: float | Array, shape: tuple[int, int], form: Form = "corrected"
+    h: Constants, epsilon: float | Array, shape: tuple[int, int], *, form: Form = "corrected"
 ) -> tuple[Array, Array]:
     r"""Largest radii for an error of ``epsilon`` of the gradient, (12), and of the Hessian estimate, (14).
 
@@ -54,12 +54,12 @@ def smoothing_radius(
     Source: toso2024, Lemmas 8 and 9; docs/errata.md, T15.
     """
     near = jnp.minimum(h.h_Delta, 1 / h.h_cost)
-    gradient, hessian = bias_rates(h, shape, form)
+    gradient, hessian = bias_rates(h, shape, form=form)
     return jnp.minimum(near, epsilon / (2 * gradient)), jnp.minimum(near, epsilon / (2 * hessian))
 
 
 @compiled(static=("shape",))
-def bias_rates(h: Constants, shape: tuple[int, int], form: Form = "corrected") -> tuple[Array, Array]:
+def bias_rates(h: Constants, shape: tuple[int, int], *, form: Form = "corrected") -> tuple[Array, Array]:
     r"""Bounds of the bias of the gradient and of the Hessian estimate, per unit of the radius.
 
     :math:`h_{grad}`, and :math:`h_{hess}` as printed or :math:`d\sqrt{d(d+3)}\,h_{hess}/6` for the estimate of
@@ -71,7 +71,7 @@ def bias_rates(h: Constants, shape: tuple[int, int], form: Form = "corrected") -
 
 @compiled(static=("shape",))
 def sample_bounds(
-    h: Constants, J_max: Array, shape: tuple[int, int], radius: float | Array, form: Form = "corrected"
+    h: Constants, J_max: Array, shape: tuple[int, int], radius: float | Array, *, form: Form = "corrected"
 ) -> tuple[Array, Array]:
     r"""Bounds of the Frobenius norm of one sample of the gradient and of the Hessian estimate.
 
@@ -95,6 +95,7 @@ def num_samples(
     radius: float | Array,
     epsilon: float | Array,
     delta: float | Array,
+    *,
     form: Form = "corrected",
 ) -> tuple[Array, Array]:
     r"""Samples for an error of ``epsilon`` with probability 1 - ``delta``: of the gradient, (13), and the Hessian,
@@ -122,7 +123,7 @@ def num_samples(
     """
     m, n = shape
     d = m * n
-    samples = sample_bounds(h, J_max, shape, radius, form)
+    samples = sample_bounds(h, J_max, shape, radius, form=form)
 
     def needed(shape: tuple[int, int], sample: Array, size: Array) -> Array:
         bound, variance = sample + epsilon / 2 + size, sample**2 + (epsilon / 2 + size) ** 2
@@ -171,7 +172,7 @@ def stability_tolerance(room: Array) -> Array:
 
 
 @compiled()
-def accuracy_tolerance(accuracy: float | Array, gradient_domination: Array, form: Form = "corrected") -> Array:
+def accuracy_tolerance(accuracy: float | Array, gradient_domination: Array, *, form: Form = "corrected") -> Array:
     r"""Largest error of each estimate with which (8) holds with the tolerance ``accuracy``, half of which it takes up.
 
     :math:`\epsilon'\lambda_i/648` as printed in the theorem, which writes :math:`\epsilon/2 = \epsilon'\lambda_i/1296`;
@@ -184,7 +185,7 @@ def accuracy_tolerance(accuracy: float | Array, gradient_domination: Array, form
         gradient_domination: :math:`\lambda_i` of each task [M].
         form: printed or corrected.
 
-    >>> print(accuracy_tolerance(0.01, jnp.array([4.0]), "printed") < accuracy_tolerance(0.01, jnp.array([4.0])))
+    >>> print(accuracy_tolerance(0.01, jnp.array([4.0]), form="printed") < accuracy_tolerance(0.01, jnp.array([4.0])))
     True
     """
     relative = accuracy * jnp.min(gradient_domination) / 648
@@ -206,7 +207,7 @@ class OptimalityBounds(NamedTuple):
 
 @compiled(static=("model_free",), prepare=assumed)
 def optimality_bounds(
-    K: Array, tasks: LQRTask, epsilon: float | Array = 0.0, *, model_free: bool = False, form: Form = "corrected"
+    K: Array, tasks: LQRTask, *, epsilon: float | Array = 0.0, model_free: bool = False, form: Form = "corrected"
 ) -> OptimalityBounds:
     r"""Bounds (6), or (8) when ``model_free``, and (7) of Theorems 3 and 4, with the constants at ``K``.
 
@@ -216,8 +217,8 @@ def optimality_bounds(
     >>> bounds.trained.shape, bool(bounds.optimum > 0)
     ((2,), True)
     """
-    q, h = quantities(K, tasks), constants(K, tasks, form)
-    spread, _ = gradient_heterogeneity_bound(K, tasks, form)
+    q, h = quantities(K, tasks), constants(K, tasks, form=form)
+    spread, _ = gradient_heterogeneity_bound(K, tasks, form=form)
     cubed = K.shape[0] ** 3
     trained = epsilon + (240 if model_free else 144) * cubed * spread**2 / h.gradient_domination
     # As printed, without the factor 1/4 that its proof may take from E = grad J / 2.

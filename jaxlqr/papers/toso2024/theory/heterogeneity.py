@@ -33,7 +33,7 @@ def heterogeneity(tasks: LQRTask) -> Array:
 
 
 @compiled(prepare=assumed)
-def gradient_heterogeneity_bound(K: Array, tasks: LQRTask, form: Form = "corrected") -> tuple[Array, Array]:
+def gradient_heterogeneity_bound(K: Array, tasks: LQRTask, *, form: Form = "corrected") -> tuple[Array, Array]:
     r"""Bound :math:`f_z(\bar\epsilon) = \sum_k \epsilon_k h_{het}^k(K)` of the distance of two tasks' gradients at K.
 
     Arguments:

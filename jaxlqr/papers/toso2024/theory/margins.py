@@ -26,7 +26,7 @@ def over(measured: Array, bound: Array) -> Array:
 
 
 @compiled(prepare=assumed)
-def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected") -> dict[str, Array]:
+def margins(K: Array, tasks: LQRTask, direction: Array, *, form: Form = "corrected") -> dict[str, Array]:
     r"""Measured over bound of each inequality, a dict of scalars by :data:`NAMES`.
 
     Arguments:
@@ -42,7 +42,7 @@ def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected"
         bias :math:`18 \eta n_u^3 f_z^2` (the step of the proofs of Theorems 1 and 3, with the constants at K). Infinite
         where a bound is not positive, NaN where ``K`` does not stabilise.
     """
-    h = constants(K, tasks, form)
+    h = constants(K, tasks, form=form)
     moved = K + h.h_Delta * direction / norm(direction)
     distance = jnp.linalg.norm(moved - K)
 
@@ -52,7 +52,7 @@ def margins(K: Array, tasks: LQRTask, direction: Array, form: Form = "corrected"
     slopes, curvatures = gradients(K, tasks), hessians(K, tasks)
     q = quantities(K, tasks)
     costs = jax.vmap(lambda task: cost_change(K, moved, task))(tasks) / q.J
-    spread, _ = gradient_heterogeneity_bound(K, tasks, form)
+    spread, _ = gradient_heterogeneity_bound(K, tasks, form=form)
     first, second = jnp.triu_indices(tasks.A.shape[0], 1)
     return {
         "h_G": over(jnp.max(size(slopes)), h.h_G),

@@ -141,13 +141,13 @@ def _evaluate(K: Array, tasks: LQRTask, epsilon: Array, delta: Array, key: Array
 
 
 def _of_form(K: Array, tasks: LQRTask, form: Form, epsilon: Array, delta: Array, center: Array):
-    q, h = quantities(K, tasks), constants(K, tasks, form)
+    q, h = quantities(K, tasks), constants(K, tasks, form=form)
     slopes, curvatures = gradients(K, tasks), hessians(K, tasks)
     sizes = jnp.linalg.norm(slopes, axis=(1, 2))
     curvature = jnp.max(jnp.linalg.eigvalsh(curvatures))
     first, second = jnp.triu_indices(tasks.A.shape[0], 1)
     steps = step_size_limits(h, K.shape[0])
-    spread, _ = gradient_heterogeneity_bound(K, tasks, form)
+    spread, _ = gradient_heterogeneity_bound(K, tasks, form=form)
     measured = {
         "h_G": jnp.max(sizes),
         "h_H": jnp.max(jnp.linalg.norm(curvatures, axis=(1, 2))),
@@ -168,8 +168,8 @@ def _of_form(K: Array, tasks: LQRTask, form: Form, epsilon: Array, delta: Array,
     }
     shape = (K.shape[0], K.shape[1])
     aims = (epsilon * measured["h_G"], epsilon * measured["h_H"])
-    radius = smoothing_radius(h, aims[0], shape, form)[0], smoothing_radius(h, aims[1], shape, form)[1]
-    samples = [num_samples(h, q.J_max, shape, radius[i], aims[i], delta, form)[i] for i in range(2)]
+    radius = smoothing_radius(h, aims[0], shape, form=form)[0], smoothing_radius(h, aims[1], shape, form=form)[1]
+    samples = [num_samples(h, q.J_max, shape, radius[i], aims[i], delta, form=form)[i] for i in range(2)]
     needed = {
         "inner_step": steps.inner,
         "outer_step": steps.outer,

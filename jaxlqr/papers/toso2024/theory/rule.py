@@ -1,6 +1,6 @@
 """The step sizes of Theorem 1 of toso2024 at every iterate, with what they promise."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import jax
@@ -36,6 +36,7 @@ class CertifiedSteps:
     Source: toso2024, Theorems 1 and 3, with the constants corrected (docs/errata.md, T4 and T11 to T13).
     """
 
+    _: KW_ONLY
     model_free: bool = False
 
     def check(self, tasks: LQRTask) -> None:

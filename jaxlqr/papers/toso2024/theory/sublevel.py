@@ -78,7 +78,7 @@ class Suprema(NamedTuple):
 
 
 @compiled(static=("num_samples",), prepare=_check_sampling)
-def sublevel_suprema(key: Array, K0: Array, tasks: LQRTask, num_samples: int = 200) -> Suprema:
+def sublevel_suprema(key: Array, K0: Array, tasks: LQRTask, *, num_samples: int = 200) -> Suprema:
     r""":class:`Suprema` over ``K0`` and gains that :func:`sample_sublevel` draws from its stabilising sub-level set.
 
     The suprema :math:`\bar h`, :math:`\bar f_z` and infima :math:`\underline h` of the theorems from within: they
@@ -87,7 +87,7 @@ def sublevel_suprema(key: Array, K0: Array, tasks: LQRTask, num_samples: int = 2
     >>> import jaxlqr
     >>> tasks = jaxlqr.families.scalar(a=[0.9, 0.91])
     >>> K0 = jnp.array([[0.8]])
-    >>> bool(sublevel_suprema(jax.random.key(0), K0, tasks, 8).constants.h_G >= constants(K0, tasks).h_G)
+    >>> bool(sublevel_suprema(jax.random.key(0), K0, tasks, num_samples=8).constants.h_G >= constants(K0, tasks).h_G)
     True
     """
     gains = jnp.concatenate([K0[None], sample_sublevel(key, K0, tasks, num_samples)])

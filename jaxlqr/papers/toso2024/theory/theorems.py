@@ -72,8 +72,8 @@ def _steps(theta: Parameters, form: Form) -> dict[str, Array]:
     """
     K, tasks, _ = instance(theta)
     m = K.shape[0]
-    q, h = quantities(K, tasks), constants(K, tasks, form)
-    spread, _ = gradient_heterogeneity_bound(K, tasks, form)
+    q, h = quantities(K, tasks), constants(K, tasks, form=form)
+    spread, _ = gradient_heterogeneity_bound(K, tasks, form=form)
     slopes, curvatures = gradients(K, tasks), hessians(K, tasks)
     sizes = jnp.sum(slopes**2, axis=(1, 2))
     room = h.gradient_domination * q.gap
@@ -125,7 +125,7 @@ def _optimum(theta: Parameters, form: Form) -> dict[str, Array]:
     _, tasks, _ = instance(theta)
     start = optimal_gain(average_task(tasks))
     m = start.shape[0]
-    inner = step_size_limits(constants(start, tasks, form), m).inner
+    inner = step_size_limits(constants(start, tasks, form=form), m).inner
 
     def slope(gain: Array, tasks: LQRTask, inner: Array) -> Array:
         return meta_gradient(gain, tasks, inner, gradients(gain, tasks), hessians(gain, tasks))
@@ -139,7 +139,7 @@ def _optimum(theta: Parameters, form: Form) -> dict[str, Array]:
     step = jnp.linalg.solve(jax.lax.stop_gradient(hessian), slope(near, tasks, inner).ravel())
     K = near - step.reshape(start.shape)
     q, bounds = quantities(K, tasks), optimality_bounds(K, tasks, form=form)
-    valid = (inner > 0) & (inner <= step_size_limits(constants(K, tasks, form), m).inner)
+    valid = (inner > 0) & (inner <= step_size_limits(constants(K, tasks, form=form), m).inner)
     return {
         "bound_6": jnp.where(valid, jnp.max(over(q.gap, bounds.trained)), jnp.nan),
         "bound_7": jnp.where(valid, jnp.max(over(q.gap, bounds.optimum)), jnp.nan),
@@ -163,7 +163,7 @@ def _samples(theta: Parameters, form: Form) -> dict[str, Array]:
     dimension, 64 on the circle in two; NaN in more, and where the printed estimate has another shape than the Hessian.
     """
     K, tasks, direction = instance(theta)
-    h, q = constants(K, tasks, form), quantities(K, tasks)
+    h, q = constants(K, tasks, form=form), quantities(K, tasks)
     shape = (K.shape[0], K.shape[1])
     d = K.size
     radius = jax.nn.sigmoid(theta["log_odds"]) * jnp.minimum(h.h_Delta, 1 / h.h_cost)
@@ -183,7 +183,7 @@ def _samples(theta: Parameters, form: Form) -> dict[str, Array]:
         return jnp.max(jnp.linalg.norm(stack.reshape(len(stack), -1), axis=1))
 
     slope, matrix = sample(direction.ravel() / jnp.linalg.norm(direction))
-    bounds = sample_bounds(h, q.J_max, shape, radius, form)
+    bounds = sample_bounds(h, q.J_max, shape, radius, form=form)
     found = {"gradient_sample": over(largest(slope), bounds[0]), "hessian_sample": over(largest(matrix), bounds[1])}
     found |= {"gradient_bias": jnp.asarray(jnp.nan), "hessian_bias": jnp.asarray(jnp.nan)}
     if d > 2:
@@ -191,7 +191,7 @@ def _samples(theta: Parameters, form: Form) -> dict[str, Array]:
     angles = 2 * jnp.pi * jnp.arange(64) / 64
     sphere = jnp.array([[1.0], [-1.0]]) if d == 1 else jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
     slopes, matrices = (jnp.mean(samples, axis=0) for samples in jax.vmap(sample)(sphere))
-    allowed = [rate * radius for rate in bias_rates(h, shape, form)]
+    allowed = [rate * radius for rate in bias_rates(h, shape, form=form)]
     found["gradient_bias"] = over(largest(slopes - gradients(K, tasks).reshape(-1, d)), allowed[0])
     if form == "corrected" or d == 1:
         found["hessian_bias"] = over(largest(matrices - hessians(K, tasks)), allowed[1])

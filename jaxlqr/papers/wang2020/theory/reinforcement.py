@@ -65,7 +65,7 @@ def meta_visitation(theta: Any, tasks: MDPTask, eta: float | Array) -> tuple[Arr
 
 
 @compiled()
-def C_0(theta: Any, tasks: MDPTask, eta: float | Array, measure: Measure = "meta") -> Array:
+def C_0(theta: Any, tasks: MDPTask, eta: float | Array, *, measure: Measure = "meta") -> Array:
     r"""The constant of Assumption 3.4: the largest :math:`\|d\mu/d\varrho\|_\varrho` over
     :math:`\mu = \sigma_{\pi_i}, \varsigma_i`.
 
@@ -84,7 +84,7 @@ def C_0(theta: Any, tasks: MDPTask, eta: float | Array, measure: Measure = "meta
 
 @compiled()
 def gap_densities(
-    theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, form: Form = "corrected"
+    theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, *, form: Form = "corrected"
 ) -> Densities:
     r"""N and D [S, A] at omega: :math:`\sum N = L(\theta^*) - L(\omega)` and :math:`\sum D\,\phi = \nabla L(\omega)`.
 
@@ -95,12 +95,12 @@ def gap_densities(
 
 
 @compiled()
-def f_omega(theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, form: Form = "corrected") -> Array:
+def f_omega(theta_star: Any, omega: Any, tasks: MDPTask, eta: float | Array, *, form: Form = "corrected") -> Array:
     r""":math:`f_\omega = N / D` [S, A], infinite where only D is zero; 0 where both are.
 
     Source: wang2020, equation (3.14), where :math:`\varrho` cancels; docs/errata.md, W2.
     """
-    return _quotient(gap_densities(theta_star, omega, tasks, eta, form))
+    return _quotient(gap_densities(theta_star, omega, tasks, eta, form=form))
 
 
 @compiled()
@@ -110,6 +110,7 @@ def theorem_3_5(
     tasks: MDPTask,
     eta: float | Array,
     radius: float | Array,
+    *,
     form: BoundForm = "corrected",
     measure: Measure = "meta",
 ) -> GapBound:

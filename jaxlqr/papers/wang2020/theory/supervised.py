@@ -44,6 +44,7 @@ def theorem_4_4(
     tasks: SupervisedTask,
     eta: float | Array,
     radius: float | Array,
+    *,
     risk: Risk | None = None,
     form: Literal["printed", "task_indexed"] = "printed",
 ) -> GapBound:
@@ -69,7 +70,7 @@ def theorem_4_4(
 
     Source: wang2020, Theorem 4.4, equations (4.13) to (4.16).
     """
-    risk = Risk("squared") if risk is None else risk
+    risk = Risk(kind="squared") if risk is None else risk
     if form not in ("printed", "task_indexed"):
         raise ValueError(f'form must be "printed" or "task_indexed", got {form!r}.')
     if risk.kind == "cross_entropy":
@@ -83,7 +84,7 @@ def theorem_4_4(
 
     (omegas, own, value), (_, others, best) = adapted(omega), adapted(theta_star)
     rho = jnp.mean(tasks.probability, axis=0)
-    slopes = jax.vmap(lambda theta, task: frechet_derivative(risk, theta, task, rho))(omegas, tasks)
+    slopes = jax.vmap(lambda theta, task: frechet_derivative(risk, theta, task, rho=rho))(omegas, tasks)
     if form == "printed":
         terms = _printed(slopes, own - others, omega, tasks, eta, risk, rho)
     else:
