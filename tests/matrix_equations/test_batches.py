@@ -40,6 +40,19 @@ SPOILED = {
 }
 
 
+# Compiled once for all kinds.
+@jax.jit
+@jax.vmap
+def lyapunov_lanes(a):
+    return jaxlqr.solve_discrete_lyapunov(a, jnp.eye(4))
+
+
+@jax.jit
+@jax.vmap
+def riccati_lanes(a):
+    return jaxlqr.solve_discrete_are(a, jnp.ones((4, 1)), jnp.eye(4), jnp.eye(1))
+
+
 @pytest.mark.parametrize(
     "kind", [kind if kind in ("unstable", "NaN") else pytest.param(kind, marks=pytest.mark.slow) for kind in SPOILED]
 )
@@ -47,12 +60,10 @@ def test_a_bad_lane_changes_no_bit_of_the_others_and_cannot_hang_them(kind):
     a = stable_batch(1, 70, 4)
     spoiled = a.at[3].set(SPOILED[kind](4))
     others = jnp.array([i for i in range(70) if i != 3])
-    lyapunov = jax.jit(jax.vmap(lambda a: jaxlqr.solve_discrete_lyapunov(a, jnp.eye(4))))
-    np.testing.assert_array_equal(lyapunov(spoiled)[others], lyapunov(a)[others])
-    riccati = jax.jit(jax.vmap(lambda a: jaxlqr.solve_discrete_are(a, jnp.ones((4, 1)), jnp.eye(4), jnp.eye(1))))
-    np.testing.assert_array_equal(riccati(spoiled)[others], riccati(a)[others])
+    np.testing.assert_array_equal(lyapunov_lanes(spoiled)[others], lyapunov_lanes(a)[others])
+    np.testing.assert_array_equal(riccati_lanes(spoiled)[others], riccati_lanes(a)[others])
     if kind in ("on the boundary", "NaN", "infinite"):
-        assert bool(jnp.all(jnp.isnan(lyapunov(spoiled)[3])))
+        assert bool(jnp.all(jnp.isnan(lyapunov_lanes(spoiled)[3])))
 
 
 def test_every_lane_has_its_status():

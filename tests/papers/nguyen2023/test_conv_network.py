@@ -66,7 +66,7 @@ def test_against_the_convolutions_of_xla(side, num_outputs, activation, num_bloc
 def test_first_outputs_are_undecided_and_kernels_have_the_variance_of_their_fan_in():
     network = ConvNetwork(16, 40, 5)
     params = network.init(jax.random.key(0))
-    np.testing.assert_array_equal(network(params, images_of(16)), 0)
+    np.testing.assert_array_equal(jax.jit(network.__call__)(params, images_of(16)), 0)
     variance = float(jnp.var(params["blocks"][1]["kernel"]))
     np.testing.assert_allclose(variance, 2 / (9 * 40), rtol=5 * math.sqrt(2 / (9 * 40 * 40)))
 
@@ -76,11 +76,11 @@ def test_images_of_weight_zero_change_nothing_for_the_others():
     params, images = random_params(network), images_of(8)
     weights = jnp.array([1.0, 1.0, 0.0, 1.0, 0.0])
     there = np.flatnonzero(weights)
-    np.testing.assert_allclose(
-        network(params, images, weights)[there], network(params, images[there]), rtol=0, atol=1e-13
-    )
-    np.testing.assert_allclose(network(params, images, 3 * weights), network(params, images, weights), atol=1e-13)
-    assert float(jnp.abs(network(params, images)[there] - network(params, images[there])).max()) > 1e-2
+    run = jax.jit(network.__call__)
+    alone, weighted = run(params, images[there]), run(params, images, weights)
+    np.testing.assert_allclose(weighted[there], alone, rtol=0, atol=1e-13)  # a hundred roundings
+    np.testing.assert_allclose(run(params, images, 3 * weights), weighted, atol=1e-13)
+    assert float(jnp.abs(run(params, images)[there] - alone).max()) > 1e-2
 
 
 def test_derivatives_of_the_smooth_network():
@@ -92,8 +92,8 @@ def test_derivatives_of_the_smooth_network():
 
     params = random_params(network)
     # Differences of first derivatives are this accurate: third ones are large, as inverse deviations are.
-    check_grads(risk, (params,), order=2, modes=("fwd", "rev"), rtol=3e-4, atol=3e-4)
-    gradient = jax.grad(risk)(params)
+    check_grads(jax.jit(risk), (params,), order=2, modes=("fwd", "rev"), rtol=3e-4, atol=3e-4)
+    gradient = jax.jit(jax.grad(risk))(params)
     assert all(float(jnp.abs(leaf).max()) > 1e-3 for leaf in jax.tree.leaves(gradient))
 
 
@@ -101,9 +101,10 @@ def test_float32_stays_float32_and_is_close():
     network = ConvNetwork(16, 3, 5)
     params, images = random_params(network), images_of(16)
     small = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), params)
-    outputs = network(small, images)
+    run = jax.jit(network.__call__)
+    outputs = run(small, images)
     assert outputs.dtype == jnp.float32
-    np.testing.assert_allclose(outputs, network(params, images), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(outputs, run(params, images), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ DESIGN = Design(ways=3, shots=2, queries=4)
 
 @pytest.fixture(scope="module")
 def drawn():
-    return jax.tree.map(np.asarray, episodes(jax.random.key(0), IMAGES, DESIGN, (NUM_EPISODES,)))
+    draw = jax.jit(lambda key: episodes(key, IMAGES, DESIGN, (NUM_EPISODES,)))
+    return jax.tree.map(np.asarray, draw(jax.random.key(0)))
 
 
 def test_shapes_and_types(drawn):
@@ -87,9 +88,9 @@ def test_groups_classes_and_drawings_are_equally_likely(drawn):
 
 
 def test_seeds_decide_and_episodes_do_not_depend_on_their_neighbours():
-    one = episodes(jax.random.key(3), IMAGES, DESIGN, (8,))
+    eight = jax.jit(lambda key: episodes(key, IMAGES, DESIGN, (8,)))
+    one, other = eight(jax.random.key(3)), eight(jax.random.key(4))
     again = jax.jit(lambda key: episodes(key, IMAGES, DESIGN, (2, 4)))(jax.random.key(3))
-    other = episodes(jax.random.key(4), IMAGES, DESIGN, (8,))
     jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b.reshape(a.shape)), one, again)
     assert not np.array_equal(one.support, other.support)
     assert len(np.unique(np.asarray(one.support).reshape(8, -1), axis=0)) == 8
@@ -97,7 +98,7 @@ def test_seeds_decide_and_episodes_do_not_depend_on_their_neighbours():
 
 def test_any_shot_is_unequal_in_half_of_the_episodes():
     design = Design(ways=3, shots=1, queries=2, max_shots=5)
-    drawn = episodes(jax.random.key(0), IMAGES, design, (NUM_EPISODES,))
+    drawn = jax.jit(lambda key: episodes(key, IMAGES, design, (NUM_EPISODES,)))(jax.random.key(0))
     given = np.asarray(drawn.support_weights).reshape(NUM_EPISODES, 3, 5)
     shots = given.sum(axis=2)
     assert set(np.unique(given)) == {0, 1}
@@ -110,7 +111,8 @@ def test_any_shot_is_unequal_in_half_of_the_episodes():
 
 
 def test_classes_across_groups_when_asked():
-    drawn = episodes(jax.random.key(0), IMAGES, DESIGN._replace(ways=10, within_groups=False), (20,))
+    design = DESIGN._replace(ways=10, within_groups=False)
+    drawn = jax.jit(lambda key: episodes(key, IMAGES, design, (20,)))(jax.random.key(0))
     classes = np.asarray(drawn.support.reshape(20, 10, 2, 4)[:, :, 0, 0])
     assert np.all(np.diff(np.sort(classes, axis=1), axis=1) > 0)
 
@@ -152,7 +154,7 @@ def one_episode(*, max_shots=None, shots=2):
         groups=jnp.zeros(4, int),
         group_names=("a",),
     )
-    return episodes(jax.random.key(5), images, Design(3, shots, 4, max_shots))
+    return jax.jit(lambda key: episodes(key, images, Design(3, shots, 4, max_shots)))(jax.random.key(5))
 
 
 def log_softmax(scores):
@@ -173,9 +175,9 @@ def test_cross_entropy_of_support_and_queries():
         (SupportRisk(network), episode.support, episode.support_labels),
         (QueryRisk(network), episode.query, episode.query_labels),
     ):
-        outputs = log_softmax(np.asarray(network(params, images)))
+        outputs = log_softmax(np.asarray(jax.jit(network.__call__)(params, images)))
         wanted = -np.mean(outputs[np.arange(len(labels)), labels])
-        np.testing.assert_allclose(risk(params, episode), wanted, rtol=1e-13)
+        np.testing.assert_allclose(jax.jit(risk)(params, episode), wanted, rtol=1e-13)
     assert SupportRisk(network) == SupportRisk(ConvNetwork(SIDE, 3, 3, num_blocks=2))
     assert hash(QueryRisk(network)) == hash(QueryRisk(ConvNetwork(SIDE, 3, 3, num_blocks=2)))
 
@@ -188,15 +190,15 @@ def test_prototypes_are_means_of_the_drawings_that_are_there():
     there = weights > 0
     # By hand, without the empty places: one batch of what is there, normalised together.
     images = np.concatenate([np.asarray(episode.support)[there], np.asarray(episode.query)])
-    features = np.asarray(network(params, jnp.asarray(images)))
+    features = np.asarray(jax.jit(network.__call__)(params, jnp.asarray(images)))
     support, query = features[: there.sum()], features[there.sum() :]
     labels = np.asarray(episode.support_labels)[there]
     prototypes = np.stack([support[labels == label].mean(axis=0) for label in range(3)])
     scores = -np.sum((query[:, None] - prototypes[None]) ** 2, axis=-1)
     risk = PrototypicalRisk(network, 3)
-    np.testing.assert_allclose(risk.scores(params, episode), scores, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(risk.scores)(params, episode), scores, rtol=1e-12)
     wanted = -np.mean(log_softmax(scores)[np.arange(12), episode.query_labels])
-    np.testing.assert_allclose(risk(params, episode), wanted, rtol=1e-12)
+    np.testing.assert_allclose(jax.jit(risk)(params, episode), wanted, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["support", "prototypes"])
