@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import jaxlqr
+from tests.slow_cases import reasons
 
 ROOT = Path(jaxlqr.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -56,14 +58,16 @@ def imported_rooms(path: Path) -> set[str]:
     return rooms & FLOOR.keys()
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_go_one_way(path):
-    room = room_of(path)
-    if room == "__init__":
-        return  # the public names come from everywhere
-    assert room in FLOOR, f"{room} is a new room: give it a floor here and in docs/architecture.md"
-    wrong = {other for other in imported_rooms(path) if other != room and FLOOR[other] >= FLOOR[room]}
-    assert not wrong, f"{room} must not import {wrong}"
+def test_imports_go_one_way():
+    faults = []
+    for path in FILES:
+        room = room_of(path)
+        if room == "__init__":
+            continue  # the public names come from everywhere
+        assert room in FLOOR, f"{room} is a new room: give it a floor here and in docs/architecture.md"
+        wrong = {other for other in imported_rooms(path) if other != room and FLOOR[other] >= FLOOR[room]}
+        faults += [f"{path.relative_to(ROOT)} imports {other}" for other in sorted(wrong)]
+    assert not faults
 
 
 def name_of(path: Path) -> str:
@@ -158,16 +162,29 @@ def public_names():
     return sorted(names - rooms)
 
 
-@pytest.mark.parametrize("name", public_names())
-def test_public_names_are_documented(name):
-    value = getattr(jaxlqr, name)
-    documentation = value.__doc__ or ""
-    assert len(documentation.split()) >= 3
-    # A dataclass or a NamedTuple without a docstring is given its own signature as one.
-    assert not documentation.startswith(f"{name}(")
-    if isinstance(value, type):
-        for method in (m for key, m in vars(value).items() if not key.startswith("_") and callable(m)):
-            assert method.__doc__, f"{name}.{method.__name__}"
+def test_public_names_are_documented():
+    faults = []
+    for name in public_names():
+        value = getattr(jaxlqr, name)
+        documentation = value.__doc__ or ""
+        # A dataclass or a NamedTuple without a docstring is given its own signature as one.
+        if len(documentation.split()) < 3 or documentation.startswith(f"{name}("):
+            faults.append(name)
+        if isinstance(value, type):
+            methods = [m for key, m in vars(value).items() if not key.startswith("_") and callable(m)]
+            faults += [f"{name}.{method.__name__}" for method in methods if not method.__doc__]
+    assert not faults
+
+
+def test_every_test_that_is_left_to_the_slow_run_exists():
+    places = {name.partition("[")[0] for name in reasons()}
+    texts = {file: (ROOT.parent / file).read_text(encoding="utf-8") for file, _, _ in map(split_name, places)}
+    names = {(file, name.rpartition(".")[2]) for file, _, name in map(split_name, places)}
+    assert not [place for place in sorted(names) if not re.search(rf"^(def|class) {place[1]}\b", texts[place[0]], re.M)]
+
+
+def split_name(name: str) -> tuple[str, str, str]:
+    return name.partition("::")
 
 
 def test_every_module_is_documented():
