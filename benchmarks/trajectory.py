@@ -23,13 +23,14 @@ import numpy as np
 import optax
 from timing import DOCS, markdown, medians, replace_between
 
+from jaxlqr import SolveStatus
 from jaxlqr.families import boeing_initial_gain
 from jaxlqr.meta.gram_weighting import gram_gradient
 from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, train
 from jaxlqr.papers.nguyen2023.lqr import NUM_TASKS, STRETCH, adapted_cost, draw
 from jaxlqr.papers.nguyen2023.printed import printed
-from jaxlqr.trajectory import IlqrStatus, ilqr, tvlqr
+from jaxlqr.trajectory import ilqr, tvlqr
 from jaxlqr.trajectory.problems import PROBLEMS, TrajectoryProblem
 
 jax.config.update("jax_enable_x64", True)
@@ -96,7 +97,7 @@ def ilqr_table(repeats: int) -> str:
                 ended = "converged" if converged else "not converged"
             else:
                 cost, iterations = result.cost, result.iterations
-                ended = IlqrStatus(int(result.status)).name.lower().replace("_", " ")
+                ended = SolveStatus(int(result.status)).name.lower().replace("_", " ")
             against = solve["diffilqrax"] / solve[solver] if peer is not None else float("nan")
             rows.append([name.replace("_", " "), solver, f"{float(cost):.8g}", ended, str(int(iterations)),
                          f"{seconds:.1f}", f"{solve[solver]:.3g}", f"{against:.3g}"])  # fmt: skip
@@ -157,7 +158,7 @@ def batch_table(count: int, repeats: int) -> str:
     )
     starts = p.x0 + 0.3 * jax.random.normal(jax.random.key(0), (count, p.x0.size))
     together, one = partial(jax.jit(jax.vmap(solve)), starts), partial(solve, starts[0])
-    converged = int(jnp.sum(together().status == IlqrStatus.CONVERGED))
+    converged = int(jnp.sum(together().status == SolveStatus.CONVERGED))
     times = medians({"batch": together, "one": one}, repeats)
     row = [str(count), f"{times['batch']:.4g}", f"{1e3 * times['batch'] / count:.3g}", f"{1e3 * times['one']:.3g}",
            f"{converged} of {count}"]  # fmt: skip

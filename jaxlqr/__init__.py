@@ -5,6 +5,7 @@ __version__ = "0.1.0"
 from jaxlqr import families as families
 from jaxlqr import systems as systems
 from jaxlqr.core import environment as environment
+from jaxlqr.core.status import SolveStatus as SolveStatus
 from jaxlqr.lqr import LQRTask as LQRTask
 from jaxlqr.lqr import RolloutCost as RolloutCost
 from jaxlqr.lqr import closed_form as closed_form
@@ -17,7 +18,6 @@ from jaxlqr.lqr import optimal_gain as optimal_gain
 from jaxlqr.lqr import spectral_radius as spectral_radius
 from jaxlqr.lqr import stack_tasks as stack_tasks
 from jaxlqr.matrix_equations import EquationResult as EquationResult
-from jaxlqr.matrix_equations import SolveStatus as SolveStatus
 from jaxlqr.matrix_equations import continuous_are_result as continuous_are_result
 from jaxlqr.matrix_equations import continuous_lqr as continuous_lqr
 from jaxlqr.matrix_equations import continuous_lyapunov_result as continuous_lyapunov_result
@@ -38,7 +38,6 @@ from jaxlqr.meta import mean_over_feasible as mean_over_feasible
 from jaxlqr.oracles import ExactOracle as ExactOracle
 from jaxlqr.oracles import ZerothOrderOracle as ZerothOrderOracle
 from jaxlqr.systems import zero_order_hold as zero_order_hold
-from jaxlqr.training import Status as Status
 from jaxlqr.training import TrainingResult as TrainingResult
 from jaxlqr.training import meta_train as meta_train
 from jaxlqr.training import policy_gradient as policy_gradient

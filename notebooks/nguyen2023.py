@@ -19,8 +19,9 @@ from ipywidgets import FloatLogSlider, FloatSlider, interact
 from jax import lax
 
 import jaxlqr
+from jaxlqr import SolveStatus
 from jaxlqr.lqr.closed_form import scalar_cost
-from jaxlqr.meta.trajectory_weighting import TowStatus, tow
+from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.papers.nguyen2023.printed import printed
 from jaxlqr.plots import new_figure
 
@@ -67,7 +68,7 @@ def train(step_size, decades, beta, method="gram"):
     for _ in range(NUM_STRETCHES):
         found = tow(adapted, K, batches, optimizer=sgd, opt_state=memory, beta=beta, method=method)
         K, memory, chosen = found.params, found.opt_state, [*chosen, found.weights]
-        accepted += int(found.status) == TowStatus.IMPROVED
+        accepted += int(found.status) == SolveStatus.SOLVED
     weights = jnp.concatenate(chosen)
     even = jnp.full_like(weights, 0.1)
     rules = {"TOW": weights, "its sums, shared evenly": even * weights.sum(1, keepdims=True), "uniform": even}

@@ -47,7 +47,7 @@ def test_a_network_of_equinox_learns_through_the_cost(page):
     best = float(jnp.mean(jax.vmap(jaxlqr.optimal_cost)(page["tasks"])))
     assert values[0] == pytest.approx(start, rel=1e-6)  # float32 in the network
     assert values[-1] - best < 0.2 * (values[0] - best)
-    assert np.all(np.asarray(page["trained"].status) == jaxlqr.Status.COMPLETED)
+    assert np.all(np.asarray(page["trained"].status) == jaxlqr.SolveStatus.COMPLETED)
     assert "gap" not in page["trained"].history  # the parameters are no gain
     losses = np.mean(page["trained"].history["loss"], axis=1)
     assert losses[-1] < losses[0]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 
+from jaxlqr import SolveStatus
 from jaxlqr.plots import COLORS, median_band, new_figure, plot_history, plot_training
 from jaxlqr.training import TrainingResult
 from tests.pictures import coloured_pixels
@@ -108,7 +109,7 @@ def test_accepted_step_has_no_row_zero():
 
 
 def test_overview_panels():
-    result = TrainingResult(params=jnp.zeros((1, 1)), history=history(), status=jnp.array(0))
+    result = TrainingResult(params=jnp.zeros((1, 1)), history=history(), status=jnp.array(SolveStatus.COMPLETED))
     figure = plot_training(result)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert [title.split()[0] for title in titles] == ["loss", "gap", "norm", "spectral", "accepted"]

@@ -17,6 +17,7 @@ from jax import Array
 
 from jaxlqr.commands.settings import TrainSettings as TrainSettings
 from jaxlqr.core.limits import check_history, check_samples
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.families.files import load_gain
 from jaxlqr.families.several_files import find_files, load_several
 from jaxlqr.io.output import OutputFolder
@@ -25,7 +26,7 @@ from jaxlqr.lqr import LQRTask, cost
 from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
 from jaxlqr.meta import maml_loss
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
-from jaxlqr.training import Checkpoints, Status, TrainingResult, meta_train
+from jaxlqr.training import Checkpoints, TrainingResult, meta_train
 from jaxlqr.training.automatic import automatic_steps
 from jaxlqr.training.checkpoint import KIND, holds_checkpoints
 
@@ -218,18 +219,14 @@ def unit_adam() -> "optax.GradientTransformation":
 def _summary(tasks: LQRTask, result: TrainingResult) -> dict[str, Any]:
     history = {name: np.asarray(rows) for name, rows in result.history.items()}
     num_tasks, num_states, num_inputs = tasks.B.shape
-    status, advice = Status(int(result.status)), None
-    try:
-        result.check()
-    except RuntimeError as error:
-        advice = str(error).split(": ", 1)[1]
+    status = SolveStatus(int(result.status))
     ends = {"first": 0, "last": -1}
     return {
         "num_tasks": num_tasks,
         "num_states": num_states,
         "num_inputs": num_inputs,
         "status": status.name,
-        "advice": advice,
+        "advice": status.advice or None,
         "steps_taken": len(history["gradient_norm"]) - 1,
         "cost_mean": {end: float(np.mean(_pessimistic(history["cost"][i]))) for end, i in ends.items()},
         "cost_worst": {end: float(np.max(_pessimistic(history["cost"][i]))) for end, i in ends.items()},

@@ -1,6 +1,5 @@
 """The stable solution of a linear model of rational expectations: Klein's map, without QZ, on any device."""
 
-import enum
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from jax.typing import ArrayLike
 from jaxlqr.core.arguments import check_count
 from jaxlqr.core.checks import as_matrices, check_shapes
 from jaxlqr.core.products import adjoint, matmul
-from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.core.result import Result
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.attempts import finite_or_zero
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.pencil import split_at_circle
@@ -35,56 +35,24 @@ from jaxlqr.matrix_equations.stein import solve_two_sided_stein, two_sided_sum
 _NEWTON_STEPS = 2
 
 
-class LinearREStatus(enum.IntEnum):
-    """What became of one model.
-
-    Attributes:
-        UNIQUE: there is one stable solution, and it satisfies the model to rounding.
-        NOT_FINITE: an argument is NaN or infinite.
-        INDETERMINATE: more roots than states are stable: there are many stable solutions.
-        NO_STABLE_SOLUTION: fewer roots than states are stable, or as many whose vectors do not determine the states.
-        NOT_SEPARATED: a root is on the circle to rounding, or the model has fewer equations than unknowns.
-
-    The solution is NaN unless the status is UNIQUE.
-    """
-
-    UNIQUE = 0
-    NOT_FINITE = 1
-    INDETERMINATE = 2
-    NO_STABLE_SOLUTION = 3
-    NOT_SEPARATED = 4
-
-
-_ADVICE = {
-    LinearREStatus.NOT_FINITE: "an argument holds NaN or infinity. Look for a division by zero at the steady state.",
-    LinearREStatus.INDETERMINATE: (
-        "more roots than states are stable, so that expectations are not determined. Check the number and the order of "
-        "the states; in a monetary model, whether the policy rule reacts enough."
-    ),
-    LinearREStatus.NO_STABLE_SOLUTION: (
-        "every solution explodes: fewer roots than states are stable, or they do not determine the states. Check the "
-        "number and the order of the states, the timing of each equation, and its signs; with unit roots, pass "
-        "radius=1.001."
-    ),
-    LinearREStatus.NOT_SEPARATED: (
-        "a root is on the circle of the given radius, or A and B have a common null vector. With unit roots pass "
-        "radius=1.001; else look for an equation that occurs twice."
-    ),
-}
-
-
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True, repr=False)
-class LinearRESolution:
+class LinearRESolution(Result):
     """The solution of a linear model; under ``jax.vmap`` every array has a leading axis.
 
     Attributes:
         g_x: [n - num_states, num_states], y = g_x x.
         h_x: [num_states, num_states], E x' = h_x x.
-        status: :class:`LinearREStatus` code.
+        status: :class:`~jaxlqr.SolveStatus` code. SOLVED: there is one stable solution, and it satisfies the model to
+            rounding. NOT_UNIQUE (indeterminate): more roots than states are stable. NO_STABLE_SOLUTION: fewer roots
+            than states are stable, or as many whose vectors do not determine the states. NOT_SEPARATED: a root is on
+            the circle to rounding, or the model has fewer equations than unknowns. NOT_FINITE: an argument is not.
 
     ``g_x, h_x, status = solution`` works as well.
     """
+
+    _noun = "models"
+    _error = ArithmeticError
 
     g_x: Array
     h_x: Array
@@ -92,17 +60,6 @@ class LinearRESolution:
 
     def __iter__(self) -> Iterator[Array]:
         return iter((self.g_x, self.h_x, self.status))
-
-    def __repr__(self) -> str:
-        return short_repr(self, LinearREStatus)
-
-    def check(self) -> "LinearRESolution":
-        """Raise ``ArithmeticError`` with advice if some model has no unique stable solution; else return itself.
-
-        Outside ``jit`` only.
-        """
-        check_lanes(self.status, _ADVICE, "models", ArithmeticError)
-        return self
 
 
 def solve_linear_re(A: ArrayLike, B: ArrayLike, num_states: int, *, radius: Any = 1.0) -> LinearRESolution:
@@ -122,12 +79,12 @@ def solve_linear_re(A: ArrayLike, B: ArrayLike, num_states: int, *, radius: Any 
         g_x [n - num_states, num_states], h_x [num_states, num_states] and status. g_x and h_x are NaN, in that lane
         only, unless the solution is unique. They are differentiable in A and B, in both modes and to any order.
 
-    >>> import jax.numpy as jnp
+    >>> import jax.numpy as jnp, jaxlqr
     >>> A = jnp.array([[1.0, 0.0], [0.0, 1.0]])
     >>> B = jnp.array([[-0.5, 0.0], [-1.0, -2.0]])  # x' = x / 2,  E y' = x + 2 y
     >>> g_x, h_x, status = solve_linear_re(A, B, 1)
-    >>> print(f"{g_x[0, 0]:.4f} {h_x[0, 0]:.4f} {LinearREStatus(int(status)).name}")  # y = -2/3 x
-    -0.6667 0.5000 UNIQUE
+    >>> print(f"{g_x[0, 0]:.4f} {h_x[0, 0]:.4f} {jaxlqr.SolveStatus(int(status)).name}")  # y = -2/3 x
+    -0.6667 0.5000 SOLVED
 
     Source: Klein, J. Econ. Dyn. Control 24 (2000), the problem; Bai, Demmel, Gu, Numer. Math. 76 (1997), doubling.
     """
@@ -194,15 +151,15 @@ def _klein(A: Array, B: Array, num_states: int) -> tuple[Array, Array, Array]:
     split = split_at_circle(A, B)
     g, h, good = _from_subspace(A, B, split.annihilator, num_states)
     count = jnp.round(split.num_stable)
-    status = jnp.int32(LinearREStatus.UNIQUE)
+    status = jnp.int32(SolveStatus.SOLVED)
     for condition, code in (
-        (~good | (count < num_states), LinearREStatus.NO_STABLE_SOLUTION),
-        (count > num_states, LinearREStatus.INDETERMINATE),
-        (~split.converged, LinearREStatus.NOT_SEPARATED),
-        (~finite, LinearREStatus.NOT_FINITE),
+        (~good | (count < num_states), SolveStatus.NO_STABLE_SOLUTION),
+        (count > num_states, SolveStatus.NOT_UNIQUE),
+        (~split.converged, SolveStatus.NOT_SEPARATED),
+        (~finite, SolveStatus.NOT_FINITE),
     ):
         status = jnp.where(condition, jnp.int32(code), status)
-    unique = status == LinearREStatus.UNIQUE
+    unique = status == SolveStatus.SOLVED
     states, jumps = columns[:num_states], columns[num_states:]
     g = jnp.where(unique, g * jumps[:, None] / states[None, :], jnp.nan)
     h = jnp.where(unique, h * states[:, None] / states[None, :], jnp.nan)

@@ -10,10 +10,11 @@ from jax.typing import ArrayLike
 
 from jaxlqr.core.arguments import check_count
 from jaxlqr.core.products import hermitian, matmul
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.estimation import cholesky, steps
 from jaxlqr.estimation.likelihood import all_finite
 from jaxlqr.estimation.model import Data, Diffuse, Model, Names, Static, at_step, check_model, start_of, varying
-from jaxlqr.estimation.results import FilterResult, FilterStatus, Forecast, SmootherResult
+from jaxlqr.estimation.results import FilterResult, Forecast, SmootherResult
 from jaxlqr.matrix_equations.results import is_nearly_singular
 
 Given = tuple[Array | None, Array | None]
@@ -160,11 +161,11 @@ def _steps(model: Model, data: Data, given: Given, static: Static) -> tuple[_Ste
     first = (start.columns, start.covariance, steps.no_sums(start.columns))
     (_, _, sums), known = lax.scan(step, first, (data.y, data.u, varying(model, static)))
     started = jnp.all(jnp.isfinite(start.covariance)) & _determined(sums.squares)
-    status = jnp.int32(FilterStatus.COMPLETED)
+    status = jnp.int32(SolveStatus.SOLVED)
     for condition, code in (
-        (~jnp.isfinite(sums.log_determinant), FilterStatus.NOT_POSITIVE_DEFINITE),
-        (~started, FilterStatus.NO_START),
-        (~all_finite(model, data, given), FilterStatus.NOT_FINITE),
+        (~jnp.isfinite(sums.log_determinant), SolveStatus.NOT_POSITIVE_DEFINITE),
+        (~started, SolveStatus.NO_START),
+        (~all_finite(model, data, given), SolveStatus.NOT_FINITE),
     ):
         status = jnp.where(condition, jnp.int32(code), status)
     return known, sums, status
@@ -197,7 +198,7 @@ def _whole(columns: Array, covariance: Array, squares: Array) -> tuple[Array, Ar
 
 def _value(sums: steps.Sums, status: Array) -> Array:
     value = sums.value()
-    return jnp.where(jnp.isnan(value) & (status != FilterStatus.NOT_FINITE), -jnp.inf, value)
+    return jnp.where(jnp.isnan(value) & (status != SolveStatus.NOT_FINITE), -jnp.inf, value)
 
 
 @partial(jax.jit, static_argnums=3)

@@ -1,6 +1,5 @@
 """What a linear system settles to: its stationary covariance and its Kalman filter."""
 
-import enum
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,43 +11,16 @@ from jaxtyping import Inexact
 
 from jaxlqr.core.checks import as_matrices, check_shapes
 from jaxlqr.core.products import adjoint, hermitian, matmul
-from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.core.result import Result
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations import is_schur_stable, solve_continuous_are, solve_discrete_are, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.lyapunov import stable_continuous_lyapunov
 from jaxlqr.matrix_equations.scaling import scaled_solve
 
 
-class KalmanStatus(enum.IntEnum):
-    """What became of one steady-state filter.
-
-    Attributes:
-        SOLVED: the filter is stable.
-        NOT_FINITE: an argument is NaN or infinite.
-        NO_STEADY_STATE: no stable filter was found: (A, C) is not detectable, or (A, Q) has a mode on the stability
-            boundary that no noise reaches.
-
-    Gains and covariances are NaN unless the status is SOLVED.
-    """
-
-    SOLVED = 0
-    NOT_FINITE = 1
-    NO_STEADY_STATE = 2
-
-
-_ADVICE = {
-    KalmanStatus.NOT_FINITE: "an argument holds NaN or infinity. Look upstream for a division by zero or an overflow.",
-    KalmanStatus.NO_STEADY_STATE: (
-        "no stable filter was found. Either (A, C) is not detectable: an unstable mode does not move the measurements, "
-        "so measure it or remove it. Or (A, Q) is not stabilisable on the boundary of stability: a mode such as a "
-        "constant has no noise, so its filter never settles; give it noise, or use kalman_filter, which needs no "
-        "steady state. Or R (discrete: C P C' + R) is singular."
-    ),
-}
-
-
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True, repr=False)
-class SteadyStateKalman:
+class SteadyStateKalman(Result):
     """The Kalman filter after infinitely many measurements; under ``jax.vmap`` every array has a leading axis.
 
     Attributes:
@@ -57,8 +29,12 @@ class SteadyStateKalman:
         prior_covariance: [n, n], of x[t] given y up to t - 1.
         posterior_covariance: [n, n], of x[t] given y up to t.
         innovation_covariance: [p, p], of y[t] given y up to t - 1.
-        status: :class:`KalmanStatus` code.
+        status: :class:`~jaxlqr.SolveStatus` code: SOLVED if the filter is stable; else NOT_FINITE or NO_STEADY_STATE,
+            and all arrays are NaN.
     """
+
+    _noun = "filters"
+    _error = ArithmeticError
 
     predictor_gain: Array
     filter_gain: Array
@@ -66,17 +42,6 @@ class SteadyStateKalman:
     posterior_covariance: Array
     innovation_covariance: Array
     status: Array
-
-    def __repr__(self) -> str:
-        return short_repr(self, KalmanStatus)
-
-    def check(self) -> "SteadyStateKalman":
-        """Raise ``ArithmeticError`` with advice if some filter has no steady state; else return itself.
-
-        Outside ``jit`` only.
-        """
-        check_lanes(self.status, _ADVICE, "filters", ArithmeticError)
-        return self
 
 
 _Result = TypeVar("_Result", SteadyStateKalman, "Estimator")
@@ -172,13 +137,13 @@ def _steady_state(A: Array, C: Array, Q: Array, R: Array, S: Array) -> SteadySta
 
 def _status(stable: Array, *inputs: Array) -> Array:
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(array)) for array in inputs]))
-    missing = jnp.where(finite, KalmanStatus.NO_STEADY_STATE, KalmanStatus.NOT_FINITE)
-    return jnp.where(stable, KalmanStatus.SOLVED, missing).astype(jnp.int32)
+    missing = jnp.where(finite, SolveStatus.NO_STEADY_STATE, SolveStatus.NOT_FINITE)
+    return jnp.where(stable, SolveStatus.SOLVED, missing).astype(jnp.int32)
 
 
 def _nan_unless_solved(result: _Result) -> _Result:
     # The Riccati solver also returns solutions on the boundary of stability, whose filters never settle.
-    solved = result.status == KalmanStatus.SOLVED
+    solved = result.status == SolveStatus.SOLVED
 
     def masked(leaf: Array) -> Array:
         return leaf if leaf is result.status else jnp.where(solved, leaf, jnp.nan)
@@ -188,29 +153,22 @@ def _nan_unless_solved(result: _Result) -> _Result:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Estimator:
+class Estimator(Result):
     """A steady-state Kalman filter in continuous time; under ``jax.vmap`` every array has a leading axis.
 
     Attributes:
         gain: [n, p], for dx/dt = A x + gain (y - C x).
         covariance: [n, n], of the error of the estimate.
-        status: :class:`KalmanStatus` code.
+        status: :class:`~jaxlqr.SolveStatus` code: SOLVED if the filter is stable; else NOT_FINITE or NO_STEADY_STATE,
+            and all arrays are NaN.
     """
+
+    _noun = "filters"
+    _error = ArithmeticError
 
     gain: Array
     covariance: Array
     status: Array
-
-    def __repr__(self) -> str:
-        return short_repr(self, KalmanStatus)
-
-    def check(self) -> "Estimator":
-        """Raise ``ArithmeticError`` with advice if some filter has no steady state; else return itself.
-
-        Outside ``jit`` only.
-        """
-        check_lanes(self.status, _ADVICE, "filters", ArithmeticError)
-        return self
 
 
 def lqe(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxlqr.core.status import short_repr
+from jaxlqr.core.result import short_repr
 from jaxlqr.lqr.admissible import rounding_unit, symmetric_part
 from jaxlqr.lqr.task import LinearSystem, LQRTask, TaskMatrix, checked_matrix, make_task, read_plant, symmetric_matrix
 from jaxlqr.systems._integrals import integrated_float64

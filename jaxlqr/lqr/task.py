@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from jaxlqr.core.checks import MatrixLike, refuse_masked
 from jaxlqr.core.optional import optional
-from jaxlqr.core.status import short_repr
+from jaxlqr.core.result import short_repr
 from jaxlqr.lqr.admissible import rounding_unit, symmetric_part, unstabilizable_modes
 from jaxlqr.systems._reading import check_dt, is_system, plain, read_system
 from jaxlqr.systems._sampling import sampled

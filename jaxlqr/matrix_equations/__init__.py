@@ -16,7 +16,6 @@ from jaxlqr.matrix_equations.lyapunov import stable_discrete_lyapunov as stable_
 from jaxlqr.matrix_equations.quadratic import quadratic_matrix_equation_result as quadratic_matrix_equation_result
 from jaxlqr.matrix_equations.quadratic import solve_quadratic_matrix_equation as solve_quadratic_matrix_equation
 from jaxlqr.matrix_equations.results import EquationResult as EquationResult
-from jaxlqr.matrix_equations.results import SolveStatus as SolveStatus
 from jaxlqr.matrix_equations.riccati import continuous_are_result as continuous_are_result
 from jaxlqr.matrix_equations.riccati import discrete_are_result as discrete_are_result
 from jaxlqr.matrix_equations.riccati import solve_continuous_are as solve_continuous_are

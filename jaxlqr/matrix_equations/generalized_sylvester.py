@@ -23,10 +23,11 @@ from jaxtyping import Inexact
 
 from jaxlqr.core.checks import as_matrices, check_shapes
 from jaxlqr.core.products import adjoint, matmul
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.attempts import Solved, Solver, finite_or_zero, with_fallback
 from jaxlqr.matrix_equations.kronecker import kronecker_two_terms
 from jaxlqr.matrix_equations.lyapunov import on_any_device
-from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, condition_number, diagnose, empty_result
+from jaxlqr.matrix_equations.results import EquationResult, condition_number, diagnose, empty_result
 from jaxlqr.matrix_equations.scaling import equilibrated, magnitude, power_of_two, rectangular_scale
 from jaxlqr.matrix_equations.triangular import schur_sylvester
 

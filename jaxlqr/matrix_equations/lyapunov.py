@@ -11,11 +11,12 @@ from jaxtyping import Bool, Inexact
 
 from jaxlqr.core.checks import as_matrices, check_shapes, refuse_half
 from jaxlqr.core.products import adjoint, matmul
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.attempts import Solved, Solver, with_fallback
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.kronecker import kronecker_stein, kronecker_sylvester
 from jaxlqr.matrix_equations.powers import pays_off, powers_of, solve_with_powers
-from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, condition_number, diagnose, empty_result
+from jaxlqr.matrix_equations.results import EquationResult, condition_number, diagnose, empty_result
 from jaxlqr.matrix_equations.scaling import (
     balanced_stein,
     balanced_sylvester,

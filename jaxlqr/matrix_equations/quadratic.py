@@ -12,10 +12,11 @@ from jaxtyping import Inexact
 
 from jaxlqr.core.checks import as_matrices, check_shapes
 from jaxlqr.core.products import adjoint, matmul
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.attempts import Solved, Solver, finite_or_zero, with_fallback
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.pencil import Split, split_at_circle
-from jaxlqr.matrix_equations.results import EquationResult, SolveStatus, condition_number, diagnose, empty_result
+from jaxlqr.matrix_equations.results import EquationResult, condition_number, diagnose, empty_result
 from jaxlqr.matrix_equations.scaling import equilibrated, magnitude, relative
 from jaxlqr.matrix_equations.stein import solve_two_sided_stein, two_sided_sum
 

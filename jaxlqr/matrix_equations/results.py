@@ -1,6 +1,5 @@
 """What a solver reports about its answer: status, residual and condition, lane by lane."""
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,91 +7,20 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.core.result import Result
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.attempts import Solved
 from jaxlqr.matrix_equations.scaling import relative
 
 
-class SolveStatus(enum.IntEnum):
-    """What became of one equation.
-
-    Attributes:
-        SOLVED: the value satisfies the equation to rounding.
-        ILL_CONDITIONED: it does, but the equation is so near to a singular one that no digit need be right; for a
-            Riccati equation also: the closed loop is within rounding of the stability boundary, or what is inverted for
-            its gain, r + b^H x b or r, is within rounding of a singular matrix, whatever the units of the inputs.
-        NOT_FINITE: an input is NaN or infinite. The value is NaN.
-        SINGULAR: no solution, or no unique one, to working precision. The value is NaN.
-        NOT_STABLE: the method needs a stable coefficient and this one is not. The value is NaN.
-        NO_STABILIZING_SOLUTION: the Riccati equation has none, or none was found. The value is NaN.
-        INACCURATE: the residual is larger than rounding explains. The value is returned.
-        NO_STABLE_SOLUTION: the quadratic equation has no solution whose eigenvalues are inside the unit circle, or none
-            was found. The value is NaN.
-        NOT_UNIQUE: the quadratic equation has several such solutions. The value is NaN.
-    """
-
-    SOLVED = 0
-    ILL_CONDITIONED = 1
-    NOT_FINITE = 2
-    SINGULAR = 3
-    NOT_STABLE = 4
-    NO_STABILIZING_SOLUTION = 5
-    INACCURATE = 6
-    NO_STABLE_SOLUTION = 7
-    NOT_UNIQUE = 8
-
-
-_ADVICE = {
-    SolveStatus.NOT_FINITE: "an argument holds NaN or infinity. Look upstream for a division by zero or an overflow.",
-    SolveStatus.SINGULAR: (
-        "the equation has no unique solution: two eigenvalues multiply (discrete) or add (continuous, Sylvester) to a "
-        "forbidden value, such as an eigenvalue 1 or a pair 0.5 and 2. Perturb or rescale the model, or remove the "
-        "mode."
-    ),
-    SolveStatus.NOT_STABLE: (
-        "this method sums a series that needs a stable coefficient. If the system should be stable, check signs and "
-        'transposes; if not, use method="auto" or "schur".'
-    ),
-    SolveStatus.NO_STABILIZING_SOLUTION: (
-        "no stabilising solution was found. Likely (a, b) is not stabilisable, an eigenvalue on the stability boundary "
-        "is not seen by q, or r or q is indefinite. Check the uncontrollable modes, or add a small multiple of the "
-        "identity to q."
-    ),
-    SolveStatus.NO_STABLE_SOLUTION: (
-        "no solution with all eigenvalues inside the unit circle was found. Fewer than n roots of det(a + b l + c l^2) "
-        "are inside, or a root is on the circle. Check signs and the order of the arguments, or move the root."
-    ),
-    SolveStatus.NOT_UNIQUE: (
-        "several solutions have all eigenvalues inside the unit circle, since more than n roots of "
-        "det(a + b l + c l^2) are inside. Add the conditions that the model lacks."
-    ),
-    SolveStatus.INACCURATE: (
-        "the residual is larger than rounding explains. Rescale the states to comparable sizes, use float64, or "
-        "compare with scipy.linalg."
-    ),
-    SolveStatus.ILL_CONDITIONED: (
-        "the equation is within rounding of a singular one, so the value may have no correct digit although its "
-        "residual is small. Use float64, rescale, or move the eigenvalues away from the boundary."
-    ),
-}
-_WITHOUT_VALUE = (
-    SolveStatus.NOT_FINITE,
-    SolveStatus.SINGULAR,
-    SolveStatus.NOT_STABLE,
-    SolveStatus.NO_STABILIZING_SOLUTION,
-    SolveStatus.NO_STABLE_SOLUTION,
-    SolveStatus.NOT_UNIQUE,
-)
-
-
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class EquationResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EquationResult(Result):
     """Solution of a matrix equation with its diagnosis; under ``jax.vmap`` every array has a leading axis of lanes.
 
     Attributes:
         value: the solution; NaN where ``status`` says that there is none.
-        status: :class:`SolveStatus` code.
+        status: :class:`~jaxlqr.SolveStatus` code.
         iterations: iterations spent by iterative methods, 0 for direct ones.
         residual: largest entry of the residual, relative to the size of the terms that add up to that entry; rounding
             gives about n * eps.
@@ -104,25 +32,14 @@ class EquationResult:
     against the larger of sqrt(x_ii x_jj) and abs(x_ij); for Sylvester equations, against scales of row and column.
     """
 
+    _noun = "matrix equations"
+    _error = ArithmeticError
+
     value: Array
     status: Array
     iterations: Array
     residual: Array
     condition: Array
-
-    def __repr__(self) -> str:
-        return short_repr(self, SolveStatus)
-
-    def check(self, *, allow_ill_conditioned: bool = True) -> "EquationResult":
-        """Raise ``ArithmeticError`` with symptom, likely causes and remedies for a lane without a good value.
-
-        ``allow_ill_conditioned=False`` also refuses values whose digits the conditioning may have spoilt. Returns the
-        result itself. Outside ``jit`` only.
-        """
-        tolerated = {SolveStatus.ILL_CONDITIONED} if allow_ill_conditioned else set()
-        advice = {status: remedy for status, remedy in _ADVICE.items() if status not in tolerated}
-        check_lanes(self.status, advice, "matrix equations", ArithmeticError)
-        return self
 
 
 def diagnose(

@@ -10,12 +10,12 @@ from jaxtyping import Inexact
 
 from jaxlqr.core.checks import as_matrices, check_shapes
 from jaxlqr.core.products import adjoint, hermitian, matmul
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.lyapunov import stable_continuous_lyapunov, stable_discrete_lyapunov
 from jaxlqr.matrix_equations.results import (
     EquationResult,
     Solved,
-    SolveStatus,
     condition_number,
     diagnose,
     is_nearly_singular,

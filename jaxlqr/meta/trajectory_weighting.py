@@ -1,6 +1,5 @@
 """Task weights chosen by trajectory optimisation (TOW): which weights make a stretch of training go down fastest?"""
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +12,8 @@ from jax import Array, lax
 from jax.core import Tracer
 
 from jaxlqr.core.compiled import compiled
-from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.core.result import Result
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.meta import gram_weighting, riccati_weighting
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, task_weights
 from jaxlqr.oracles.protocol import Loss
@@ -41,23 +41,9 @@ class Proposal(Protocol):
     ) -> Callable[[Array], tuple[Array, Array, Array, State]]: ...
 
 
-class TowStatus(enum.IntEnum):
-    """What became of the weights, one code per run.
-
-    Attributes:
-        IMPROVED: J is below that of the nominal weights.
-        NOT_IMPROVED: no step was accepted; the weights are the nominal, uniform ones.
-        NOT_FINITE: J is not finite under the nominal weights.
-    """
-
-    IMPROVED = 0
-    NOT_IMPROVED = 1
-    NOT_FINITE = 2
-
-
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class TowResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TowResult(Result):
     """Outcome of :func:`tow`.
 
     Attributes:
@@ -66,8 +52,12 @@ class TowResult:
         opt_state: state of the optimiser there; hand both to the next stretch.
         cost: J under these weights; ``nominal_cost`` under the uniform ones.
         step_lengths: accepted in each iteration, 0 where none was, [num_steps].
-        status: :class:`TowStatus` code.
+        status: :class:`~jaxlqr.SolveStatus` code: SOLVED if J is below that of the nominal weights. NOT_IMPROVED if no
+            step was accepted: the weights are the nominal, uniform ones, and ``check()`` passes. COST_NOT_FINITE if J
+            is not finite under the nominal weights.
     """
+
+    _noun = "TOW runs"
 
     weights: Array
     params: PyTree
@@ -76,23 +66,6 @@ class TowResult:
     nominal_cost: Array
     step_lengths: Array
     status: Array
-
-    def __repr__(self) -> str:
-        return short_repr(self, TowStatus)
-
-    def check(self) -> "TowResult":
-        """Raise ``RuntimeError`` unless J is finite under the nominal weights; return self. Outside ``jit`` only."""
-        check_lanes(self.status, _ADVICE, "TOW runs")
-        return self
-
-
-_ADVICE = {
-    TowStatus.NOT_FINITE: (
-        "the cost of the nominal trajectory is NaN or infinite. Likely the loss is infinite at the parameters (for "
-        "LQR: the gain or an adapted gain does not stabilise a task), or the step size is too large. Start from "
-        "feasible parameters or reduce the step size."
-    ),
-}
 
 
 def tow(
@@ -189,7 +162,7 @@ def _tow(
     nominal = jnp.full((T, M), 1 / M, dtype)
     search = _search_gram if method == "gram" else partial(_search, method=method)
     actions, cost, last, lengths, nominal_cost = search(training, state, nominal, batches, beta, counts)
-    status = jnp.where(jnp.any(lengths > 0), TowStatus.IMPROVED, TowStatus.NOT_IMPROVED)
+    status = jnp.where(jnp.any(lengths > 0), SolveStatus.SOLVED, SolveStatus.NOT_IMPROVED)
     return TowResult(
         weights=task_weights(training, actions),
         params=last.params,
@@ -197,7 +170,7 @@ def _tow(
         cost=cost,
         nominal_cost=nominal_cost,
         step_lengths=lengths,
-        status=jnp.where(jnp.isfinite(nominal_cost), status, TowStatus.NOT_FINITE).astype(jnp.int32),
+        status=jnp.where(jnp.isfinite(nominal_cost), status, SolveStatus.COST_NOT_FINITE).astype(jnp.int32),
     )
 
 

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 import jaxlqr
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.io.disk import read_json, write_whole
 from jaxlqr.io.workspace import check_workspace, clear_workspace, written_names
 from jaxlqr.training import Checkpoints, TrainingResult
@@ -42,7 +43,9 @@ class Units:
         self, folder: Path | None = None, settings: Mapping[str, Any] | None = None, every: int | None = None
     ) -> None:
         self._folder, self._every = folder, every
-        described = {"version": jaxlqr.__version__, "jax": jax.__version__, **(settings or {})}
+        # Results hold the codes of their status: what was written with other codes is computed again.
+        codes = {status.name: int(status) for status in SolveStatus}
+        described = {"version": jaxlqr.__version__, "jax": jax.__version__, "status codes": codes, **(settings or {})}
         self._settings = json.dumps(described, sort_keys=True, default=str)
 
     def __call__(self, name: str, work: Callable[[], _Result], *classes: type) -> _Result:

@@ -15,7 +15,6 @@ from jaxlqr.systems._hankel import hankel_singular_values as hankel_singular_val
 from jaxlqr.systems._hankel import hankel_tail as hankel_tail
 from jaxlqr.systems._hankel import truncation_bound as truncation_bound
 from jaxlqr.systems._hinf import HInfinityPeak as HInfinityPeak
-from jaxlqr.systems._hinf import PeakStatus as PeakStatus
 from jaxlqr.systems._hinf import hinf_norm as hinf_norm
 from jaxlqr.systems._hinf import hinf_peak as hinf_peak
 from jaxlqr.systems._margins import StabilityMargins as StabilityMargins
@@ -40,4 +39,3 @@ from jaxlqr.systems._state_space import StateSpace as StateSpace
 from jaxlqr.systems._state_space import ss as ss
 from jaxlqr.systems._state_space import stack_systems as stack_systems
 from jaxlqr.systems._state_space import to_control as to_control
-from jaxlqr.systems._status import SystemStatus as SystemStatus

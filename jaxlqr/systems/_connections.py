@@ -38,7 +38,7 @@ def series(first: Part, second: Part, *others: Part) -> StateSpace:
     Raises:
         ValueError: if numbers of signals do not fit, for continuous beside discrete time, and for sampling times that
             differ. Inside ``jit``, where sampling times cannot be compared, all entries are NaN instead, and
-            :attr:`StateSpace.status` is NOT_FINITE.
+            :attr:`StateSpace.status` is NO_FINITE_SYSTEM.
 
     >>> plant = StateSpace(*map(jnp.asarray, ([[-1.0]], [[1.0]], [[1.0]], [[0.0]])))
     >>> series(plant, [[2.0]]).C.tolist()
@@ -110,8 +110,8 @@ def feedback(first: Part, second: Part | None = None, *, sign: int = -1) -> Stat
         all matrices, to any order and in both modes.
 
         If the algebraic loop I - sign D2 D1 is singular to rounding, all entries are NaN,
-        :attr:`StateSpace.status` is NOT_FINITE, and :meth:`StateSpace.check` raises. The test is the Skeel condition
-        number of the loop against the rounding unit: no units of the signals change it.
+        :attr:`StateSpace.status` is NO_FINITE_SYSTEM, and :meth:`StateSpace.check` raises. The test is the Skeel
+        condition number of the loop against the rounding unit: no units of the signals change it.
 
     Raises:
         ValueError: as :func:`series`, and if ``sign`` is neither -1 nor 1.

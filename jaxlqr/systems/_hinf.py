@@ -1,6 +1,5 @@
 """The H-infinity norm of a system, where its gain peaks, and the derivatives of both."""
 
-import enum
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +9,8 @@ from jax import Array
 from jaxtyping import Float
 
 from jaxlqr.core.compiled import compiled
-from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.core.result import Result
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.gramians import infinite_unless
 from jaxlqr.systems._gain import Matrices, end_of, follow, gain, gain_slope
 from jaxlqr.systems._gramians import balanced, one_system
@@ -18,55 +18,25 @@ from jaxlqr.systems._peak import Peak, find_peak
 from jaxlqr.systems._state_space import StateSpace
 
 
-class PeakStatus(enum.IntEnum):
-    """What became of one search for the peak of a gain.
-
-    Attributes:
-        FOUND: the norm is the largest gain over all frequencies, to rounding.
-        NOT_STABLE: the system is not stable: the norm is +inf and the frequency is NaN.
-        NOT_FINITE: a matrix holds NaN or infinity: the norm is +inf and the frequency is NaN.
-        NOT_CONVERGED: the search reached its cap. The norm is a lower bound, the gain at the frequency.
-    """
-
-    FOUND = 0
-    NOT_STABLE = 1
-    NOT_FINITE = 2
-    NOT_CONVERGED = 3
-
-
-PEAK_ADVICE = {
-    PeakStatus.NOT_FINITE: "a matrix holds NaN or infinity. Look upstream for a division by zero or an overflow.",
-    PeakStatus.NOT_STABLE: "a pole lies on or outside the boundary of stability. Stabilise the system first.",
-    PeakStatus.NOT_CONVERGED: (
-        "the search reached its cap, and the norm is a lower bound. Use float64, or remove modes that are within "
-        "rounding of the boundary of stability."
-    ),
-}
-
-
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class HInfinityPeak:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class HInfinityPeak(Result):
     """The largest gain of a system and where it occurs; under ``jax.vmap`` every array has a leading axis of lanes.
 
     Attributes:
         norm: the H-infinity norm, a scalar, in the unit of y / u; +inf if the system is not stable.
         frequency: where the gain is largest, in radians per unit of time, from 0 to infinity, or to pi / dt in discrete
             time. NaN if the system is not stable. Of several equal peaks it is one.
-        status: :class:`PeakStatus` code.
+        status: :class:`~jaxlqr.SolveStatus` code: SOLVED, NOT_STABLE, NOT_FINITE, or MAX_STEPS if the search reached
+            its cap. Then the norm is a lower bound, the gain at the frequency.
     """
+
+    _noun = "H-infinity norms"
+    _error = ArithmeticError
 
     norm: Array
     frequency: Array
     status: Array
-
-    def __repr__(self) -> str:
-        return short_repr(self, PeakStatus)
-
-    def check(self) -> "HInfinityPeak":
-        """Return the result itself if every lane has its norm; else raise ``ArithmeticError``. Outside ``jit`` only."""
-        check_lanes(self.status, PEAK_ADVICE, "H-infinity norms", ArithmeticError)
-        return self
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -101,13 +71,13 @@ def matrices(system: StateSpace) -> Matrices:
 
 
 def status_of(system: Matrices, peak: Peak) -> Array:
-    """The :class:`PeakStatus` of a search."""
+    """The :class:`~jaxlqr.SolveStatus` of a search, or of several searches on one system."""
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in system]))
-    status = jnp.asarray(PeakStatus.FOUND, jnp.int32)
+    status = jnp.asarray(SolveStatus.SOLVED, jnp.int32)
     for failed, code in (
-        (~peak.converged, PeakStatus.NOT_CONVERGED),
-        (~peak.stable, PeakStatus.NOT_STABLE),
-        (~finite, PeakStatus.NOT_FINITE),
+        (~jnp.all(peak.converged), SolveStatus.MAX_STEPS),
+        (~jnp.all(peak.stable), SolveStatus.NOT_STABLE),
+        (~finite, SolveStatus.NOT_FINITE),
     ):
         status = jnp.where(failed, jnp.asarray(code, jnp.int32), status)
     return status

@@ -9,16 +9,17 @@ from jax import Array
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.products import matmul
-from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.core.result import Result
 from jaxlqr.systems._crossings import NEGATIVE, UNIT, find_crossings, loop_value, nearest
 from jaxlqr.systems._gain import Matrices
-from jaxlqr.systems._hinf import PEAK_ADVICE, PeakStatus, largest, matrices, status_of
+from jaxlqr.systems._hinf import largest, matrices, status_of
+from jaxlqr.systems._peak import Peak
 from jaxlqr.systems._state_space import StateSpace, check_system
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class StabilityMargins:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class StabilityMargins(Result):
     """How far a loop is from instability; under ``jax.vmap`` every array has a leading axis of lanes.
 
     Attributes:
@@ -34,12 +35,15 @@ class StabilityMargins:
         complementary_margin: 1 / norm of T = L (I + L)^-1: relative errors of the loop that are smaller are tolerated.
         disk_margin: 1 / norm of S - I / 2, as ``control.disk_margins`` with skew 0: gains and phases of all channels
             may change at once.
-        status: :class:`PeakStatus` code of the three norms; NOT_STABLE if the closed loop is not stable. Then these
-            three margins are 0, and the other ones say with which change the loop passes through -1.
+        status: :class:`~jaxlqr.SolveStatus` code of the three norms; NOT_STABLE if the closed loop is not stable. Then
+            these three margins are 0, and the other ones say with which change the loop passes through -1.
 
     The gain, phase and delay margins, and their frequencies, are those of a loop with one input and one output, and NaN
     for others.
     """
+
+    _noun = "closed loops"
+    _error = ArithmeticError
 
     gain_margin: Array
     phase_margin: Array
@@ -51,9 +55,6 @@ class StabilityMargins:
     disk_margin: Array
     status: Array
 
-    def __repr__(self) -> str:
-        return short_repr(self, PeakStatus)
-
     @property
     def disk_gain_margin(self) -> Array:
         """The factor by which all gains may grow, or shrink, at once; +inf for a disk margin of 2 and more."""
@@ -64,11 +65,6 @@ class StabilityMargins:
     def disk_phase_margin(self) -> Array:
         """The change of phase in degrees that all channels tolerate at once."""
         return jnp.rad2deg(2 * jnp.arctan(self.disk_margin / 2))
-
-    def check(self) -> "StabilityMargins":
-        """Return the result itself if every closed loop is stable; else raise ``ArithmeticError``. Outside ``jit``."""
-        check_lanes(self.status, PEAK_ADVICE, "closed loops", ArithmeticError)
-        return self
 
 
 def _square(loop: StateSpace) -> dict[str, StateSpace]:
@@ -124,20 +120,19 @@ def stability_margins(loop: StateSpace) -> StabilityMargins:
 
 
 def _distances(loop: Matrices, *, discrete: bool) -> tuple[Array, Array]:
-    """1 over the norms of S, of T and of S - I / 2 [3], and the worst status of the three searches."""
+    """1 over the norms of S, of T and of S - I / 2 [3], and the status of the three searches."""
     a, b, c, d = loop
     eye = jnp.eye(len(d), dtype=d.dtype)
     inverse = jnp.linalg.inv(eye + d)
     # S, S - I = -T and S - I / 2 differ in D only: one search for three.
     closed = Matrices(a - matmul(b, inverse, c), matmul(b, inverse), -matmul(inverse, c), inverse)
 
-    def one(shift: Array) -> tuple[Array, Array]:
-        system = closed._replace(d=closed.d - shift * eye)
-        value, _, peak = largest(system, discrete=discrete)
-        return 1 / value, status_of(system, peak)
+    def one(shift: Array) -> tuple[Array, Peak]:
+        value, _, peak = largest(closed._replace(d=closed.d - shift * eye), discrete=discrete)
+        return 1 / value, peak
 
-    values, statuses = jax.vmap(one)(jnp.asarray([0, 1, 0.5], d.dtype))
-    return values, jnp.max(statuses)
+    values, peaks = jax.vmap(one)(jnp.asarray([0, 1, 0.5], d.dtype))
+    return values, status_of(closed, peaks)
 
 
 def _classical(loop: Matrices, *, discrete: bool) -> list[Array]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from jaxlqr.core.arguments import check_count
 from jaxlqr.core.products import matmul
-from jaxlqr.core.status import short_repr
+from jaxlqr.core.result import short_repr
 from jaxlqr.systems._hold import held
 from jaxlqr.systems._reading import check_dt
 from jaxlqr.systems._state_space import StateSpace, check_system

@@ -10,7 +10,7 @@ from jax import Array, lax
 from jaxtyping import Complex, Float
 
 from jaxlqr.core.products import matmul
-from jaxlqr.core.status import short_repr
+from jaxlqr.core.result import short_repr
 from jaxlqr.systems._pencil import finite_zeros
 from jaxlqr.systems._solve import checked_solve
 from jaxlqr.systems._state_space import StateSpace, check_system

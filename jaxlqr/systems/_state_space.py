@@ -15,9 +15,9 @@ from jaxtyping import Float
 
 from jaxlqr.core.checks import MatrixLike, refuse_half, refuse_masked
 from jaxlqr.core.optional import optional
-from jaxlqr.core.status import short_repr
+from jaxlqr.core.result import short_repr
+from jaxlqr.core.status import SolveStatus, check_lanes
 from jaxlqr.systems._reading import check_dt, is_system, plain, read_system
-from jaxlqr.systems._status import check_finite, finite_status
 
 Names = tuple[str, ...] | None
 
@@ -79,8 +79,14 @@ class StateSpace:
 
     @property
     def status(self) -> Any:
-        """A :class:`SystemStatus`: a scalar, or one for each system of a stack. It can be read inside ``jit``."""
-        return finite_status(self.A, self.B, self.C, self.D)
+        """:class:`~jaxlqr.SolveStatus` code: SOLVED, or NO_FINITE_SYSTEM if an entry is not finite.
+
+        It is a scalar, or one code for each system of a stack. It can be read inside ``jit``.
+        """
+        good = jnp.asarray(True)
+        for array in (self.A, self.B, self.C, self.D):
+            good = good & jnp.all(jnp.isfinite(array), axis=(-2, -1))
+        return jnp.where(good, SolveStatus.SOLVED, SolveStatus.NO_FINITE_SYSTEM).astype(jnp.int32)
 
     def check(self) -> "StateSpace":
         """Return the system itself if all its entries are finite.
@@ -88,7 +94,7 @@ class StateSpace:
         Raises:
             RuntimeError: otherwise; the message names the systems of a stack. Outside ``jit`` only.
         """
-        check_finite(self.status)
+        check_lanes(self.status, "systems")
         return self
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.oracles.protocol import PyTree
 from jaxlqr.training.checkpoint import Checkpoints, Keeper, digest
 from jaxlqr.training.problem import Data, MetaProblem
@@ -32,6 +33,9 @@ def kept_checkpoints(
         return
     statics = {name: _described(value) for name, value in vars(problem).items() if name != "layout"}
     statics["record_params"] = record_params  # the rows of both parts of the history must have the same names
+    # A state holds the code of its status: what was written with other codes must not be read with these.
+    codes = (SolveStatus.COMPLETED, SolveStatus.STALLED, SolveStatus.DIVERGED)
+    statics["status codes"] = {status.name: int(status) for status in codes}
     arrays = {"tasks and settings": digest(data), "start": digest((params, scale))}
     with checkpoints.open(statics | arrays | {"optimizer": _answer(optimizer, params)}) as keeper:
         yield keeper

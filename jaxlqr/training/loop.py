@@ -16,13 +16,14 @@ import numpy as np
 from jax import Array, lax
 
 from jaxlqr.core.layout import RUN_AXIS
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.oracles.protocol import PyTree, all_finite
 from jaxlqr.training.checkpoint import Keeper
 from jaxlqr.training.interrupt import stop_requests
 from jaxlqr.training.locking import CheckpointError
 from jaxlqr.training.metrics import refuse_names_of_the_loop
 from jaxlqr.training.progress import open_progress
-from jaxlqr.training.result import Status, TrainingResult, named_leaves
+from jaxlqr.training.result import TrainingResult, named_leaves
 from jaxlqr.training.search import Settings, blank, search
 from jaxlqr.training.sharding import to_host
 
@@ -53,12 +54,12 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
     opt_state = jax.tree.map(lambda new, old: jnp.where(step > 0, new, old), opt_state, state.opt_state)
     candidate, ahead, acceptable, queries = search(settings, data, state.params, updates, step)
     if settings.safeguard:
-        status = jnp.where(candidate.fraction > 0, Status.COMPLETED, Status.STALLED).astype(jnp.int32)
+        status = jnp.where(candidate.fraction > 0, SolveStatus.COMPLETED, SolveStatus.STALLED).astype(jnp.int32)
         # A direction that is not finite would stay in the optimiser's memory: stand still until the next draw instead.
         finite = all_finite(ahead.direction)
         direction = jax.tree.map(lambda d: jnp.where(finite, d, 0), ahead.direction)
     else:
-        status = jnp.where(acceptable, state.status, Status.DIVERGED).astype(jnp.int32)
+        status = jnp.where(acceptable, state.status, SolveStatus.DIVERGED).astype(jnp.int32)
         direction = ahead.direction
     norm = _norm(ahead.direction)
     own = {
@@ -116,7 +117,7 @@ def _initial_state(optimizer: "optax.GradientTransformation", batched: bool, par
     def one(params: PyTree) -> _State:
         direction = jax.tree.map(jnp.zeros_like, params)
         one = jnp.ones((), jnp.result_type(*jax.tree.leaves(params)))
-        return _State(params, optimizer.init(params), direction, one, jnp.asarray(Status.COMPLETED, jnp.int32))
+        return _State(params, optimizer.init(params), direction, one, jnp.asarray(SolveStatus.COMPLETED, jnp.int32))
 
     return (jax.vmap(one) if batched else one)(params)
 

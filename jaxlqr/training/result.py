@@ -1,6 +1,5 @@
 """The outcome of a training run: the last parameters, the history and the status."""
 
-import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -8,7 +7,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxlqr.core.status import check_lanes, short_repr
+from jaxlqr.core.result import Result
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.io.tables import Variable, to_pandas, to_xarray
 from jaxlqr.oracles.protocol import PyTree
 from jaxlqr.training.sharding import to_host
@@ -18,23 +18,9 @@ if TYPE_CHECKING:
     import xarray
 
 
-class Status(enum.IntEnum):
-    """How a run ended, one code per run.
-
-    Attributes:
-        COMPLETED: all steps were taken, or all until ``callback`` or ``max_queries`` ended the run.
-        STALLED: the last step was refused, since no fraction of it that was tried was feasible.
-        DIVERGED: without a safeguard, an iterate was infeasible or not finite.
-    """
-
-    COMPLETED = 0
-    STALLED = 1
-    DIVERGED = 2
-
-
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True, kw_only=True)
-class TrainingResult:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrainingResult(Result):
     """Outcome of a training run.
 
     Attributes:
@@ -47,22 +33,17 @@ class TrainingResult:
             ``spectral_radius``), these with one column per task. With
             ``record_params`` also ``params``, the iterate itself; where the parameters are a tree, each leaf by its
             path.
-        status: :class:`Status` code.
+        status: :class:`~jaxlqr.SolveStatus` code: COMPLETED, STALLED (the last step was refused, since no fraction of
+            it that was tried was feasible) or DIVERGED.
 
     For batched runs every array has a leading axis of runs.
     """
 
+    _noun = "runs"
+
     params: PyTree
     history: dict[str, Array]
     status: Array
-
-    def __repr__(self) -> str:
-        return short_repr(self, Status)
-
-    def check(self) -> "TrainingResult":
-        """Raise ``RuntimeError`` with likely causes and remedies unless every run completed; return self."""
-        check_lanes(self.status, _ADVICE, "runs")
-        return self
 
     def to_pandas(self) -> "pandas.DataFrame":
         """The history as a table: a row for each ``step`` (and ``run``, and ``task``), a column for each entry.
@@ -71,7 +52,7 @@ class TrainingResult:
         where pandas is not installed.
 
         >>> import jax.numpy as jnp
-        >>> result = TrainingResult(params=0.0, history={"loss": jnp.ones((3, 2))}, status=jnp.asarray(0))
+        >>> result = TrainingResult(params=0.0, history={"loss": jnp.ones((3, 2))}, status=jnp.asarray(10))
         >>> result.to_pandas().index.names, len(result.to_pandas())
         (FrozenList(['step', 'task']), 6)
         """
@@ -85,7 +66,7 @@ class TrainingResult:
         Raises ``ValueError`` where xarray is not installed.
 
         >>> import jax.numpy as jnp
-        >>> result = TrainingResult(params=jnp.ones((1, 2)), history={"loss": jnp.ones(3)}, status=jnp.asarray(0))
+        >>> result = TrainingResult(params=jnp.ones((1, 2)), history={"loss": jnp.ones(3)}, status=jnp.asarray(10))
         >>> dict(result.to_xarray().sizes)
         {'step': 3, 'params_0': 1, 'params_1': 2}
         """
@@ -99,7 +80,7 @@ class TrainingResult:
     def _variables(self) -> dict[str, Variable]:
         codes = np.asarray(to_host(self.status))
         lead = ("run",) * codes.ndim
-        names = np.array([Status(int(code)).name for code in codes.ravel()]).reshape(codes.shape)
+        names = np.array([SolveStatus(int(code)).name for code in codes.ravel()]).reshape(codes.shape)
         variables = {}
         recorded = named_leaves(self.params)
         for name, rows in self.history.items():
@@ -121,14 +102,3 @@ def named_leaves(params: PyTree) -> dict[str, Array]:
 
 def _own_axes(name: str, count: int) -> tuple[str, ...]:
     return tuple(f"{name}_{number}" for number in range(count))
-
-
-_ADVICE = {
-    Status.STALLED: (
-        "every fraction of the step that was tried left the feasible set. The policy is at its boundary, or the "
-        "adaptation step leaves it: reduce inner_step_size, or, with a zeroth-order oracle, the radius."
-    ),
-    Status.DIVERGED: (
-        "an iterate was infeasible or not finite. Reduce the step sizes, or leave the safeguard on (safeguard=True)."
-    ),
-}

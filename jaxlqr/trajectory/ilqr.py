@@ -9,12 +9,13 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.trajectory.checks import check_arguments
 from jaxlqr.trajectory.closures import hoist
 from jaxlqr.trajectory.curvature import Numbers
 from jaxlqr.trajectory.expansion import Problem, PyTree
 from jaxlqr.trajectory.implicit import Optimum, optimum
-from jaxlqr.trajectory.result import IlqrResult, IlqrStatus
+from jaxlqr.trajectory.result import IlqrResult
 from jaxlqr.trajectory.search import search
 
 Cost = Callable[[PyTree, PyTree, Array, PyTree], Array]
@@ -105,7 +106,7 @@ def _solve(functions, x0: PyTree, U0: PyTree, params: PyTree, numbers: Numbers, 
     controls = jax.vmap(lambda u: ravel_pytree(u)[0])(U0)
     fixed_start, fixed_controls, fixed_params = lax.stop_gradient((start, controls, params))
     found = search(problem, fixed_start, fixed_controls, fixed_params, numbers, ddp=ddp, max_steps=max_steps)
-    converged = found.status == IlqrStatus.CONVERGED
+    converged = found.status == SolveStatus.CONVERGED
     best = optimum(problem, ddp, start, params, Optimum(found.trajectory, found.policies.K, found.cost), converged)
     return IlqrResult(
         states=jax.vmap(unravel_x)(best.trajectory.states),

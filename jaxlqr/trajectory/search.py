@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.trajectory.curvature import Numbers, plan, spare_curvature
 from jaxlqr.trajectory.expansion import Problem, PyTree, Trajectory, expand, follow
 from jaxlqr.trajectory.linear_quadratic import Policy
-from jaxlqr.trajectory.result import IlqrStatus
 
 _SUFFICIENT = 1e-4
 _HALVINGS = 10
@@ -116,11 +116,11 @@ def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limi
     looked = (state.look_again | state.looked) & ~accepted
     complete = (used == 0) & ((curvature == 1) | looked) if ddp else used == 0
     unfinished = small & ~complete & ~looked & ~last
-    status = jnp.where(iteration >= limit, IlqrStatus.ITERATION_LIMIT, _RUNNING)
-    status = jnp.where(failed, IlqrStatus.LINE_SEARCH_FAILED, status)
-    status = jnp.where(small & (complete | last), IlqrStatus.CONVERGED, status)
+    status = jnp.where(iteration >= limit, SolveStatus.MAX_STEPS, _RUNNING)
+    status = jnp.where(failed, SolveStatus.NO_DECREASE, status)
+    status = jnp.where(small & (complete | last), SolveStatus.CONVERGED, status)
     finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(gradient))
-    status = jnp.where(finite, status, IlqrStatus.NOT_FINITE).astype(jnp.int32)
+    status = jnp.where(finite, status, SolveStatus.COST_NOT_FINITE).astype(jnp.int32)
 
     row = {"cost": cost, "gradient_norm": norm, "step_length": 0, "regularisation": damping}
     history = {name: rows.at[iteration].set(row[name]) for name, rows in state.history.items()}

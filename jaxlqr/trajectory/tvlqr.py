@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from jaxlqr.core.checks import as_floating
-from jaxlqr.core.status import short_repr
+from jaxlqr.core.result import short_repr
 from jaxlqr.trajectory.linear_quadratic import Stage, Value, backward, objective, simulate
 from jaxlqr.trajectory.parallel import backward_in_parallel, simulate_in_parallel
 

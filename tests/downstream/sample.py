@@ -84,7 +84,7 @@ def learning(task: jaxlqr.LQRTask, K: Array) -> None:
     plain: jaxlqr.TrainingResult = jaxlqr.policy_gradient(jaxlqr.cost, 1.1 * K, task, num_steps=3, step_size=1e-3)
     history: dict[str, Array] = plain.history
     assert history["gap"].shape == (4,)
-    assert jaxlqr.Status(int(trained.status)) is jaxlqr.Status.COMPLETED
+    assert jaxlqr.SolveStatus(int(trained.status)) is jaxlqr.SolveStatus.COMPLETED
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 import statsmodels.api as sm
 from scipy.stats import multivariate_normal
 
+from jaxlqr import SolveStatus
 from jaxlqr.estimation import forecast, kalman_filter, log_likelihood, smoother
 
 RNG = np.random.default_rng(0)
@@ -217,7 +218,8 @@ def test_what_cannot_be_is_minus_infinity_in_its_lane_only():
     y, A, C, Q, R = autoregression(5)
     scales, noise = jnp.array([1.0, 2.0, 1.0, jnp.nan]), jnp.array([1.0, 1.0, -100.0, 1.0])
     result = jax.jit(jax.vmap(lambda s, r: kalman_filter(y, s * A, C, Q, r * R)))(scales, noise)
-    assert result.status.tolist() == [0, 2, 3, 1]
+    wanted = ["SOLVED", "NO_START", "NOT_POSITIVE_DEFINITE", "NOT_FINITE"]
+    assert [SolveStatus(code).name for code in result.status.tolist()] == wanted
     np.testing.assert_array_equal(result.log_likelihood[1:3], -np.inf)
     assert np.isnan(result.log_likelihood[3])
     assert float(result.log_likelihood[0]) == pytest.approx(float(log_likelihood(y, A, C, Q, R)), rel=1e-13)
@@ -225,7 +227,7 @@ def test_what_cannot_be_is_minus_infinity_in_its_lane_only():
         jax.tree.map(lambda leaf: leaf[:3], result).check()
     # Nothing measures the second state of a flat start.
     unseen = smoother(y, np.diag([0.5, 0.5]), np.array([[1.0, 0.0]]), Q, R, diffuse=True)
-    assert unseen.status == 2
+    assert unseen.status == SolveStatus.NO_START
     assert unseen.log_likelihood == -np.inf
 
 

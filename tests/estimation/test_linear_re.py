@@ -7,7 +7,8 @@ import pytest
 import scipy.linalg
 from jax.test_util import check_grads
 
-from jaxlqr.estimation import LinearREStatus, solve_linear_re
+from jaxlqr import SolveStatus
+from jaxlqr.estimation import solve_linear_re
 from tests.estimation.models import NAMES, stored, with_roots
 
 EPS = np.finfo(float).eps
@@ -47,7 +48,7 @@ def test_roots_close_to_the_circle_against_ordered_qz():
         unstable = [1 + 1e-6 if seed % 2 else -1 - 1e-6, 3.0, 0.0]
         A, B = with_roots(seed, stable, unstable)
         g, h, status = solve(A, B, 3)
-        assert status == LinearREStatus.UNIQUE, seed
+        assert status == SolveStatus.SOLVED, seed
         g_qz, h_qz = ordered_qz(A, B, 3)
         # QZ is backward stable, and the roots are 1e-6 apart: 10 digits are left in a generic direction.
         for ours, theirs in ((g, g_qz), (h, h_qz)):
@@ -61,25 +62,25 @@ def test_models_without_a_unique_stable_solution_are_nan_in_their_lane_only():
     # The stable vectors do not determine the states: the second state follows an unstable root alone.
     apart = np.diag([1.0, 1 / 2.0, 1.0, 0.0, 1 / 1.5]), np.diag([-0.9, -1.0, -0.5, -1.0, -1.0])
     cases = {
-        "unique": (good, LinearREStatus.UNIQUE),
-        "indeterminate": (with_roots(2, [0.9, 0.5, 0.2], [2.0, 0.0]), LinearREStatus.INDETERMINATE),
-        "explosive": (with_roots(3, [0.9], [2.0, 0.0, -1.5, 1.1]), LinearREStatus.NO_STABLE_SOLUTION),
-        "wrong states": (apart, LinearREStatus.NO_STABLE_SOLUTION),
-        "unit root": (with_roots(4, [0.9, 1.0], [2.0, 0.0, -1.5]), LinearREStatus.NOT_SEPARATED),
-        "no equations": ((free, free), LinearREStatus.NOT_SEPARATED),
-        "not a number": ((np.full((5, 5), np.nan), good[1]), LinearREStatus.NOT_FINITE),
+        "unique": (good, SolveStatus.SOLVED),
+        "indeterminate": (with_roots(2, [0.9, 0.5, 0.2], [2.0, 0.0]), SolveStatus.NOT_UNIQUE),
+        "explosive": (with_roots(3, [0.9], [2.0, 0.0, -1.5, 1.1]), SolveStatus.NO_STABLE_SOLUTION),
+        "wrong states": (apart, SolveStatus.NO_STABLE_SOLUTION),
+        "unit root": (with_roots(4, [0.9, 1.0], [2.0, 0.0, -1.5]), SolveStatus.NOT_SEPARATED),
+        "no equations": ((free, free), SolveStatus.NOT_SEPARATED),
+        "not a number": ((np.full((5, 5), np.nan), good[1]), SolveStatus.NOT_FINITE),
     }
     A, B = (jnp.stack([pair[k] for pair, _ in cases.values()]) for k in (0, 1))
     solution = jax.vmap(lambda A, B: solve_linear_re(A, B, 2))(A, B)
     wanted = dict(zip(cases, [status.name for _, status in cases.values()], strict=True))
-    found = dict(zip(cases, [LinearREStatus(int(code)).name for code in solution.status], strict=True))
+    found = dict(zip(cases, [SolveStatus(int(code)).name for code in solution.status], strict=True))
     assert found == wanted
     assert np.isnan(solution.g_x[1:]).all()
     assert np.isnan(solution.h_x[1:]).all()
     g, h, _ = solve_linear_re(*good, 2)
     np.testing.assert_allclose(solution.g_x[0], g, rtol=0, atol=1e-12 * np.abs(g).max())  # batched LAPACK rounds anew
     np.testing.assert_allclose(solution.h_x[0], h, rtol=0, atol=1e-12 * np.abs(h).max())
-    with pytest.raises(ArithmeticError, match=r"1 of 7 models INDETERMINATE .*policy rule"):
+    with pytest.raises(ArithmeticError, match=r"1 of 7 models NOT_UNIQUE .*policy rule"):
         jax.tree.map(lambda leaf: leaf[jnp.array([0, 1, 0, 0, 0, 0, 0])], solution).check()
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxlqr.estimation import KalmanStatus, kalman_filter, lqe, stationary_covariance, steady_state_kalman
+from jaxlqr import SolveStatus
+from jaxlqr.estimation import kalman_filter, lqe, stationary_covariance, steady_state_kalman
 
 A = np.array([[1.02, 0.3, 0.0], [0.0, 0.7, 0.2], [0.1, 0.0, 0.5]])
 C = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
@@ -75,8 +76,8 @@ def test_without_a_steady_state_there_is_nan_and_a_status_in_that_lane_only():
     cases = [(A, C, Q), (unseen, only_last, Q), (unmoved, C, without_first), (np.nan * A, C, Q)]
     stack = [jnp.stack(arrays) for arrays in zip(*cases, strict=True)]
     result = jax.vmap(lambda A, C, Q: steady_state_kalman(A, C, Q, R))(*stack)
-    none = KalmanStatus.NO_STEADY_STATE
-    assert result.status.tolist() == [KalmanStatus.SOLVED, none, none, KalmanStatus.NOT_FINITE]
+    none = SolveStatus.NO_STEADY_STATE
+    assert result.status.tolist() == [SolveStatus.SOLVED, none, none, SolveStatus.NOT_FINITE]
     assert np.isnan(result.filter_gain[1:]).all()
     np.testing.assert_allclose(
         result.filter_gain[0], steady_state_kalman(A, C, Q, R).filter_gain, rtol=1e-12, atol=1e-13

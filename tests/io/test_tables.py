@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxlqr
-from jaxlqr import Status, TrainingResult
+from jaxlqr import SolveStatus, TrainingResult
 from jaxlqr.commands.sweep import read
 from jaxlqr.core.optional import MissingExtraError
 from jaxlqr.io.tables import Variable, to_pandas
@@ -43,7 +43,7 @@ def test_runs_are_a_level_of_the_index(results):
     with_one_bad = TrainingResult(
         params=jnp.zeros(RUNS),
         history={"loss": jnp.ones((RUNS, 3))},
-        status=jnp.array([Status.COMPLETED, Status.STALLED]),
+        status=jnp.array([SolveStatus.COMPLETED, SolveStatus.STALLED]),
     )
     assert with_one_bad.to_pandas()["status"].loc[1].unique().tolist() == ["STALLED"]
 
@@ -72,7 +72,9 @@ def test_a_history_as_a_data_set(results):
 
 def test_trees_of_parameters_are_named_by_their_paths():
     params = {"layer": [jnp.ones((2, 3)), jnp.zeros(3)]}
-    result = TrainingResult(params=params, history={"loss": jnp.ones((4, 1))}, status=jnp.asarray(0))
+    result = TrainingResult(
+        params=params, history={"loss": jnp.ones((4, 1))}, status=jnp.asarray(SolveStatus.COMPLETED)
+    )
     data = result.to_xarray()
     assert data["params['layer'][0]"].shape == (2, 3)
     assert data["params['layer'][1]"].shape == (3,)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlqr.matrix_equations import SolveStatus, generalized_sylvester_result, solve_generalized_sylvester
+from jaxlqr import SolveStatus
+from jaxlqr.matrix_equations import generalized_sylvester_result, solve_generalized_sylvester
 
 N, M = 4, 3
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlqr.matrix_equations import SolveStatus, quadratic_matrix_equation_result, solve_quadratic_matrix_equation
+from jaxlqr import SolveStatus
+from jaxlqr.matrix_equations import quadratic_matrix_equation_result, solve_quadratic_matrix_equation
 
 N = 4
 

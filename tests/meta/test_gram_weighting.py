@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
+from jaxlqr import SolveStatus
 from jaxlqr.meta import gram_weighting, riccati_weighting
-from jaxlqr.meta.trajectory_weighting import TowStatus, tow
+from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, train
 
 T, M, D, BETA = 4, 3, 5, jnp.array(0.7)
@@ -136,7 +137,7 @@ def test_one_direction_costs_two_runs_less_one_step():
     result = tow(counted, state.params, batches, optimizer=ADAM, beta=BETA, batch_size=1)
     jax.block_until_ready(result)
     jax.effects_barrier()
-    assert int(result.status) == TowStatus.IMPROVED
+    assert int(result.status) == SolveStatus.SOLVED
     assert float(result.step_lengths[0]) == 1.0  # accepted at once
     assert len(CALLS) == (2 * T - 1) * M
 

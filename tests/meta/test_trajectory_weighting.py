@@ -9,9 +9,10 @@ import optax
 import pytest
 
 import jaxlqr
+from jaxlqr import SolveStatus
 from jaxlqr.meta import riccati_weighting
 from jaxlqr.meta.gram_weighting import gram_gradient
-from jaxlqr.meta.trajectory_weighting import TowStatus, tow
+from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.meta.weight_trajectory import (
     State,
     Training,
@@ -125,7 +126,7 @@ METHODS = ("gram", "reverse", "newton_cg", "ilqr", "ilqr_diagonal")
 def test_every_method_lowers_its_own_objective_and_says_so(method):
     training, state, batches = setting(ADAM)
     result = tow(loss, state.params, batches, optimizer=ADAM, beta=BETA, method=method, terminal=True, num_steps=3)
-    assert int(result.status) == TowStatus.IMPROVED
+    assert int(result.status) == SolveStatus.SOLVED
     cost, last = objective(training, state, result.weights, batches, BETA)
     np.testing.assert_allclose(result.cost, cost, rtol=1e-13)
     np.testing.assert_allclose(result.params, last.params, rtol=1e-13)
@@ -145,7 +146,7 @@ def test_infinite_losses_are_a_status():
     task = jaxlqr.make_task([[1.2]], [[1.0]])
     batches = jax.tree.map(lambda leaf: leaf[None, None], task)
     result = tow(jaxlqr.cost, jnp.array([[0.0]]), batches, optimizer=SGD)
-    assert int(result.status) == TowStatus.NOT_FINITE
+    assert int(result.status) == SolveStatus.COST_NOT_FINITE
     with pytest.raises(RuntimeError, match="does not stabilise"):
         result.check()
 
@@ -185,12 +186,12 @@ def test_where_no_trial_is_accepted_training_goes_on_under_uniform_weights(max_b
     training = Training(quadratic, optimizer, False, False)
     nominal = train(training, State(jnp.array(0.0), optimizer.init(jnp.array(0.0))), jnp.full((5, 2), 0.5), tasks)[1]
     if length == 0:
-        assert int(result.status) == TowStatus.NOT_IMPROVED
+        assert int(result.status) == SolveStatus.NOT_IMPROVED
         np.testing.assert_array_equal(result.weights, 0.5)
         np.testing.assert_allclose(result.params, nominal.params, rtol=1e-12)
         assert float(result.cost) == float(result.nominal_cost)
     else:
-        assert int(result.status) == TowStatus.IMPROVED
+        assert int(result.status) == SolveStatus.SOLVED
         assert float(result.cost) < float(result.nominal_cost)
         assert abs(float(result.params - nominal.params)) > 1e-3
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import jaxlqr
-from jaxlqr import LQRTask, Status
+from jaxlqr import LQRTask, SolveStatus
 from jaxlqr.lqr.cost import closed_loop
 from tests.numerical.checks import about, call, call_beside_sick_lanes, fuzz
 from tests.numerical.exact import cost_and_gradient, exact, hessian_vector_product, largest
@@ -258,10 +258,12 @@ def test_policy_gradient(batch):
     del arrays[1]
     start = call(costs, *arrays)
     found = call_beside_sick_lanes(descend, lambda _: np.isfinite(start), *arrays)
-    assert np.isin(found["status"], [Status.COMPLETED, Status.STALLED]).all()  # the safeguard lets none diverge
+    assert np.isin(
+        found["status"], [SolveStatus.COMPLETED, SolveStatus.STALLED]
+    ).all()  # the safeguard lets none diverge
     assert np.isfinite(found["loss"][np.isfinite(start)]).all()
     for i in range(len(batch)):
         with about(batch[i]):
             if not np.isfinite(start[i]):
-                assert found["status"][i] == Status.STALLED
+                assert found["status"][i] == SolveStatus.STALLED
                 np.testing.assert_array_equal(found["params"][i], arrays[0][i])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxlqr import systems
+from jaxlqr import SolveStatus, systems
 
 RNG = np.random.default_rng(0)
 
@@ -103,7 +103,7 @@ def test_a_singular_lane_spoils_no_other_and_no_derivative():
         return jnp.sum(loop.A) + jnp.sum(loop.D), loop.status
 
     (values, status), slopes = jax.vmap(jax.value_and_grad(total, has_aux=True))(jnp.array([1.0, 0.5, 3.0]))
-    assert status.tolist() == [1, 0, 0]
+    assert status.tolist() == [SolveStatus.NO_FINITE_SYSTEM, 0, 0]
     assert np.isfinite(values).tolist() == [False, True, True]
     np.testing.assert_allclose(slopes[1], 8.0, rtol=1e-14)  # of A = -1 + g / (1 - g) and D = 1 / (1 - g)
 
@@ -135,7 +135,7 @@ def test_sampling_times_must_agree():
     with pytest.raises(ValueError, match=r"one sampling time, got 0.3 and 0.2"):
         systems.series(here, there)
     joined = jax.jit(systems.series)(here, there)
-    assert int(joined.status) == systems.SystemStatus.NOT_FINITE
+    assert int(joined.status) == SolveStatus.NO_FINITE_SYSTEM
     assert int(jax.jit(systems.series)(here, here).status) == 0
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlqr import systems
+from jaxlqr import SolveStatus, systems
 from tests.systems.cases import fortran, in_other_units, lightly_damped, plant, random_system
 
 TIMES = pytest.mark.parametrize("discrete", [False, True], ids=["continuous", "discrete"])
@@ -137,9 +137,9 @@ def test_failures_have_a_status_each_and_touch_no_other_lane():
     stack = systems.stack_systems([good, *bad])
     peaks = jax.vmap(systems.hinf_peak)(stack)
     assert peaks.status.tolist() == [
-        systems.PeakStatus.FOUND,
-        systems.PeakStatus.NOT_STABLE,
-        systems.PeakStatus.NOT_FINITE,
+        SolveStatus.SOLVED,
+        SolveStatus.NOT_STABLE,
+        SolveStatus.NOT_FINITE,
     ]
     assert bool(jnp.all(jnp.isposinf(peaks.norm[1:])))
     assert bool(jnp.all(jnp.isnan(peaks.frequency[1:])))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlqr import systems
+from jaxlqr import SolveStatus, systems
 from tests.systems.cases import in_other_units
 
 TIMES = pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_margins_are_those_of_python_control(discrete):
             else control.poles(control.feedback(function)).real
         )
         stable = bool(np.max(poles) < 0)
-        assert int(margins.status[lane]) == (systems.PeakStatus.FOUND if stable else systems.PeakStatus.NOT_STABLE)
+        assert int(margins.status[lane]) == (SolveStatus.SOLVED if stable else SolveStatus.NOT_STABLE)
         grid = np.concatenate([np.linspace(1e-4, np.pi / 0.1 if discrete else 20, 20001), [] if discrete else [1e6]])
         sensitivity = 1 / (1 + function(np.exp(0.1j * grid) if discrete else 1j * grid))
         worst = [np.max(np.abs(sensitivity - shift)) for shift in (0, 1, 0.5)]

@@ -169,7 +169,7 @@ def test_penalties_have_derivatives_where_values_are_zero():
 
 def test_no_reduction_is_made_up():
     hidden = systems.ss([[-1.0, 0.0], [0.0, -2.0]], [[1.0], [1.0]], [[1.0, 0.0]], outputs=["y"], states=["a", "b"])
-    with pytest.raises(RuntimeError, match="NOT_FINITE"):
+    with pytest.raises(RuntimeError, match="NO_FINITE_SYSTEM"):
         systems.balanced_truncation(hidden, 2).check()
     one = systems.balanced_truncation(hidden, 1).check()
     assert one.outputs == ("y",)

@@ -8,7 +8,7 @@ import pytest
 import scipy.signal
 from jax.test_util import check_grads
 
-from jaxlqr import systems
+from jaxlqr import SolveStatus, systems
 
 # A and B of plants with three states, and the inverse of the fastest time constant.
 PLANTS = {
@@ -182,7 +182,7 @@ def test_a_stack_is_a_loop():
 def test_a_lane_that_overflows_says_so_and_spoils_no_other():
     stack = systems.ss(jnp.diag(jnp.array([-1.0, 2.0])), jnp.ones((2, 1)))
     sampled = jax.vmap(lambda dt: systems.sample(stack, dt))(jnp.array([0.1, 1e4]))
-    assert sampled.status.tolist() == [0, 1]
+    assert sampled.status.tolist() == [0, SolveStatus.NO_FINITE_SYSTEM]
     assert np.isfinite(noise_stack(A[:2], W[:2], np.array([0.1, 1e300]))[0]).all()
 
 

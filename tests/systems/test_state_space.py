@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from jaxlqr import make_task, systems
+from jaxlqr import SolveStatus, make_task, systems
 
 A, B, C = [[0.0, 1.0], [-2.0, -0.5]], [[0.0], [1.0]], [[1.0, 0.0]]
 
@@ -100,8 +100,8 @@ def test_check_names_what_is_not_finite():
     good = systems.ss(A, B, C)
     stack = systems.stack_systems([good, dataclasses.replace(good, D=jnp.full((1, 1), jnp.nan))])
     assert good.check() is good
-    assert stack.status.tolist() == [systems.SystemStatus.FINITE, systems.SystemStatus.NOT_FINITE]
-    with pytest.raises(RuntimeError, match=r"1 of 2 systems NOT_FINITE \(first: \[1\]\)"):
+    assert stack.status.tolist() == [SolveStatus.SOLVED, SolveStatus.NO_FINITE_SYSTEM]
+    with pytest.raises(RuntimeError, match=r"1 of 2 systems NO_FINITE_SYSTEM \(first: \[1\]\)"):
         stack.check()
 
 

@@ -10,6 +10,7 @@ import optax
 import pytest
 from filelock import FileLock
 
+from jaxlqr import SolveStatus
 from jaxlqr.training import CheckpointError, Checkpoints, loop
 from jaxlqr.training.checkpoint import Keeper
 from tests.training.setting import train_quartic
@@ -144,6 +145,15 @@ def test_checkpoints_of_another_run_are_refused(copy, changes, what):
     with pytest.raises(CheckpointError, match=rf"those of another run, which differs in {what};"):
         run(copy, resume=True, **changes)
     assert sorted(copy.rglob("*")) == before
+
+
+@pytest.mark.parametrize("codes", [None, {"COMPLETED": 0, "STALLED": 1, "DIVERGED": 2}])
+def test_checkpoints_with_other_codes_of_the_status_are_refused(copy, codes):
+    described = json.loads((copy / "run.json").read_text())
+    assert described.pop("status codes")["STALLED"] == SolveStatus.STALLED
+    (copy / "run.json").write_text(json.dumps(described if codes is None else described | {"status codes": codes}))
+    with pytest.raises(CheckpointError, match="those of another run, which differs in status codes;"):
+        run(copy, resume=True)
 
 
 def test_the_fingerprint_names_no_address(stopped):

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import jaxlqr
-from jaxlqr import Status, ZerothOrderOracle, maml_gradient, policy_gradient
+from jaxlqr import SolveStatus, ZerothOrderOracle, maml_gradient, policy_gradient
 from jaxlqr.training import Recording, loop, record_for
 from jaxlqr.training import progress as progress_module
 from tests.references import relative_error
@@ -45,7 +45,7 @@ def test_loop_is_gradient_descent_written_out():
         if step < 12:
             params = params - STEP * direction
     assert relative_error(result.params, params) < 1e-11
-    assert result.status == Status.COMPLETED
+    assert result.status == SolveStatus.COMPLETED
     assert result.check() is result
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxlqr
-from jaxlqr import Status, TrainingResult, ZerothOrderOracle, policy_gradient
+from jaxlqr import SolveStatus, TrainingResult, ZerothOrderOracle, policy_gradient
 from jaxlqr.training.steps import FixedSteps
 from tests.training.setting import START, TASKS, train
 
@@ -16,13 +16,13 @@ TOO_LARGE = 0.05
 
 def test_safeguard_keeps_every_iterate_stabilising_where_plain_descent_diverges():
     plain = train(outer_step_size=TOO_LARGE, safeguard=False)
-    assert plain.status == Status.DIVERGED
+    assert plain.status == SolveStatus.DIVERGED
     assert bool(jnp.any(plain.history["cost"] == jnp.inf) | jnp.any(jnp.isnan(plain.history["cost"])))
     with pytest.raises(RuntimeError, match=r"1 of 1 runs DIVERGED: .*Reduce the step sizes.*safeguard=True"):
         plain.check()
 
     guarded = train(outer_step_size=TOO_LARGE)
-    assert guarded.status == Status.COMPLETED
+    assert guarded.status == SolveStatus.COMPLETED
     assert bool(jnp.all(guarded.history["spectral_radius"] < 1))
     assert bool(jnp.all(jnp.isfinite(guarded.history["cost"])))
     assert bool(jnp.all(jnp.isfinite(guarded.params)))
@@ -35,7 +35,7 @@ def test_safeguard_keeps_every_iterate_stabilising_where_plain_descent_diverges(
 def test_safeguard_changes_nothing_where_it_is_not_needed():
     guarded, plain = train(), train(safeguard=False)
     np.testing.assert_allclose(guarded.params, plain.params, rtol=1e-12)  # compiled differently
-    assert plain.status == Status.COMPLETED
+    assert plain.status == SolveStatus.COMPLETED
 
 
 def test_diverged_stays_diverged():
@@ -44,7 +44,7 @@ def test_diverged_stays_diverged():
         return jnp.where(jnp.abs(params) < 1.5, jnp.sum(params**2) * task, jnp.inf)
 
     result = train(loss=loss, params=jnp.array(1.0), tasks=jnp.ones(2), outer_step_size=10.0, safeguard=False)
-    assert result.status == Status.DIVERGED
+    assert result.status == SolveStatus.DIVERGED
 
 
 def cliff(params, task):
@@ -54,7 +54,7 @@ def cliff(params, task):
 
 def test_stalled_when_no_fraction_of_the_step_is_feasible():
     result = train(loss=cliff, params=jnp.array(1.0), tasks=jnp.ones(2), num_steps=3, num_inner_steps=0)
-    assert result.status == Status.STALLED
+    assert result.status == SolveStatus.STALLED
     assert result.params == 1.0
     np.testing.assert_array_equal(result.history["accepted_step"][1:], 0)
     with pytest.raises(RuntimeError, match="1 of 1 runs STALLED: every fraction of the step"):
@@ -68,15 +68,15 @@ def test_max_backtracks_bounds_the_halvings():
 
     arguments = {"loss": loss, "params": jnp.array(1.0), "tasks": jnp.ones(1), "num_steps": 1, "num_inner_steps": 0}
     few, enough = (train(**arguments, outer_step_size=4.0, max_backtracks=count) for count in (6, 7))
-    assert few.status == Status.STALLED
-    assert enough.status == Status.COMPLETED
+    assert few.status == SolveStatus.STALLED
+    assert enough.status == SolveStatus.COMPLETED
     assert enough.history["accepted_step"][1] == 1 / 64
 
 
 def test_status_is_one_code_for_each_run():
     starts, tasks = jnp.array([1.0, 5.0]), jnp.ones((2, 2))
     result = train(loss=cliff, params=starts, tasks=tasks, num_steps=2, num_inner_steps=0, batched=True)
-    np.testing.assert_array_equal(result.status, [Status.STALLED, Status.COMPLETED])
+    np.testing.assert_array_equal(result.status, [SolveStatus.STALLED, SolveStatus.COMPLETED])
     with pytest.raises(RuntimeError, match="1 of 2 runs STALLED"):
         result.check()
 

@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxlqr.trajectory import IlqrStatus, ilqr
+from jaxlqr import SolveStatus
+from jaxlqr.trajectory import ilqr
 from jaxlqr.trajectory.curvature import Numbers, damped_solve
 
 T = 20
-CONVERGED = int(IlqrStatus.CONVERGED)
+CONVERGED = int(SolveStatus.CONVERGED)
 
 
 # --- a nonlinear problem, in units that are powers of two -------------------------------------------------------------

@@ -11,9 +11,10 @@ from jax import Array
 
 from jaxlqr.commands.sweep.spec import SweepSpec
 from jaxlqr.commands.train import make_oracle, outer_rule
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.families import perturb
 from jaxlqr.lqr import cost, is_stabilizing
-from jaxlqr.training import Checkpoints, Status, meta_train
+from jaxlqr.training import Checkpoints, meta_train
 
 
 def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | None = None) -> dict[str, list[Any]]:
@@ -51,7 +52,7 @@ def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | Non
     feasible = _feasible(start, tasks)
     history = {name: np.asarray(rows) for name, rows in result.history.items()}
     columns: dict[str, Any] = {
-        "status": [Status(code).name for code in np.asarray(result.status).tolist()],
+        "status": [SolveStatus(code).name for code in np.asarray(result.status).tolist()],
         "feasible_start": np.asarray(feasible),
         "failed_queries": history["failed_queries"].sum(axis=1),
         "outer_steps_shortened": np.sum(history["accepted_step"][:, 1:] < 1, axis=1),

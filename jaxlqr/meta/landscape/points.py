@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxlqr.core.status import short_repr
+from jaxlqr.core.result import short_repr
 
 
 class Kind(enum.IntEnum):

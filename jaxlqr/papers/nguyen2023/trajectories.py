@@ -9,9 +9,10 @@ import jax
 import numpy as np
 from tqdm.auto import tqdm
 
+from jaxlqr.core.status import SolveStatus
 from jaxlqr.papers.driver import Outcome, Request
 from jaxlqr.papers.nguyen2023 import trajectories_figure
-from jaxlqr.trajectory import IlqrResult, IlqrStatus, ilqr
+from jaxlqr.trajectory import IlqrResult, ilqr
 from jaxlqr.trajectory.problems import PROBLEMS, TrajectoryProblem
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _solve(p: TrajectoryProblem, ddp: bool) -> IlqrResult:
 def _told(result: IlqrResult) -> dict[str, Any]:
     return {
         "cost": result.cost,
-        "status": IlqrStatus(int(result.status)),
+        "status": SolveStatus(int(result.status)),
         "iterations": result.iterations,
         "gradient_norm": result.history["gradient_norm"][int(result.iterations)],
         "last_state": result.states[-1],

@@ -231,7 +231,7 @@ def test_certified_runs_never_leave_the_stabilising_set(size):
         progress=False,
     )
     history = {name: np.asarray(rows) for name, rows in result.history.items()}
-    assert np.all(np.asarray(result.status) == jaxlqr.Status.COMPLETED)
+    assert np.all(np.asarray(result.status) == jaxlqr.SolveStatus.COMPLETED)
     assert history["feasible"].all()
     assert np.all(history["inner_fraction"] == 1)
     assert np.all(np.isfinite(history["gradient_norm"]))
