@@ -1,1 +1,2 @@
-"""What every room uses: status codes, arguments, batches and meshes of tasks, small products, optional packages."""
+"""Tools that every room uses: status codes, arguments, batches and meshes of tasks, small products, optional
+packages."""

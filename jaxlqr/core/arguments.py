@@ -1,4 +1,4 @@
-"""Arguments of any room as callers write them: an integer for a key, numbers for options, in one sentence if wrong."""
+"""Checks of arguments in every room: keys, numbers and counts; each error is one sentence."""
 
 from typing import Any, cast
 

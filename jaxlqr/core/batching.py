@@ -1,4 +1,4 @@
-"""How a function behaves in a batch: one leading task axis however often it is vmapped, in blocks that bound memory.
+"""Batching rules: a function gets one leading task axis under any nest of vmaps, in blocks that bound the memory.
 
 These tools are for functions that are never differentiated through: those inside ``lax.custom_linear_solve`` or inside
 the primal of a ``custom_jvp``. Only :func:`over_stack` is differentiated like the function that it calls.
@@ -51,7 +51,7 @@ def over_stack(function: Callable[..., Any], batch_size: int | None, *stacks: An
     count = len(jax.tree.leaves(stacks)[0])
     if batch_size is None or batch_size >= count:
         return jax.vmap(function)(*stacks)
-    # A batch of one is no batch: XLA would first copy whole stacks for the sake of where its axis of length one lies.
+    # A batch of one would make XLA copy whole stacks first, only to move an axis of length one.
     return lax.map(lambda one: function(*one), stacks, batch_size=None if batch_size == 1 else batch_size)
 
 
@@ -75,12 +75,13 @@ def lapack_with_batch_rule(
 ) -> Callable[..., Any]:
     """``function``, a call of LAPACK that costs ``flops(*shapes)``, so that on a CPU no batch of it can block another.
 
-    jaxlib spreads a larger batch over the threads on which programs run, and the thread that asked waits. Two such
-    calls that do not depend on each other wait for one another forever on two cores (docs/numerics.md). Batches of up
-    to 200,000 operations it calculates on the thread that asked, so larger ones are handed to it in blocks.
+    jaxlib distributes a larger batch over the threads that run programs, and the calling thread waits. On two cores,
+    two independent calls can then wait for each other forever (docs/numerics.md). jaxlib computes batches of up to
+    200,000 operations on the calling thread, so this function passes blocks of that size.
 
-    Elsewhere blocks bound the memory, if the function works on many more ``numbers(*shapes)`` than it is given: XLA
-    reserves it for both branches of a condition, so that 1000 tasks might not fit that never need the second.
+    On other devices the blocks bound the memory, if the function needs many more ``numbers(*shapes)`` than its
+    arguments have. XLA reserves the memory for both branches of a condition: without blocks, 1000 tasks might not fit
+    even if no task needs the second branch.
     """
 
     def batched(*args: Array) -> Any:
@@ -95,5 +96,5 @@ def lapack_with_batch_rule(
     return with_batch_rule(function, batched)
 
 
-_INLINE_FLOPS = 200_000  # kMinWorkPerTask in jaxlib's lapack_kernels.cc; seen to hold for 0.10.2
+_INLINE_FLOPS = 200_000  # kMinWorkPerTask in jaxlib's lapack_kernels.cc; checked for 0.10.2
 _NUMBERS = 2**25  # a quarter of a GiB in float64

@@ -1,4 +1,4 @@
-"""Static checks shared by the solvers: what is wrong, with what was expected, what was got and the remedy."""
+"""Static checks shared by the solvers; each error states the expected value, the given value and a remedy."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ MatrixLike = ArrayLike | Sequence[Sequence[float]]
 
 
 def refuse_masked(value: Any, name: str) -> None:
-    """Raise ``TypeError`` for a masked array of NumPy, or a list of them: what lies under a mask is no data."""
+    """Raise ``TypeError`` for a masked array of NumPy, or a list of them: masked entries are not data."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(
             f"{name} must be an array without a mask, got a masked array; write x.filled(0.0) for the value that "
@@ -27,7 +27,7 @@ def refuse_masked(value: Any, name: str) -> None:
 def as_floating(value: MatrixLike, name: str, function: str) -> Array:
     """The value as an array of floating dtype; lists of floats become arrays.
 
-    Integers are refused, and so are masked arrays and half precision, in which no equation can be solved.
+    Raises ``TypeError`` for integers, masked arrays and half precision, which is too coarse for the equations.
     """
     refuse_masked(value, f"{function}: argument {name}")
     array = jnp.asarray(value)
@@ -55,8 +55,8 @@ def refuse_half(function: str, **arguments: Any) -> None:
 def as_matrices(function: str, **arguments: MatrixLike) -> list[Array]:
     """The arguments as matrices of one precision and one dtype, complex when any of them is.
 
-    Arrays of different precisions are refused, since rounding one of them silently would be as wrong as pretending that
-    the other has more digits than it has. Lists take the precision of the arrays.
+    Raises ``TypeError`` for arrays of different precisions: no silent conversion of one of them would be right. Lists
+    get the precision of the arrays.
     """
     arrays = {name: as_floating(value, name, function) for name, value in arguments.items()}
     for name, array in arrays.items():
@@ -82,7 +82,7 @@ def as_matrices(function: str, **arguments: MatrixLike) -> list[Array]:
 def check_shapes(function: str, **expected: tuple[Array | None, str]) -> None:
     """Raise ``ValueError`` unless each array has its shape, given as two letters for the sizes, such as ``"nm"``.
 
-    The first array in which a letter appears sets its size; an array that is ``None`` is passed over.
+    The first array with a letter defines its size. The check skips arrays that are ``None``.
     """
     sizes: dict[str, tuple[int, str]] = {}
     for name, (array, letters) in expected.items():

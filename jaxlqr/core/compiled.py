@@ -1,7 +1,7 @@
 """Public functions that are compiled once: called without ``jax.jit``, they compile at their first call only.
 
-Without this a call outside ``jit`` runs operation by operation, and each ``vmap``, ``grad`` or loop of a new local
-function inside it is compiled again at every call, and never freed.
+Without this decorator a call outside ``jit`` runs operation by operation. Each ``vmap``, ``grad`` or loop of a new
+local function inside it is compiled again at every call, and its program is never freed.
 """
 
 import dataclasses
@@ -17,9 +17,9 @@ from jax.core import Tracer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Programs that each function keeps, one for each choice of what is static; the least recently used one is freed.
+#: Number of programs for each function, one for each choice of static values; the least recently used one is freed.
 KEPT = 64
-# Functions of these packages read no global that a user changes.
+# Functions of these packages read no global variable that a user changes.
 _CONSTANT = {"jax", "jaxlib", "jaxlqr", "numpy", "optax"}
 _SMALL = 2**16  # bytes of an array that are compared by value
 
@@ -29,10 +29,9 @@ def compiled(
 ) -> Callable[[F], F]:
     """Decorator that keeps the compiled programs of a function, also where the caller differentiates or vmaps it.
 
-    Numbers and arrays in any argument are traced. What is neither (a loss, a string) is static, and so are the
-    arguments named as such. A static function counts as the one of an earlier call when its code and everything that
-    it reads from enclosing functions and from global names are the same. What it reads from attributes of objects is
-    read at its first call only, as with ``jax.jit``.
+    Numbers and arrays in any argument are traced. Other values (a loss, a string) are static, and so are the arguments
+    in ``static``. Two static functions are equal if their code is equal, and all values that they read from enclosing
+    functions and global names. Attributes of objects are read at the first call only, as with ``jax.jit``.
 
     Arguments:
         static: names of arguments that are static as a whole, such as counts.
@@ -40,8 +39,8 @@ def compiled(
             raise, and may return a dict of arguments to replace.
 
     Returns:
-        A decorator. The function that it returns keeps at most :data:`KEPT` programs. Inside ``jit``, ``vmap`` and
-        ``grad`` it behaves as the decorated one, and their own programs are found again, too.
+        A decorator. The decorated function keeps at most :data:`KEPT` programs. Inside ``jit``, ``vmap`` and ``grad``
+        it behaves like the original function, and JAX reuses their programs too.
 
     >>> calls = []
     >>> @compiled(static=("power",))
@@ -98,11 +97,11 @@ def _is_traced(leaf: Any) -> bool:
 
 
 class _NotKept(TypeError):
-    """A static value that holds a traced one, or that has no identity, has no program of its own."""
+    """A static value contains a traced value or has no identity, so its program cannot be kept."""
 
 
 class _Static:
-    """A static value, equal to another that makes the same program."""
+    """A static value; two are equal if they give the same program."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -120,7 +119,7 @@ class _Static:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Object:
-    """An object that is equal to itself alone; holding it keeps its address from being used again."""
+    """An object that equals only itself. The reference keeps Python from reusing its address."""
 
     value: Any
 
@@ -132,7 +131,7 @@ class _Object:
 
 
 def _identity(value: Any, within: set[int]) -> Any:
-    """A hashable stand-in for ``value``, equal for values that behave alike; ``within``: functions being looked at."""
+    """A hashable key for ``value``, equal for values that behave equally; ``within``: functions under inspection."""
     if isinstance(value, Tracer):
         raise _NotKept
     if isinstance(value, types.FunctionType):
@@ -167,7 +166,8 @@ def _is_record(value: Any) -> bool:
 
 
 def _of_function(function: types.FunctionType, within: set[int]) -> Any:
-    """Code of a function, with what it reads from enclosing functions and, for a user's own, from global names."""
+    """Code of a function, with the values that it reads from enclosing functions and, for user code, from global
+    names."""
     if id(function) in within:
         return types.FunctionType, function.__code__
     own = (function.__module__ or "").partition(".")[0] not in _CONSTANT

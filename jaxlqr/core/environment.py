@@ -1,4 +1,4 @@
-"""The import of JAX, which reads variables of the environment: a wrong one is named in one sentence."""
+"""Imports JAX, which reads environment variables; the error for a wrong variable is one sentence that names it."""
 
 import sys
 from pathlib import Path

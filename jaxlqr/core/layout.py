@@ -1,4 +1,4 @@
-"""How the work on a stack of tasks is laid out: at once or in batches, on one device or over a mesh."""
+"""Layout of the work on a stack of tasks: all at once or in batches, on one device or over a mesh."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,8 +17,8 @@ class Layout(NamedTuple):
     """Static choices of the work on a stack of tasks.
 
     Attributes:
-        batch_size: tasks worked on at once on each device, which bounds the memory; None for all of them.
-        mesh: devices over whose axis ``"tasks"`` the stack is sharded; None where the compiler sees one device.
+        batch_size: number of tasks at once on each device, which bounds the memory; None for all tasks.
+        mesh: devices over whose axis ``"tasks"`` the stack is sharded; None for one device.
     """
 
     batch_size: int | None = None
@@ -36,7 +36,7 @@ def check_batch_size(batch_size: int | None) -> None:
 def over_tasks(layout: Layout, function: Callable[..., Any], *stacks: Any) -> Any:
     """``function`` of each task, stacked: arguments and results have a leading task axis.
 
-    On a mesh each device does its own tasks and says nothing to the others; what the caller then sums over tasks is one
+    On a mesh each device computes its own tasks without communication. A sum over tasks by the caller is one
     all-reduce.
 
     >>> import jax.numpy as jnp
@@ -48,5 +48,5 @@ def over_tasks(layout: Layout, function: Callable[..., Any], *stacks: Any) -> An
     if layout.mesh is None:
         return local(*stacks)
     rows = PartitionSpec(TASK_AXIS)
-    # The check of replicated values does not know the batching rules of the solvers; every result here is sharded.
+    # JAX's check of replicated values has no rule for the solvers' batching rules; every result here is sharded.
     return jax.shard_map(local, mesh=layout.mesh, in_specs=rows, out_specs=rows, check_vma=False)(*stacks)

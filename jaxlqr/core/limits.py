@@ -1,11 +1,11 @@
-"""Limits of what a file or an option may ask for: counts and memory, checked before anything is allocated."""
+"""Limits on counts and memory from files and options, checked before any allocation."""
 
 from typing import Any
 
 MOST_SEED = 2**32 - 1
 #: Bytes of all matrices of a stack of tasks, of the file that holds them, and of the history of a run.
 MOST_TASK_BYTES, MOST_HISTORY_BYTES = 2**28, 2**30
-#: States, or inputs, of one system: its equations take some twenty matrices of this size and minutes to solve.
+#: States, or inputs, of one system: its equations need about twenty matrices of this size and minutes to solve.
 MOST_STATES = 2048
 
 
@@ -50,7 +50,8 @@ def check_tasks(num_tasks: int, num_states: int, num_inputs: int, what: str = "t
 
 
 def check_history(num_steps: int, num_runs: int, num_tasks: int, num_entries: int = 0, name: str = "steps") -> None:
-    """Check that the history of a training is small enough to keep: ``num_entries`` is recorded beside the usual rows.
+    """Check that the history of a training is small enough to store; ``num_entries`` numbers are added to the usual
+    rows.
 
     Raises:
         ValueError: with the limit and a remedy.
@@ -78,6 +79,6 @@ def check_samples(num_samples: int, num_tasks: int, num_states: int, num_inputs:
 
 
 def shown(value: Any) -> str:
-    """``value`` for a message: integers of many digits are cut."""
+    """``value`` as text for a message; long integers are shortened."""
     text = str(value)
     return text if len(text) <= 40 else f"{text[:10]}... ({len(text)} digits)"

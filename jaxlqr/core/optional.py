@@ -1,4 +1,4 @@
-"""Optional packages: imported where they are used, and named with their extra where they are not installed."""
+"""Optional packages: imported at their first use; if one is missing, the error names its extra."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class MissingExtraError(ImportError, ValueError):
-    """A package is not installed that an extra of jaxlqr brings; the message names the extra."""
+    """An optional package is not installed; the message names the extra of jaxlqr that installs it."""
 
 
 def optional(module: str, extra: str, purpose: str) -> Any:
@@ -32,7 +32,7 @@ def optional(module: str, extra: str, purpose: str) -> Any:
     except ModuleNotFoundError as error:
         package = module.partition(".")[0]
         if error.name is not None and error.name.partition(".")[0] != package:
-            raise  # it is installed and broken, which its own message tells
+            raise  # it is installed but broken; its own message explains the fault
         raise _missing(module, extra, purpose) from None
 
 

@@ -1,7 +1,8 @@
 """Matrix products at full precision, and fast for batches of small matrices.
 
 On GPUs and TPUs the default matrix product rounds its inputs to TF32 or bfloat16, three decimal digits, which a
-Lyapunov solve near the stability boundary amplifies into garbage. Every product of this package asks for all digits.
+Lyapunov solve near the stability boundary amplifies into garbage. Every product of this package therefore sets the
+highest precision.
 """
 
 import jax.numpy as jnp

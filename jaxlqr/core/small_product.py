@@ -41,7 +41,7 @@ def _abstract(a, b):
 
 
 def _batch(args, axes):
-    # To the front; what is not batched is repeated, which costs nothing once the lowered program is fused.
+    # To the front. Unbatched arguments are repeated, which is free after XLA fuses the lowered program.
     (size,) = {arg.shape[axis] for arg, axis in zip(args, axes, strict=True) if axis is not None}
     moved = [
         jnp.broadcast_to(arg, (size, *arg.shape)) if axis is None else jnp.moveaxis(arg, axis, 0)

@@ -12,9 +12,9 @@ _UNLIMITED = 100_000  # columns: a pipe has no edge at which a table would have 
 
 
 def open_console() -> "Console":
-    """The console on which results are printed: that of rich in a terminal, else one that cuts and wraps nothing.
+    """The console for results: rich's console in a terminal, otherwise one that neither cuts nor wraps text.
 
-    What is not a terminal gets Markdown tables, a title as a line above, a caption as one below, and no colours.
+    Files and pipes get Markdown tables without colours, with the title as a line above and the caption as a line below.
 
     >>> from rich.table import Table
     >>> table = Table("gain", "gap", title="two runs")

@@ -15,7 +15,7 @@ _MOST_JSON = 2**24  # bytes; what jaxlqr writes as JSON to read it again has som
 
 
 def check_regular(path: Path) -> int:
-    """Size in bytes of a regular file; a device, a pipe or a socket is refused before it is opened.
+    """Size in bytes of a regular file; raises an error for a device, a pipe or a socket before opening it.
 
     Raises:
         ValueError: when the path leads to anything but a regular file: reading such a thing may never end.
@@ -39,7 +39,7 @@ def read_bounded(path: Path, most: int) -> bytes:
     size = check_regular(path)
     if size <= most:
         with path.open("rb") as file:
-            content = file.read(most + 1)  # the file may have grown, and those of /proc say that they are empty
+            content = file.read(most + 1)  # the file may have grown, and files in /proc report a size of zero
         if len(content) <= most:
             return content
         size = len(content)

@@ -40,7 +40,7 @@ def check_folder(path: str | Path) -> Path:
     if not existing.is_dir():
         raise OutputError(f"the output folder {path} cannot be created, because {existing} exists and is not a folder.")
     try:
-        # A trial is the only test that is right on every file system, and for root, to whom permissions say nothing.
+        # Only a trial works on every file system, and for root, whom permissions do not restrict.
         with tempfile.TemporaryDirectory(prefix=".jaxlqr-", dir=existing) as trial:
             if existing != path.absolute():
                 (Path(trial) / path.absolute().relative_to(existing)).mkdir(parents=True)
@@ -68,11 +68,11 @@ class OutputFolder:
     """A set of files that appear in the folder ``path`` together, when the ``with`` block ends without an error.
 
     The folder, and those ``names`` of files that are known by then, are checked on construction, so construct it before
-    the work begins. With ``inputs``, files that the run reads, a name that would replace one of them is refused. Files
-    are prepared in memory and on
-    exit written to temporary names in the folder, then renamed. The renames follow one another, in the order of the
-    calls: each file is complete, old or new, whatever happens; write the summary last, as its presence then says that
-    the rest is there. When the block raises, nothing is written and no folder is created.
+    the work begins. ``inputs`` are files that the run reads; a name that would replace one of them raises an error.
+    Files are prepared in memory and on exit written to temporary names in the folder, then renamed. The renames follow
+    one another, in the order of the calls: each file is complete, old or new, after any failure. Write the summary
+    last: its presence then shows that all files exist. When the block raises, nothing is written and no folder is
+    created.
 
     Raises:
         OutputError: when the folder cannot be created or written, or a file name in it is taken by a folder.
@@ -122,7 +122,7 @@ class OutputFolder:
         self.write_bytes(name, npz_bytes(converted))
 
     def write_figure(self, name: str, figure: "Figure", *, dpi: float = 150) -> None:
-        """Add a matplotlib figure in the format that the suffix of ``name`` says."""
+        """Add a matplotlib figure in the format given by the suffix of ``name``."""
         buffer = io.BytesIO()
         figure.savefig(buffer, format=PurePath(name).suffix.lstrip(".") or "png", dpi=dpi)
         self.write_bytes(name, buffer.getvalue())

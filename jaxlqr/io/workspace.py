@@ -1,4 +1,4 @@
-"""Folders of work in progress: jaxlqr uses and removes only those that it made, and in them only what it wrote.
+"""Folders of work in progress: jaxlqr uses and removes only folders that it made, and in them only its own files.
 
 A folder that jaxlqr makes holds a mark, the file ``.jaxlqr-KIND``. A folder without the mark is used only while it
 is empty. Removal passes over every file whose name jaxlqr does not write in a folder of that kind, and every link.
@@ -17,7 +17,7 @@ from jaxlqr.io.disk import read_json, write_whole
 
 LOCK = ".lock"
 _PARTIAL = r"\..+\.part"  # of jaxlqr.io.disk.write_aside
-#: Names that jaxlqr writes in a folder of each kind. Those with 16 digits are hashes of the content or the settings.
+#: Names that jaxlqr writes in a folder of each kind. Names with 16 digits are hashes of the content or the settings.
 _WRITTEN = {
     "checkpoints": rf"\d+|\d+\.orbax-checkpoint-tmp.*|run\.json|checksums-\d+\.json|{re.escape(LOCK)}|{_PARTIAL}",
     "units": rf".+-[0-9a-f]{{16}}\.(unit|steps)|run\.json|{re.escape(LOCK)}|{_PARTIAL}",
@@ -120,7 +120,7 @@ def written_names(folder: Path, kind: str) -> list[Path]:
 
 
 def mark_path(folder: Path, kind: str) -> Path:
-    """The file whose presence says that jaxlqr made the folder."""
+    """The file that marks the folder as made by jaxlqr."""
     return folder / f".jaxlqr-{kind}"
 
 
@@ -132,6 +132,6 @@ def _read_mark(folder: Path) -> _Mark | None:
         try:
             found = read_json(path)
         except ValueError:
-            found = {}  # a damaged mark is one: its name says what counts
+            found = {}  # a damaged mark still counts: its name is enough
         return _Mark(kind, str(found.get("run")), found.get("made") is True)
     return None

@@ -1,6 +1,6 @@
-"""What a task must fulfil, judged in units that the judgement chooses: symmetry, definiteness, stabilizability.
+"""Checks of a task: symmetry, definiteness, stabilizability.
 
-None of the verdicts changes with the units of states and inputs. They are about values and run outside ``jit``.
+No result depends on the units of states and inputs. The checks read values, so they run outside ``jit``.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ from jaxlqr.matrix_equations import discrete_lqr, is_schur_stable
 from jaxlqr.systems._hold import cycle_mean
 
 _EPS = float(np.finfo(float).eps)
-# Of the larger of two mirrored entries: matrices that were printed, or symmetrised in float32, pass.
+# Relative to the larger of two mirrored entries: matrices that were printed, or symmetrised in float32, pass.
 _ASYMMETRY = 1e-6
-# Below zero by this, with a unit diagonal, is rounding: the products C'C that most costs are have less.
+# An eigenvalue this far below zero, with a unit diagonal, is rounding: products C'C, as most costs are, have less.
 _ROUNDING = 1e-12
 
 
@@ -27,7 +27,7 @@ def symmetric_part(array: np.ndarray, name: str, *, definite: bool, eps: float =
     _check_symmetric(array, name, eps)
     array = (array + array.T) / 2
     diagonal = np.diagonal(array)
-    # A diagonal entry has no scale but its own: diag(1, -1e-18) is diag(1, -1) in other units.
+    # A diagonal entry defines its own scale: diag(1, -1e-18) is diag(1, -1) in other units.
     if np.any(diagonal < 0) or np.any(array[diagonal == 0] != 0):
         smallest, scaled = float(np.linalg.eigvalsh(array)[0]), ""
         smallest = min(smallest, float(np.min(diagonal)))
@@ -47,8 +47,8 @@ def symmetric_part(array: np.ndarray, name: str, *, definite: bool, eps: float =
 
 
 def _check_symmetric(array: np.ndarray, name: str, eps: float) -> None:
-    # Each pair by itself, so that a mistyped entry is found beside a large one. A sum of products that cancel may be
-    # wrong by rounding of the products, which Cauchy and Schwarz bound by the two diagonal entries.
+    # Each pair is tested alone, so a mistyped entry is detected next to a large one. A sum of products that cancel may
+    # be wrong by rounding of the products, which Cauchy and Schwarz bound by the two diagonal entries.
     diagonal = np.sqrt(np.abs(np.diagonal(array)))
     allowed = _ASYMMETRY * np.maximum(np.abs(array), np.abs(array.T))
     allowed = allowed + len(array) * eps * diagonal[:, None] * diagonal
@@ -63,10 +63,10 @@ def _check_symmetric(array: np.ndarray, name: str, eps: float) -> None:
 
 
 def unstabilizable_modes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Eigenvalues of ``a`` on or outside the unit circle that no input moves; empty if some gain stabilises.
+    """Eigenvalues of ``a`` on or outside the unit circle that no input moves [k]; empty if some gain stabilises.
 
-    States to which no path of nonzero entries leads from an input are judged by their own block. The others are judged
-    by the Popov-Belevitch-Hautus rank test, and where this is in doubt by solving a Riccati equation.
+    For states that no path of nonzero entries connects with an input, the eigenvalues of their own block decide. For
+    the others the Popov-Belevitch-Hautus rank test decides. If that test is in doubt, a Riccati solution decides.
     """
     reached = _reached(a, b)
     alone = a[np.ix_(~reached, ~reached)]
@@ -105,10 +105,10 @@ def _is_stable(a: np.ndarray) -> bool:
 
 
 def _balanced(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The system in units, powers of two, in which each state is moved as much as the strongest path from an input can.
+    """The system in units, powers of two, that the strongest path from an input to each state defines.
 
-    With A divided by its largest growth along a cycle (at least one), no entry of A and B is above one then, and each
-    row has one of about one.
+    If A is divided by its largest growth along a cycle (at least one), no entry of A and B then exceeds one, and each
+    row has an entry of about one.
     """
     with np.errstate(divide="ignore"):
         weights, inputs = np.log2(np.abs(a)), np.log2(np.abs(b))
@@ -141,7 +141,7 @@ def _is_stabilised(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def rounding_unit(value: Any) -> float:
-    """The rounding unit of the numbers in which a user gave a matrix: float64 for lists and integers."""
+    """The rounding unit of the dtype of a matrix as given; float64 for lists and integers."""
     dtype = getattr(value, "dtype", None)
     is_float = dtype is not None and "float" in str(dtype)
     return float(jnp.finfo(str(dtype).removeprefix("torch.")).eps) if is_float else _EPS

@@ -1,4 +1,4 @@
-"""What functions of one gain and one task say to other arguments, by their shapes, also while they are traced."""
+"""Checks of the arguments of functions of one gain and one task, by their shapes, also while tracing."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def as_gain(K: Any, task: Any, name: str = "K") -> Array:
     """A gain [m, n] for one task, from an array or nested lists.
 
     Raises:
-        ValueError: unless the shape is that of the task's B, transposed.
+        ValueError: if the shape does not equal that of the task's transposed B.
         TypeError: for an array that is not floating.
     """
     if isinstance(K, list | tuple):
@@ -60,11 +60,11 @@ def as_gain(K: Any, task: Any, name: str = "K") -> Array:
 
 
 def gain_and_task(K: Any, task: Any) -> dict[str, Any]:
-    """What a function of (K, task) begins with."""
+    """The checked arguments (K, task), as a dict."""
     check_task(task)
     return {"K": as_gain(K, task)}
 
 
 def gain_direction_and_task(K: Any, X: Any, task: Any) -> dict[str, Any]:
-    """What a function of (K, X, task) begins with, where X has the shape of the gain."""
+    """The checked arguments (K, X, task), as a dict; X has the shape of the gain."""
     return gain_and_task(K, task) | {"X": as_gain(X, task, "X")}

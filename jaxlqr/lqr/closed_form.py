@@ -1,4 +1,4 @@
-r"""Derivatives of the cost in closed form, the references that autodiff is checked against.
+r"""Derivatives of the cost in closed form: references for tests of automatic differentiation.
 
 With :math:`A_K = A - BK`, :math:`P_K` the cost-to-go matrix, :math:`\Sigma_K = \Sigma_0 + A_K \Sigma_K A_K^\top` and
 :math:`E_K = R K - B^\top P_K A_K`. All arguments are unbatched: K and X [m, n], and one task.
@@ -42,10 +42,10 @@ def _value_derivative(X: Float[Array, "m n"], terms: _Terms) -> Float[Array, "n 
 
 @compiled(prepare=gain_and_task)
 def scalar_cost(K: Float[Array, "1 1"], task: LQRTask) -> Float[Array, ""]:
-    r"""Cost of a gain [1, 1] for a task with one state and one input; as :func:`jaxlqr.cost`, without its equation.
+    r"""Cost of a gain [1, 1] for a task with one state and one input; as :func:`jaxlqr.cost`, but without an equation.
 
     :math:`J(k) = \sigma_0 (q + r k^2) / (1 - (a - bk)^2)` where :math:`|a - bk| < 1`, else +inf with derivatives NaN.
-    A loss that compiles in a fraction of the time, for landscapes over one parameter.
+    It compiles in a fraction of the time of :func:`jaxlqr.cost`: use it for landscapes over one parameter.
 
     >>> import jaxlqr
     >>> task = jaxlqr.make_task([[0.9]], [[1.0]])
@@ -55,7 +55,7 @@ def scalar_cost(K: Float[Array, "1 1"], task: LQRTask) -> Float[Array, ""]:
     refuse_half("scalar_cost", K=K, task=task)
     k, a, b, q, r, sigma0 = (x[0, 0] for x in (K, task.A, task.B, task.Q, task.R, task.Sigma0))
     margin = 1 - (a - b * k) ** 2
-    # NaN, not +inf, inside: a derivative that meets it is NaN in both modes, and the value is chosen outside.
+    # NaN, not +inf, inside: its derivatives are NaN in both modes, and the +inf is inserted outside.
     value = sigma0 * (q + r * k**2) / jnp.where(margin > 0, margin, jnp.nan)
     return infinite_unless(margin > 0, value)
 
@@ -74,7 +74,7 @@ def gradient(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "m n"]:
 def hessian_quadratic_form(K: Float[Array, "m n"], X: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     """The second derivative of the cost along ``X``, <X, H[X]>, a scalar.
 
-    In this form the two terms that P and Sigma add to H[X] are equal, so that the derivative of P is enough.
+    In this form the contributions of P and Sigma to H[X] are equal, so the derivative of P is enough.
 
     Source: Bu, Mesbahi, Fazel, Mesbahi, arXiv:1907.08921, Lemma 7.9; toso2024, section 2.1.
     """
@@ -107,8 +107,8 @@ def _two_gains(K: Array, moved: Array, task: LQRTask) -> dict[str, Array]:
 def cost_change(K: Float[Array, "m n"], moved: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     r"""J(K') - J(K) for gains ``K`` and ``moved`` [m, n], accurate when they are close; NaN unless both stabilise.
 
-    With :math:`\Delta = K' - K` it is :math:`\mathrm{tr}[(\Delta^\top E + E^\top\Delta + \Delta^\top (R + B^\top P_K
-    B)\Delta) \Sigma_{K'}]`, in which no costs are subtracted.
+    With :math:`\Delta = K' - K` it equals :math:`\mathrm{tr}[(\Delta^\top E + E^\top\Delta + \Delta^\top (R + B^\top
+    P_K B)\Delta) \Sigma_{K'}]`, which subtracts no costs.
 
     >>> import jaxlqr
     >>> task, K = jaxlqr.make_task([[0.9]], [[1.0]]), jnp.array([[0.5]])

@@ -20,14 +20,14 @@ def continuous_cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
         \dot x = A x + B u, \quad E[x_0 x_0^\top] = \Sigma_0,
 
     with :math:`(A - B K)^\top P_K + P_K (A - B K) + Q + K^\top R K = 0`. It is a loss for every learner:
-    :func:`jaxlqr.meta_train`, :func:`jaxlqr.policy_gradient` and the landscape take it in place of :func:`jaxlqr.cost`.
+    use it in place of :func:`jaxlqr.cost`.
 
     Arguments:
         K: gain [m, n].
-        task: one task whose A and B are those of continuous time, and whose Q and R are costs per unit of time;
-            ``jax.vmap`` batches. Build it as ``LQRTask(A, B, Q, R, Sigma0)`` from arrays: :func:`jaxlqr.make_task`
-            checks that a discrete system can be stabilised. :func:`jaxlqr.lqr.continuous_task` is the discrete task
-            of a continuous problem whose input is held between samples.
+        task: one task in continuous time: x' = A x + B u, with costs Q and R per unit of time; ``jax.vmap`` batches.
+            Build it as ``LQRTask(A, B, Q, R, Sigma0)`` from arrays: :func:`jaxlqr.make_task` checks that a discrete
+            system can be stabilised. :func:`jaxlqr.lqr.continuous_task` is the discrete task of a continuous problem
+            whose input is held between samples.
 
     Returns:
         A scalar. Differentiable in ``K`` and every array of ``task``, in both modes and to any order. If an eigenvalue
@@ -53,7 +53,7 @@ def continuous_cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
 def spectral_abscissa(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
     """Return the largest real part of the eigenvalues of A - B K, a scalar; negative where ``K`` stabilises.
 
-    It is the rate of the slowest mode of x' = (A - B K) x, with its sign, in 1 / time.
+    It is the growth rate of the slowest mode of x' = (A - B K) x, in 1 / time.
 
     >>> import jax.numpy as jnp
     >>> from jaxlqr.lqr import LQRTask, spectral_abscissa

@@ -15,7 +15,7 @@ from jaxlqr.matrix_equations.gramians import infinite_unless
 
 
 def closed_loop(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, "n n"]:
-    """A - B K, shape [n, n]; ``TypeError`` for half precision, in which no cost is computed."""
+    """A - B K, shape [n, n]; ``TypeError`` for half precision."""
     refuse_half("lqr", K=K, task=task)  # while tracing; compiled code has no check
     return task.A - matmul(task.B, K)
 
@@ -42,8 +42,8 @@ def cost(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
         task: one task, unbatched; ``jax.vmap`` batches.
 
     Returns:
-        A scalar. Differentiable in ``K`` and every array of ``task``, in both modes and to any order. Where ``K`` does
-        not stabilise, value +inf and derivatives NaN, in that lane of a batch only.
+        A scalar. Differentiable in ``K`` and every array of ``task``, in both modes and to any order. If ``K`` does not
+        stabilise, the value is +inf and the derivatives are NaN, in that lane of a batch only.
 
     >>> import jax, jax.numpy as jnp, jaxlqr
     >>> task = jaxlqr.make_task([[0.9]], [[1.0]])
@@ -79,6 +79,6 @@ def spectral_radius(K: Float[Array, "m n"], task: LQRTask) -> Float[Array, ""]:
 def is_stabilizing(K: Float[Array, "m n"], task: LQRTask) -> Bool[Array, ""]:
     """Whether the spectral radius of A - B K is below one, exactly where :func:`cost` is finite.
 
-    Decided by the powers of A - B K, as in the cost itself, so the two never disagree; runs on any device.
+    The powers of A - B K decide, as in the cost, so the two functions always agree. Runs on any device.
     """
     return is_schur_stable(closed_loop(K, task))

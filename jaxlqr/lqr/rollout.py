@@ -1,4 +1,4 @@
-"""The cost as a model-free experimenter sees it: finite rollouts from sampled initial states."""
+"""The cost from experiments without a model: finite rollouts from sampled initial states."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ def _key_and_task(key: Any, task: Any) -> dict[str, Any]:
 def gaussian_initial_state(key: Key[Array, ""], task: LQRTask) -> Float[Array, " n"]:
     """Initial state [n] drawn from N(0, Sigma0)."""
     refuse_half("gaussian_initial_state", task=task)
-    # An eigenvalue root, unlike Cholesky, exists for the semidefinite Sigma0 that a task may have. States have the unit
-    # of their standard deviation, so that a small one is not lost in the rounding of a large one.
+    # Unlike Cholesky, an eigenvalue root exists for a semidefinite Sigma0. Each state is divided by its standard
+    # deviation, so that a small one does not vanish in the rounding of a large one.
     variance = jnp.diagonal(task.Sigma0)
     unit = jnp.sqrt(jnp.where(variance > 0, variance, 1))
     values, vectors = jnp.linalg.eigh(task.Sigma0 / unit[None] / unit[:, None])
@@ -78,16 +78,16 @@ class RolloutCost:
     .. math:: \frac{1}{N} \sum_{j=1}^{N} \sum_{t=0}^{T-1} x_t^\top Q x_t + u_t^\top R u_t,
               \qquad x_{t+1} = A x_t + B u_t + w_t, \quad w_t \sim N(0, \sigma^2 I).
 
-    A stochastic loss: ``loss.with_key(key)`` is a function (params, task) -> scalar whose randomness is ``key``. The
-    oracles and the training loop draw a fresh key for each query. Called directly it uses one fixed key.
+    It is a stochastic loss: ``loss.with_key(key)`` is a function (params, task) -> scalar with the random numbers of
+    ``key``. The oracles and the training loop draw a new key for each query. A direct call uses one fixed key.
 
     Attributes:
         horizon: number of stages T.
         num_rollouts: number N of rollouts averaged in one query.
         process_noise: standard deviation sigma of each entry of w, in units of the state. The infinite-horizon cost
             diverges with noise, so compare such losses with each other, not with :func:`jaxlqr.cost`.
-        state_limit: a rollout whose state norm exceeds this, or overflows, makes the query +inf: a plant that is
-            stopped before it breaks. The default only catches overflow.
+        state_limit: if the state norm of a rollout exceeds this limit or overflows, the query is +inf, as for a plant
+            that must be stopped. The default only catches overflow.
         initial_state: draws x0 [n] from (key, task); N(0, Sigma0) unless given.
 
     >>> import jax, jax.numpy as jnp, jaxlqr

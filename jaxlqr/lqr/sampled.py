@@ -21,7 +21,7 @@ class SampledTask:
 
     Attributes:
         task: a :class:`jaxlqr.LQRTask` without a cross term. Its input is v = u + shift x.
-        shift: R_d^-1 N_d' [m, n], which the cross term of the sampled cost asks for.
+        shift: R_d^-1 N_d' [m, n], which removes the cross term of the sampled cost.
     """
 
     task: LQRTask

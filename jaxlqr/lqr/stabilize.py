@@ -29,8 +29,8 @@ _spectral_radii = jax.jit(jax.vmap(spectral_radius, in_axes=(None, 0)))
 def check_stabilizes_all(K: Array, tasks: LQRTask, *, name: str = "K0", limit: int = 8, hint_if_none: str = "") -> None:
     """Raise ``ValueError`` with the tasks, and their spectral radii, that ``K`` does not stabilise.
 
-    Arguments: ``K`` [m, n]; ``tasks``, a stack; ``name`` of the gain for the message, which lists ``limit`` tasks at
-    most; ``hint_if_none`` ends the message where no task is stabilised. Outside ``jit`` only.
+    Arguments: ``K`` [m, n]; ``tasks``, a stack; ``name`` of the gain in the message, which lists at most ``limit``
+    tasks; ``hint_if_none`` ends the message if ``K`` stabilises no task. Outside ``jit`` only.
     """
     num_inputs, num_states = tasks.B.shape[2], tasks.B.shape[1]
     if K.shape != (num_inputs, num_states):

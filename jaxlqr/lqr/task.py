@@ -110,13 +110,13 @@ def make_task(
             and whose outputs are not.
         B: input matrix [n, m]; not with a system.
         Q, R, Sigma0: costs [n, n], [m, m] and second moment of the initial state [n, n].
-        dt: for continuous time, x' = A x + B u, the sampling time of a zero-order hold, in the unit of time of A.
+        dt: for systems x' = A x + B u in continuous time: sampling time of a zero-order hold, in the unit of time of A.
             :func:`jaxlqr.zero_order_hold` is the same with derivatives. Q and R weigh the samples.
 
     Raises:
-        ValueError: naming the argument, what was expected, what was got and the remedy, when a shape does not fit, an
-            entry is not finite, a cost is not symmetric or not (semi)definite, (A, B) is not stabilizable, or a
-            system's time is continuous and there is no ``dt``.
+        ValueError: if a shape does not fit, an entry is not finite, a cost is not symmetric or not (semi)definite, (A,
+            B) is not stabilizable, or a continuous-time system comes without ``dt``. The message names the argument,
+            the expectation, the value and a remedy.
 
         TypeError: for masked arrays, and inside ``jit``.
 
@@ -167,9 +167,10 @@ def stack_tasks(tasks: Sequence[LQRTask]) -> LQRTask:
 
 
 def as_stack(tasks: Any) -> Any:
-    """``tasks`` as a stack with a leading task axis: a list is stacked, and one task or a deeper stack refused.
+    """``tasks`` as a stack with a leading task axis. A list is stacked; one task or a deeper stack raises
+    ``ValueError``.
 
-    What is no :class:`LQRTask` is returned as it is: any other pytree may be a stack.
+    Other pytrees than :class:`LQRTask` are returned unchanged: they may be stacks.
 
     >>> as_stack([make_task([[0.5]], [[1.0]])]).A.shape
     (1, 1, 1)
@@ -195,7 +196,7 @@ def as_stack(tasks: Any) -> Any:
 def read_plant(A: Any, B: Any) -> tuple[np.ndarray, np.ndarray, Any]:
     """Checked matrices A [n, n] and B [n, m] of a system or of matrices, and the sampling time of a system.
 
-    The sampling time is 0 in continuous time, True where the system does not say it, and None for matrices.
+    The sampling time is 0 in continuous time, True if the system does not specify it, and None for matrices.
     """
     own = None
     if is_system(A):
@@ -216,7 +217,8 @@ def read_plant(A: Any, B: Any) -> tuple[np.ndarray, np.ndarray, Any]:
 
 
 def _check_time(kind: str, own: Any, dt: float | None) -> None:
-    """Check that ``dt`` is given for a system in continuous time, and for no other; ``own`` is that of the system."""
+    """Check that ``dt`` is given for a system in continuous time, and for no other; ``own`` is the system's sampling
+    time."""
     if not own and dt is None:
         raise ValueError(
             f"the {kind} is in continuous time and a task in discrete time; give the sampling time of a zero-order "

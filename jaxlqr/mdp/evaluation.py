@@ -36,10 +36,10 @@ class Resolvent:
 
     The equation is differentiated, not the factorisation: every derivative, of any order, is again a solve with it.
 
-    The transpose is what is factored. In each of its columns the diagonal entry exceeds the sum of the others by
-    :math:`1 - \gamma` or more, elimination keeps this, and so partial pivoting never exchanges rows: no order is found
-    and applied. Row by row in memory, the matrix also is the transpose column by column, which LAPACK takes as it is.
-    Where rows were exchanged after all the policy was none, or gamma is one to rounding: solutions are NaN there.
+    The code factors the transpose. In each of its columns the diagonal entry exceeds the sum of the others by :math:`1
+    - \gamma` or more. Elimination preserves this, so partial pivoting never exchanges rows, and no permutation is
+    needed. Row by row in memory, the matrix also is the transpose column by column, which LAPACK takes as it is. Where
+    rows were exchanged after all the policy was none, or gamma is one to rounding: solutions are NaN there.
     """
 
     def __init__(self, mdp: MDP, policy: Array) -> None:
@@ -95,7 +95,7 @@ _SUBSTITUTE = {
 
 
 def expected(P: Array, values: Array) -> Array:
-    """Means of values [S] over the next state, [S, A]. One matrix and one vector: fast, and so is its transpose."""
+    """Means of values [S] over the next state, [S, A]. One matrix and one vector: fast, as is its transpose."""
     S, A, _ = P.shape
     return jnp.matmul(P.reshape(S * A, S), values, precision=_FULL).reshape(S, A)
 

@@ -19,7 +19,7 @@ _CACHE = 2**18  # bytes of P side by side; best among 1 to 250 processes of 20 s
 
 
 class Anatomy(NamedTuple):
-    """What the gradient, and the theory of it, is made of, for one task.
+    """Quantities of one task for the gradient and its theory.
 
     Attributes:
         policy, adapted: the policy and the one after the proximal step [S, A].
@@ -91,12 +91,12 @@ def meta_gradient(
 
     .. math:: \nabla L = \sum_{s,a} \nabla f_\theta(s, a) \sum_i w_i D_i(s, a),
 
-    with :math:`D_i` of :func:`density`: two factorisations and one adjoint solve a task, which is what reverse-mode
-    differentiation of the meta-objective costs as well; they agree to rounding. The return is to be raised: this is the
-    direction of ascent.
+    with :math:`D_i` of :func:`density`: it costs two factorisations and one adjoint solve for each task. Reverse-mode
+    differentiation of the meta-objective costs the same, and agrees to rounding. This is the direction of ascent of the
+    return.
 
     Arguments:
-        params: parameters, as the tasks' energy takes them: [d], or [S, A] without features.
+        params: parameters of the tasks' energy: [d], or [S, A] without features.
         tasks: a stack of :class:`jaxlqr.mdp.MDPTask` that share their features (:func:`jaxlqr.mdp.make_tasks`).
         inner_step_size: proximal step size :math:`\eta`.
         weights: task weights [M]; 1/M each unless given.

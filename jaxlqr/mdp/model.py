@@ -42,7 +42,7 @@ class MDPTask:
     Attributes:
         mdp: the process.
         temperature: :math:`\tau`, a scalar.
-        features: what the energy takes: [S, A, d] for the linear one; None where the parameters are a table [S, A].
+        features: argument of the energy: [S, A, d] for the linear one; None where the parameters are a table [S, A].
         energy: function (params, features) -> [S, A], static; linear unless given.
     """
 
@@ -65,8 +65,8 @@ def make_mdp(P: Any, r: Any, gamma: float, zeta: Any | None = None) -> MDP:
     """Checked :class:`MDP`; the initial state is uniform unless ``zeta`` is given.
 
     Raises:
-        ValueError: naming the argument, what was expected, what was got and the remedy, when a shape does not fit, an
-            entry is not finite, a probability is negative, a row does not sum to one or gamma is outside (0, 1).
+        ValueError: if a shape does not fit, an entry is not finite, a probability is negative, a row does not sum to
+            one, or gamma is outside (0, 1). The message names the argument, the expectation, the value and a remedy.
 
     >>> make_mdp([[[1.0], [1.0]]], [[0.0, 1.0]], gamma=0.9).r.shape
     (1, 2)
@@ -171,14 +171,14 @@ def _checked(value: Any, name: str) -> np.ndarray:
 
 
 def _distributions(array: np.ndarray, name: str) -> np.ndarray:
-    """``array``, whose last axis holds distributions, normalised to the last digit."""
+    """``array`` with the distributions along its last axis normalised to the last digit."""
     if array.min() < 0:
         where = tuple(int(i) for i in np.unravel_index(array.argmin(), array.shape))
         raise ValueError(
             f"{name} must hold probabilities, got {array[where]} at index {where}; clip or renormalise it."
         )
     sums = array.sum(axis=-1)
-    # Data that were normalised in float32 pass; anything worse was not meant to be a distribution.
+    # Data normalised in float32 pass; a larger error means that the row is not a distribution.
     wrong = np.abs(sums - 1) > 1e-6
     if np.any(wrong):
         where = tuple(int(i) for i in np.argwhere(wrong)[0])

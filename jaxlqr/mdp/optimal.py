@@ -23,7 +23,7 @@ def optimal_policy(mdp: MDP, *, max_steps: int = 100) -> Array:
     def improve(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         policy, _, count = carry
         better = evaluate(mdp, policy)
-        # An action is changed for a gain above rounding only, or ties would alternate for ever.
+        # Change an action only for a gain above rounding: otherwise ties would alternate forever.
         rounding = 32 * jnp.finfo(better.A.dtype).eps * jnp.max(jnp.abs(mdp.r))
         gain = jnp.max(better.A, axis=1) > rounding
         greedy = jnp.where(gain[:, None], _greedy(better.Q), policy)

@@ -22,7 +22,7 @@ def policy(
 
     Arguments:
         params: a vector [d] with linear features, a table [S, A] without.
-        features: whatever ``energy`` takes: [S, A, d] for the linear one, or None.
+        features: second argument of ``energy``: [S, A, d] for the linear one, or None.
         temperature: :math:`\tau > 0`.
         energy: function (params, features) -> [S, A]; linear unless given.
 
@@ -52,7 +52,7 @@ def proximal_step(mdp: MDP, policy: Array, step_size: float | Array) -> Array:
     >>> [round(float(p), 4) for p in better[0]]
     [0.2689, 0.7311]
 
-    Source: wang2020, equations (3.1) and (3.3), with Q of the policy one starts from (docs/errata.md, W3).
+    Source: wang2020, equations (3.1) and (3.3), with Q of the initial policy (docs/errata.md, W3).
     """
     return tilt(policy, step_size * evaluate(mdp, policy).Q)
 
@@ -66,7 +66,7 @@ def tilt(policy: Array, exponent: Array) -> Array:
 
 
 def check_positive(name: str, value: Any, *, zero_allowed: bool = False) -> None:
-    """Raise unless ``value`` is positive and finite; inside jit its value is unknown and passes."""
+    """Raise ``ValueError`` unless ``value`` is positive and finite; traced values pass."""
     if isinstance(value, Tracer):
         return
     array = np.asarray(value, dtype=float)

@@ -15,8 +15,8 @@ from jaxlqr.mdp.policy import check_positive, tilt
 def mdp_return(params: Any, task: MDPTask) -> Array:
     r"""Return :math:`J(\pi_\theta)` of one task, normalised by :math:`1 - \gamma`: the mean reward under visitation.
 
-    A function of (parameters, task) like any other of this package, with gradients of any order. The learners minimise:
-    give them :func:`mdp_loss`, its negative.
+    A function of (parameters, task) like any other of this package, with gradients of any order. The learners minimise,
+    so pass them :func:`mdp_loss`, its negative.
 
     >>> import jax.numpy as jnp, jaxlqr
     >>> task = jaxlqr.mdp.make_tasks(jaxlqr.families.bandit([0.0, 1.0]))
@@ -30,7 +30,7 @@ def mdp_return(params: Any, task: MDPTask) -> Array:
 
 @compiled()
 def mdp_loss(params: Any, task: MDPTask) -> Array:
-    """The negative of :func:`mdp_return`, to be minimised by :func:`jaxlqr.meta_train` and its kin, with any oracle."""
+    """The negative of :func:`mdp_return`, a loss for :func:`jaxlqr.meta_train` and the other learners."""
     return -mdp_return(params, task)
 
 

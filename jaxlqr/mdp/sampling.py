@@ -36,20 +36,21 @@ class SampledProximalLoss:
               \left( h(s, a) - h(s, b) \right), \quad
               h = \frac{1}{\tau} \nabla f + \eta\, \nabla Q^{\pi_\theta},
 
-    where s is a state of a trajectory of :math:`\pi_i` at a geometric time, a and b are two actions of it there, both
-    values are returns of trajectories that begin with them, and :math:`\nabla Q^{\pi_\theta}(s, a)` is the policy
-    gradient along another trajectory from (s, a), under :math:`\pi_\theta`. Its factors are independent, so it is
-    unbiased, but for tails beyond the horizon, given the adapted policy. With ``values`` that are estimated the
-    adapted policy is random; the bias that this brings is of the order of their variance.
+    Here s is the state of a trajectory of :math:`\pi_i` at a geometric time, and a and b are two actions of
+    :math:`\pi_i` in s. Both values are returns of trajectories from these actions. :math:`\nabla Q^{\pi_\theta}(s, a)`
+    is the policy gradient along another trajectory from (s, a), under :math:`\pi_\theta`. Given the adapted policy, the
+    factors are independent, so the estimate is unbiased except for tails beyond the horizon. Estimated ``values`` make
+    the adapted policy random; the resulting bias is of the order of their variance.
 
-    The simulator must start in any state. One estimate uses 5 trajectories a visit, and those of ``values``.
+    The simulator must be able to start in any state. One estimate uses 5 trajectories for each visit, and the
+    trajectories of ``values``.
 
     Attributes:
         step_size: :math:`\eta`, not negative.
         num_visits: number of visited states.
-        horizon: length of the trajectories; what is left out is :math:`\gamma^{\text{horizon}}` of the returns.
+        horizon: length of the trajectories; the omitted tail is :math:`\gamma^{\text{horizon}}` of the returns.
         values: source of :math:`Q^{\pi_\theta}` for the proximal step: :class:`jaxlqr.mdp.MonteCarloValues`,
-            :class:`jaxlqr.mdp.TemporalDifferenceValues`, or :class:`jaxlqr.mdp.ExactValues` where an oracle tells it.
+            :class:`jaxlqr.mdp.TemporalDifferenceValues`, or :class:`jaxlqr.mdp.ExactValues` from the model.
 
     >>> import jaxlqr
     >>> task = jaxlqr.mdp.make_tasks(jaxlqr.families.bandit([0.0, 1.0], gamma=0.5))
@@ -88,7 +89,8 @@ class SampledProximalLoss:
 
         starts = draw_states(start_key, mdp.zeta, self.num_visits)
         walks = simulate(walk_key, mdp, adapted, starts, self.horizon)
-        # The time of a visit is geometric: its state is distributed as the visitation. A pair of actions there.
+        # The time of a visit is geometric, so its state has the visitation distribution. Draw two actions in this
+        # state.
         uniform = jax.random.uniform(time_key, starts.shape, policy.dtype, minval=jnp.finfo(policy.dtype).tiny)
         time = jnp.minimum(jnp.log(uniform) / jnp.log(mdp.gamma), self.horizon - 1).astype(jnp.int32)
         visited = jnp.take_along_axis(walks.states, time[None], axis=0)[0]
@@ -123,5 +125,5 @@ def _sampled_loss(loss: SampledProximalLoss, key: Array, params: Any, task: MDPT
     logits = task.logits(params)
     fixed = lax.stop_gradient(logits)
     told = loss.estimate(key, fixed, task)
-    # The estimate of the gradient is that of no estimate of the return: a term of value zero carries it.
+    # This estimate is not the derivative of the estimated return: a term of value zero has it as its derivative.
     return -told.J - jnp.sum(task.temperature * told.D * (logits - fixed))

@@ -1,4 +1,4 @@
-"""A process that can only be simulated: trajectories, and values of a policy estimated from them."""
+"""Simulation of a process: trajectories, and estimates of the values of a policy from them."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -32,7 +32,7 @@ def simulate(
 ) -> Trajectories:
     """Trajectories of ``policy`` [S, A] from ``states`` [N], with the first ``actions`` [N] if they are given.
 
-    The process is asked for successors and rewards of state-action pairs only.
+    The simulation uses only successors and rewards of state-action pairs.
 
     >>> from jaxlqr.families import riverswim
     >>> swims = jnp.array([[0.0, 1.0]] * 6)
@@ -64,7 +64,7 @@ def draw_states(key: Array, distribution: Array, count: int) -> Array:
 def _index(cumulative: Array, row: tuple[Array, ...], uniform: Array) -> Array:
     """Draws from the distributions whose cumulative sums are ``cumulative[row]``, by bisection: [N]."""
     size = cumulative.shape[-1]
-    # Scaled, so that a sum that rounding left below one loses no mass.
+    # Scaled, so that a sum slightly below one, by rounding, loses no mass.
     level = uniform * cumulative[(*row, -1)]
     index = jnp.zeros(uniform.shape, jnp.int32)
     for power in reversed(range(max(size - 1, 0).bit_length())):
@@ -75,14 +75,14 @@ def _index(cumulative: Array, row: tuple[Array, ...], uniform: Array) -> Array:
 
 
 class Values(Protocol):
-    """Where action values come from: a function (key, mdp, policy) -> Q [S, A], normalised by 1 - gamma; hashable."""
+    """A source of action values: a hashable function (key, mdp, policy) -> Q [S, A], normalised by 1 - gamma."""
 
     def __call__(self, key: Array, mdp: MDP, policy: Array) -> Array: ...
 
 
 @dataclass(frozen=True)
 class ExactValues:
-    """Action values from the model, as if an oracle told them; the key is not used.
+    """Exact action values from the model; the key is not used.
 
     >>> from jaxlqr.families import bandit
     >>> ExactValues()(jax.random.key(0), bandit([0.0, 1.0], gamma=0.5), jnp.array([[0.5, 0.5]])).tolist()
@@ -130,8 +130,8 @@ class TemporalDifferenceValues:
     r"""Temporal differences: sweep k draws one successor s' of every pair and moves Q(s, a) by
     :math:`\alpha_k` times :math:`r + \gamma \sum_{a'} \pi(a'|s') Q(s', a') - Q(s, a)`.
 
-    The step sizes :math:`\alpha_k = 1 / (1 + (1 - \gamma) k)` make the squared error fall as one over the number of
-    sweeps; at every number of them there is a bias, which falls as fast.
+    The step sizes :math:`\alpha_k = 1 / (1 + (1 - \gamma) k)` make the squared error decrease as one over the number of
+    sweeps. The estimate is biased; the bias decreases at the same rate.
 
     Attributes:
         num_sweeps: number of sweeps, each of S A transitions.

@@ -1,4 +1,4 @@
-"""Where derivatives come from: automatic differentiation, or cost queries alone."""
+"""Oracles compute derivatives by automatic differentiation, or estimate them from cost queries alone."""
 
 from jaxlqr.oracles.exact import ExactOracle as ExactOracle
 from jaxlqr.oracles.protocol import Expansion as Expansion

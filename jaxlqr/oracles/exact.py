@@ -12,7 +12,7 @@ from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, with_key
 
 
 def as_oracle(oracle: Any) -> Oracle:
-    """An oracle: the exact one for None and ``"exact"``, else ``oracle``, or ``ValueError`` for what is none."""
+    """Return an oracle: the exact oracle for None and ``"exact"``, else ``oracle``; ``ValueError`` for other values."""
     if oracle is None or (isinstance(oracle, str) and oracle == "exact"):
         return ExactOracle()
     if isinstance(oracle, type) or not hasattr(oracle, "expand"):

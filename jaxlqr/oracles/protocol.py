@@ -1,4 +1,4 @@
-"""What an oracle is: where the derivatives of a loss come from."""
+"""The protocol of oracles, which compute or estimate the derivatives of a loss."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -30,8 +30,8 @@ class Expansion(NamedTuple):
 
     Attributes:
         gradient: a pytree like the parameters.
-        hessian_vector_product: applies the Hessian, or its estimate, to a pytree like the parameters; None if only
-            the first order was asked for.
+        hessian_vector_product: applies the Hessian, or its estimate, to a pytree like the parameters; None without the
+            second order.
         failed_queries: number of cost queries that were not finite, a scalar integer.
         queries: number of cost queries, a scalar integer; 0 for an oracle that differentiates.
     """

@@ -20,8 +20,8 @@ class Queries(NamedTuple):
     directions: Array
     plus: Array
     minus: Array
-    base: Array  # NaN unless it was asked for
-    usable: Array  # [m], false where a pair is left out
+    base: Array  # NaN without the second order
+    usable: Array  # [m], false for a dropped pair
 
 
 @jax.tree_util.register_dataclass
@@ -38,16 +38,16 @@ class ZerothOrderOracle:
     .. math:: \hat H = \frac{d (d + 2)}{r^4} \frac1m \sum_j \tfrac12 (J(K + U_j) + J(K - U_j) - 2 J(K))
               \left(u_j u_j^\top - \tfrac{r^2}{d + 2} I\right),
 
-    unbiased for a quadratic. Stochastic losses (see :class:`jaxlqr.RolloutCost`) are drawn afresh for each query.
+    unbiased for a quadratic. Stochastic losses (see :class:`jaxlqr.RolloutCost`) use new random numbers for each query.
 
     Attributes:
         num_samples: number m of directions: 2 m queries for a gradient, one more for the Hessian.
         radius: smoothing radius r, in units of the parameters.
-        failed_queries: what to do when a query is not finite (the perturbed gain does not stabilise). ``"drop"``
-            leaves out both queries of that direction and averages over the others, NaN when none is left; the
-            number of failed queries is reported in any case. ``"propagate"`` lets NaN through.
-        common_random_numbers: use the same random numbers in all queries of a stochastic loss at one point. That takes
-            most of the noise out of the differences, if the plant can be reset to the same initial state and noise.
+        failed_queries: what to do when a query is not finite (the perturbed gain does not stabilise). ``"drop"`` omits
+            both queries of that direction and averages over the others; NaN when no direction remains. ``"propagate"``
+            returns NaN. Both count the failed queries.
+        common_random_numbers: use the same random numbers in all queries of a stochastic loss at one point. If the
+            plant can be reset to the same initial state and noise, this removes most of the noise from the differences.
 
     >>> import jax, jax.numpy as jnp
     >>> oracle = ZerothOrderOracle(num_samples=20_000, radius=0.1)
@@ -116,7 +116,7 @@ class ZerothOrderOracle:
         if self.common_random_numbers:
             fixed = with_key(loss, key)
             return jax.vmap(lambda point: fixed(unravel(point), task))(points)
-        # Folded by index, so that the draws of a gradient do not change when the Hessian asks for one query more.
+        # Folded by index, so that the draws of a gradient do not change with the additional query of the Hessian.
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(points.shape[0]))
         return jax.vmap(lambda point, k: with_key(loss, k)(unravel(point), task))(points, keys)
 

@@ -11,8 +11,8 @@ from jax import Array, lax
 def two_layer(weights: Array, x: Array) -> Array:
     r""":math:`f(x; W) = m^{-1/2} \sum_r b_r\, \mathrm{relu}(w_r^\top x)`, b = 1 in the first half, -1 in the other.
 
-    A predictor for :class:`jaxlqr.supervised.Risk`, and an energy for :func:`jaxlqr.mdp.make_tasks` on inputs
-    [S, A, d]: an ordinary function, so that programs compiled for it are found again at every initialisation.
+    Use it as a predictor for :class:`jaxlqr.supervised.Risk`, or as an energy for :func:`jaxlqr.mdp.make_tasks` on
+    inputs [S, A, d]. It is one ordinary function, so networks with different initial weights share compiled programs.
 
     Arguments:
         weights: W [m, d], of any even width m.
@@ -43,7 +43,7 @@ class TwoLayer:
 
     Attributes:
         initial: hidden weights at initialisation [m, d]; the second half repeats the first, so that f is zero there.
-        radius: of the ball around ``initial`` that :meth:`project` keeps the weights in.
+        radius: radius of the ball around ``initial``; :meth:`project` maps weights into it.
     """
 
     initial: Array

@@ -78,8 +78,8 @@ def frechet_derivative(risk: Risk, params: Any, task: SupervisedTask, *, rho: Ar
     :math:`L_2(\rho)`.
 
     It represents the derivative of the risk with respect to the prediction function:
-    :math:`R(h + g) = R(h) + \sum_j \rho_j\, (\delta R/\delta h)(x_j)\, g(x_j) + o(g)`, so its values are the
-    derivatives with respect to the predictions over :math:`\rho`.
+    :math:`R(h + g) = R(h) + \sum_j \rho_j\, (\delta R/\delta h)(x_j)\, g(x_j) + o(g)`, Its values are the derivatives
+    with respect to the predictions, divided by :math:`\rho`.
 
     Arguments:
         risk: the risk.
