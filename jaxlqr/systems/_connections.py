@@ -29,7 +29,7 @@ def series(first: Part, second: Part, *others: Part) -> StateSpace:
 
     Arguments:
         first, second, others: a :class:`StateSpace` each, or a matrix [p, m] for a static gain; at least one is a
-            system. The order is that of python-control.
+            system. The order of the arguments is the same as in python-control.
 
     Returns:
         :class:`StateSpace` with the states of all parts in this order, the input names of the first and the output
@@ -58,8 +58,8 @@ def series(first: Part, second: Part, *others: Part) -> StateSpace:
 def parallel(first: Part, second: Part, *others: Part) -> StateSpace:
     """The system whose input enters all parts and whose output is the sum of theirs.
 
-    Arguments and errors are those of :func:`series`. The names of inputs and outputs are kept where all parts with
-    names agree.
+    Arguments and errors are the same as for :func:`series`. The names of inputs and outputs are kept where all parts
+    with names agree.
 
     >>> plant = StateSpace(*map(jnp.asarray, ([[-1.0]], [[1.0]], [[1.0]], [[0.0]])))
     >>> parallel(plant, plant).C.tolist()
@@ -78,9 +78,10 @@ def parallel(first: Part, second: Part, *others: Part) -> StateSpace:
 
 
 def append(first: Part, second: Part, *others: Part) -> StateSpace:
-    """The system of all parts side by side: inputs and outputs are those of the first, then of the second, and so on.
+    """The block-diagonal system of all parts: first the inputs and outputs of the first part, then of the second, and
+    so on.
 
-    Arguments and errors are those of :func:`series`; all numbers of signals fit.
+    Arguments and errors are the same as for :func:`series`; parts with any numbers of signals fit.
 
     >>> plant = StateSpace(*map(jnp.asarray, ([[-1.0]], [[1.0]], [[1.0]], [[0.0]])))
     >>> append(plant, [[2.0]]).D.tolist()
@@ -144,8 +145,8 @@ def lft(plant: Part, controller: Part) -> StateSpace:
               F_l(P, K) = P_{11} + P_{12} K (I - P_{22} K)^{-1} P_{21} .
 
     Arguments:
-        plant: the generalised plant, whose last inputs are u and whose last outputs are y. How many, the controller
-            says. The feedback is positive: the sign belongs to the controller.
+        plant: the generalised plant, whose last inputs are u and whose last outputs are y. The shape of the controller
+            sets their number. The feedback is positive: the sign belongs to the controller.
         controller: the controller, a :class:`StateSpace` or a matrix [number of u, number of y].
 
     Returns:
@@ -230,7 +231,7 @@ def _system(matrices: Sequence[Array], parts: Sequence[StateSpace], inputs: Name
 
 
 def _common_time(parts: Sequence[StateSpace]) -> tuple[Array | None, Array | None]:
-    """The sampling time, and whether both parts have it where this can only be said inside ``jit``."""
+    """The common sampling time, and whether both parts have it, for values known only inside ``jit``."""
     first, second = parts[0].dt, parts[1].dt
     if first is None or second is None or first is second:
         return first, None

@@ -2,8 +2,8 @@
 
 On the imaginary axis L(-s) is the conjugate of L(s). So the crossings are zeros of L(s) L(-s) - 1 and of L(s) - L(-s),
 two systems of order 2 n. With w = 1 / (s - s0) for a real s0 each of them has the feedthrough F(s0), which is not zero,
-and its zeros are the eigenvalues of one matrix. Those nearest to the axis start Newton's iteration for the logarithm of
-the loop: its real part is zero on the unit circle, and the phase of -L on the negative axis.
+and its zeros are the eigenvalues of one matrix. The eigenvalues nearest to the axis start Newton's iteration for the
+logarithm of the loop. Its real part is zero on the unit circle; on the negative axis the phase of -L is zero.
 """
 
 from functools import partial
@@ -120,7 +120,7 @@ def _near_axis(loop: Matrices, kind: str) -> Array:
 
 
 def _typical(a: Array) -> Array:
-    """A frequency between those of the poles; no pole has it, with probability one."""
+    """A frequency between the frequencies of the poles; with probability one it is none of them."""
     size = jnp.abs(jnp.linalg.eigvals(jnp.where(jnp.all(jnp.isfinite(a)), a, 0)))
     there = size > jnp.finfo(a.dtype).eps * jnp.max(size)
     logs = jnp.where(there, jnp.log(jnp.where(there, size, 1)), 0)

@@ -1,7 +1,7 @@
 r"""The transfer matrix on the boundary of stability, and its largest singular value, differentiable to any order.
 
 The boundary is the imaginary axis, s = j x with x from 0 to infinity, or the unit circle, z = exp(j x) with x from 0 to
-pi. Matrices are the four of a system, real; ``discrete`` says which boundary.
+pi. The arguments are the four real matrices of a system; ``discrete`` selects the boundary.
 """
 
 import math

@@ -16,7 +16,7 @@ from jaxlqr.systems._state_space import StateSpace, check_system
 
 
 def one_system(system: Any) -> dict[str, Any]:
-    """What a function of one system begins with."""
+    """The checked system, for functions of one system."""
     return {"system": check_system(system)}
 
 
@@ -34,7 +34,7 @@ def controllability_gramian(system: StateSpace) -> Float[Array, "n n"]:
     .. math:: A P + P A^\top + B B^\top = 0 \;\text{ or }\; P = A P A^\top + B B^\top .
 
     P is the covariance of the state when white noise of unit intensity (in discrete time: of unit variance) drives the
-    inputs. Its unit is that of x_i x_j. The computation uses matrix products and inverses only, on any device.
+    inputs. It has the units of x_i x_j. The computation uses matrix products and inverses only, on any device.
 
     Arguments:
         system: one :class:`StateSpace`, in continuous or discrete time; ``jax.vmap`` batches.
@@ -74,7 +74,7 @@ def observability_gramian(system: StateSpace) -> Float[Array, "n n"]:
 
 
 def _unit(matrix: Array) -> Array:
-    """A power of two near the largest entry: squares of what is divided by it neither overflow nor vanish."""
+    """A power of two near the largest entry: after division by it, squares neither overflow nor vanish."""
     return power_of_two(lax.stop_gradient(jnp.max(jnp.abs(matrix), initial=0)))
 
 
@@ -92,7 +92,7 @@ def h2_norm(system: StateSpace) -> Float[Array, ""]:
     .. math:: \|G\|_2^2 = \mathrm{tr}(C P C^\top) \;\text{ or }\; \mathrm{tr}(C P C^\top + D D^\top),
 
     with P the :func:`controllability_gramian`. It is the root mean square of the outputs under white noise of unit
-    intensity, and the energy of the impulse response. Its unit is that of y / u, divided by the square root of time in
+    intensity, and the energy of the impulse response. It has the units of y / u, divided by the square root of time in
     continuous time.
 
     Arguments:
@@ -128,7 +128,7 @@ def h2_norm(system: StateSpace) -> Float[Array, ""]:
 
 
 def balanced(system: StateSpace) -> StateSpace:
-    """The system in units of its states, powers of two, in which what moves them and what they move are of a size."""
+    """The system with states scaled by powers of two, so that B and C have rows and columns of similar size."""
     if not system.A.size:
         return system
     b, c = system.B / _unit(system.B), system.C / _unit(system.C)

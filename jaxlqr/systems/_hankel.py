@@ -1,8 +1,8 @@
-r"""Hankel singular values of a system, what they belong to, and penalties that make a system small.
+r"""Hankel singular values of a system, their singular vectors, and penalties that make a system small.
 
 With P = f f' and Q = g g' the Gramians, the values are the singular values of g' f = U S V'. The factors are computed
 without the Gramians (:mod:`jaxlqr.matrix_equations.sign_sums`), so that values far below the largest keep their digits.
-The columns of v = f V S^-1/2 and w = g U S^-1/2 span what is balanced: w' P w = v' Q v = S and w' v = I.
+The columns of v = f V S^-1/2 and w = g U S^-1/2 span the balanced states: w' P w = v' Q v = S and w' v = I.
 """
 
 from functools import partial
@@ -74,7 +74,7 @@ def _(order, primals, tangents):
     x, y = matmul(w.T, dp, w), matmul(v.T, dq, v)
     rows, columns = s[:, None], s[None, :]
     total, gap = rows + columns, columns - rows
-    # Rounding of a gap divides what has to cancel where values are nearly equal: half of the digits are kept.
+    # Where values are nearly equal, terms that must cancel are divided by a rounded gap: half of the digits are kept.
     apart = jnp.abs(gap) > float(jnp.finfo(s.dtype).eps) ** 0.5 * total + 16 * _cutoff(s, len(p))
     even = jnp.where(total > 0, (x - y) / (2 * jnp.where(total > 0, total, 1)), 0)
     turn = even + jnp.where(apart, (x + y) / (2 * jnp.where(apart, gap, 1)), 0)
@@ -120,7 +120,7 @@ def values_of(system: StateSpace) -> tuple[Array, Array]:
 
 
 def with_order(system: Any, order: Any) -> dict[str, Any]:
-    """What a function of a system and an order begins with: ``order`` from 1 to n."""
+    """The checked system and order; ``order`` is from 1 to n."""
     system = check_system(system)
     check_count("order", order)
     if order > system.num_states:
@@ -144,9 +144,9 @@ def hankel_singular_values(system: StateSpace) -> Float[Array, " n"]:
 
     Returns:
         The values; NaN if the system is not stable. A value is differentiable, in both modes and to any order, where it
-        is simple and not zero. Of equal values the derivatives belong to one choice of their directions, so that
-        functions in which equal values count alike, such as the sum, have their own derivatives. The derivatives of a
-        value that is zero to rounding are 0.
+        is simple and not zero. For equal values, the derivatives belong to one choice of directions. Functions that
+        treat equal values symmetrically, such as the sum, still have correct derivatives. The derivatives of a value
+        that is zero to rounding are 0.
 
     >>> from jaxlqr import systems
     >>> print(f"{systems.hankel_singular_values(systems.ss([[-2.0]], [[1.0]], [[4.0]]))[0]:.4f}")  # b c / (2 a)

@@ -44,8 +44,9 @@ def _gain_at(discrete: bool, system: Matrices, x: Array, fixed: Array) -> Array:
     return gain(system, x, discrete=discrete)
 
 
-# The norm is max over x of gain(system, x). At the peak the slope in x is zero, so the first derivative is that of the
-# gain at a fixed x. The second derivative contains the motion of the peak: x in the rule is differentiable itself.
+# The norm is max over x of gain(system, x). At the peak the slope in x is zero, so the first derivative equals the
+# derivative of the gain at a fixed x. The second derivative contains the motion of the peak: x in the rule is
+# differentiable itself.
 @_gain_at.defjvp
 def _(discrete, primals, tangents):
     system, x, fixed = primals
@@ -54,7 +55,8 @@ def _(discrete, primals, tangents):
 
 
 def largest(system: Matrices, *, discrete: bool) -> tuple[Array, Array, Peak]:
-    """The norm, +inf where unstable; the x of its peak, NaN there; and what the search says. Differentiable."""
+    """The norm (+inf if unstable), the x of its peak (NaN if unstable), and the outcome of the search.
+    Differentiable."""
     peak = find_peak(system, discrete=discrete)
     known = ~jnp.isnan(peak.x)
     x = jnp.where(known, peak.x, 0)
@@ -65,7 +67,7 @@ def largest(system: Matrices, *, discrete: bool) -> tuple[Array, Array, Peak]:
 
 
 def matrices(system: StateSpace) -> Matrices:
-    """The matrices of a system in units of the states in which they are balanced."""
+    """The matrices of a system with balanced states."""
     system = balanced(system)
     return Matrices(system.A, system.B, system.C, system.D)
 
@@ -90,8 +92,8 @@ def hinf_norm(system: StateSpace) -> Float[Array, ""]:
     .. math:: \|G\|_\infty = \max_\omega \sigma_{\max}\big(C (s I - A)^{-1} B + D\big),
         \quad s = j \omega \;\text{ or }\; s = e^{j \omega \, dt}.
 
-    It bounds the energy of the output by that of the input. Its unit is that of y / u. The eigenvalues of a Hamiltonian
-    matrix of size 2 n confirm the peak. They are computed by LAPACK, on a GPU by a call to the CPU.
+    It bounds the energy of the output relative to the energy of the input. It has the units of y / u. The eigenvalues
+    of a Hamiltonian matrix of size 2 n confirm the peak. They are computed by LAPACK, on a GPU by a call to the CPU.
 
     Arguments:
         system: one :class:`StateSpace`, in continuous or discrete time; ``jax.vmap`` batches.
@@ -99,7 +101,7 @@ def hinf_norm(system: StateSpace) -> Float[Array, ""]:
     Returns:
         The norm. It is +inf, with derivatives NaN, if the system is not stable. Elsewhere it is differentiable in every
         matrix, in both modes and to any order, where one peak is highest and the largest singular value is simple
-        there. Of several equal peaks the derivative is that of one. The second derivative contains the motion of the
+        there. Among several equal peaks, one defines the derivative. The second derivative contains the motion of the
         peak frequency.
 
     >>> from jaxlqr import systems
@@ -116,7 +118,7 @@ def hinf_norm(system: StateSpace) -> Float[Array, ""]:
 def hinf_peak(system: StateSpace) -> HInfinityPeak:
     """Return the H-infinity norm, the frequency of the peak and a status, as :class:`HInfinityPeak`.
 
-    The norm is :func:`hinf_norm`. The frequency is differentiable, too: a peak inside the band moves by the implicit
+    The norm is :func:`hinf_norm`. The frequency is differentiable too: a peak inside the band moves by the implicit
     function theorem, and a peak at an end of the band (0, infinity, pi / dt) does not move.
 
     Arguments:

@@ -36,7 +36,8 @@ _MOST = 128
 
 
 class Arithmetic(NamedTuple):
-    """What JAX and NumPy do in different ways: ``fold`` over numbers, ``walk`` (all iterates), ``repeat`` (a loop)."""
+    """Operations that differ between JAX and NumPy: ``fold`` over numbers, ``walk`` (all iterates), ``repeat`` (a
+    loop)."""
 
     xp: Any
     product: Callable[..., Any]
@@ -123,7 +124,7 @@ def exponential(ops: Arithmetic, held: Held) -> Any:
 def by_doubling(ops: Arithmetic, a: Any, dt: Any, begin: Callable[..., Any], twice: Callable[..., Any]) -> Any:
     """``begin(h)``, a quantity over the short time h = dt / 2^s, and after s calls of ``twice`` that over dt.
 
-    The number s is that of ``a``. The result is NaN where no s is enough.
+    The number s is the one for ``a``. The result is NaN where no s is enough.
     """
     fixed = [lax.stop_gradient(leaf) if ops.xp is jnp else leaf for leaf in (a, dt)]
     count = _squarings(ops, *fixed)

@@ -9,7 +9,7 @@ All terms are positive semidefinite, so nothing cancels: the error of an entry i
 :math:`\sqrt{W_{ii} W_{jj}}`, which no change of units alters. Van Loan's formula has exp(-A dt) in one block and loses
 all digits, or overflows, once dt is forty times the fastest time constant.
 
-Source: Van Loan, IEEE Trans. Automat. Control 23 (1978); the doubling is that of Smith, SIAM J. Appl. Math. 16 (1968).
+Source: Van Loan, IEEE Trans. Automat. Control 23 (1978); the doubling is from Smith, SIAM J. Appl. Math. 16 (1968).
 """
 
 from functools import partial

@@ -23,12 +23,11 @@ class StabilityMargins(Result):
     """How far a loop is from instability; under ``jax.vmap`` every array has a leading axis of lanes.
 
     Attributes:
-        gain_margin: the factor of the loop gain, nearest to one on a logarithmic scale, with which the loop passes
-            through -1; +inf if there is none.
-        phase_margin: the change of phase, in degrees, smallest in size, with which the loop passes through -1; +inf if
-            the gain is never one.
-        delay_margin: the smallest delay, in units of time, with which the loop passes through -1; +inf if there is
-            none.
+        gain_margin: the factor of the loop gain, nearest to one on a logarithmic scale, that moves the loop through -1;
+            +inf if there is none.
+        phase_margin: the smallest change of phase, in degrees, that moves the loop through -1; +inf if the gain is
+            never one.
+        delay_margin: the smallest delay, in units of time, that moves the loop through -1; +inf if there is none.
         phase_crossover: frequency of the gain margin, in radians per unit of time; NaN if there is none.
         gain_crossover: frequency of the phase margin, in radians per unit of time; NaN if there is none.
         modulus_margin: 1 / norm of S = (I + L)^-1, the smallest distance of the Nyquist curve from -1.
@@ -36,10 +35,10 @@ class StabilityMargins(Result):
         disk_margin: 1 / norm of S - I / 2, as ``control.disk_margins`` with skew 0: gains and phases of all channels
             may change at once.
         status: :class:`~jaxlqr.SolveStatus` code of the three norms; NOT_STABLE if the closed loop is not stable. Then
-            these three margins are 0, and the other ones say with which change the loop passes through -1.
+            these three margins are 0, and the other margins are the changes that move the loop through -1.
 
-    The gain, phase and delay margins, and their frequencies, are those of a loop with one input and one output, and NaN
-    for others.
+    The gain, phase and delay margins, and their frequencies, are defined for loops with one input and one output; they
+    are NaN for other loops.
     """
 
     _noun = "closed loops"
@@ -57,7 +56,7 @@ class StabilityMargins(Result):
 
     @property
     def disk_gain_margin(self) -> Array:
-        """The factor by which all gains may grow, or shrink, at once; +inf for a disk margin of 2 and more."""
+        """The factor by which all gains may grow, or shrink, at the same time; +inf for a disk margin of 2 and more."""
         half = self.disk_margin / 2
         return jnp.where(half < 1, (1 + half) / jnp.where(half < 1, 1 - half, 1), jnp.inf)
 

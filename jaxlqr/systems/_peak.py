@@ -1,9 +1,9 @@
 """The peak of the largest singular value over all frequencies, found from the eigenvalues of Hamiltonian matrices.
 
 The gain exceeds a level g in intervals whose ends are the imaginary eigenvalues of a Hamiltonian matrix of g. A search
-holds a lower bound g, the gain at a local peak. It looks at the eigenvalues for a level just above: the midpoint
-between two ends lies inside an interval, if there is one, and gives a larger gain. Newton's iteration climbs from there
-to the next local peak. Nearly always the first local peak is confirmed by the first eigenvalues.
+holds a lower bound g, the gain at a local peak. It computes the eigenvalues for a level just above. If an interval
+above the level exists, a midpoint between two ends lies inside it and has a larger gain. Newton's iteration climbs from
+there to the next local peak. Nearly always the first local peak is confirmed by the first eigenvalues.
 
 No tolerance decides which eigenvalues are imaginary. The nearest ones to the axis are taken. Further ones only
 split an interval, and each part of it still gives a larger gain.
@@ -143,7 +143,7 @@ def _climb(system: Matrices, x: Array, value: Array, *, discrete: bool) -> tuple
         new = jnp.clip(jnp.abs(x + move), 0, end)
         there = at(new)
         width = jnp.sqrt(local.value / jnp.where(local.curvature < 0, -local.curvature, 1))
-        # So near to the peak values differ by rounding only, and the slope alone knows where it is.
+        # So near to the peak, values differ by rounding only, and only the slope locates it.
         up = (there.value >= local.value) | (jnp.abs(move) <= 1e-3 * width)
         # The next move is the square of this one, in units of the width of the peak.
         last = (jnp.abs(move) <= 2 * eps * x) | (jnp.abs(move) <= eps**0.75 * width) | ~(fraction > 1e-6)

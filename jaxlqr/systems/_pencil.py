@@ -1,7 +1,7 @@
 """Finite zeros of a system, in NumPy, by reduction of its pencil to one without infinite eigenvalues.
 
-Source: Emami-Naeini and Van Dooren, Computation of zeros of linear multivariable systems, Automatica 18 (1982). Ranks
-are those of singular value decompositions, in units in which the matrices are balanced.
+Source: Emami-Naeini and Van Dooren, Computation of zeros of linear multivariable systems, Automatica 18 (1982).
+Singular value decompositions of balanced matrices determine the ranks.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def finite_zeros(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> 
 
 
 def _balanced(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The system in units of states, inputs and outputs, powers of two, in which rows and columns have one size."""
+    """The system with states, inputs and outputs scaled by powers of two, so that rows and columns have equal sizes."""
     for _ in range(_PASSES):
         inputs = _factor(np.max(np.abs(np.vstack([b, d])), axis=0))
         b, d = b / inputs, d / inputs

@@ -1,4 +1,4 @@
-"""Systems of other packages as matrices, by what they have and not by their class."""
+"""Reads systems of other packages as matrices; recognises them by their attributes, not by their class."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ class ForeignSystem(NamedTuple):
 
     Attributes:
         C, D: None where the system has none.
-        dt: 0 for continuous time; the sampling time in seconds, or True where it is not said, for discrete time.
+        dt: 0 for continuous time; for discrete time the sampling time in seconds, or True if it is not specified.
         names: of states, inputs and outputs; each a tuple, or None.
     """
 
@@ -38,7 +38,7 @@ def check_dt(dt: Any) -> float:
 
 
 def is_system(value: Any) -> bool:
-    """Whether this is a system of another package, or says that it can become one, and not a matrix."""
+    """Whether this is a system of another package, or can be converted to one, and is not a matrix."""
     return (hasattr(value, "A") and hasattr(value, "B") and hasattr(value, "dt")) or hasattr(value, "to_ss")
 
 
@@ -46,8 +46,7 @@ def read_system(system: Any) -> ForeignSystem:
     """The matrices of a ``control.StateSpace``, a ``scipy.signal.StateSpace`` or anything with ``A``, ``B``, ``dt``.
 
     Raises:
-        ValueError: for transfer functions, whose states are nobody's, and where it is not said whether time is
-            continuous.
+        ValueError: for transfer functions, which define no states, and if the time domain is not specified.
     """
     kind = type(system).__name__
     if not hasattr(system, "A"):
@@ -103,7 +102,8 @@ def _is_identity(matrix: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A tensor of torch, which NumPy refuses while it has a gradient or lies on another device, as NumPy's; else as is.
+    """A torch tensor as a NumPy array (NumPy raises for tensors with gradients or on other devices); other values
+    unchanged.
 
     Lists are the common form of all its types, bfloat16 included.
     """

@@ -35,9 +35,8 @@ def balanced_truncation(system: StateSpace, order: int) -> StateSpace:
         A :class:`StateSpace` with A [r, r], B [r, m], C [p, r]. All its entries are NaN if the system is not stable, or
         has fewer than r Hankel values above rounding; its ``status`` then is NO_FINITE_SYSTEM. Signs of the states are
         chosen such that each has a positive largest part in the balanced units of the old states. Differentiable in
-        every matrix, in both modes and to any order, where the Hankel values number r and r + 1 differ. Among equal
-        values the directions of the states are arbitrary; the derivative is that of the realisation which does not
-        turn them.
+        every matrix, in both modes and to any order, where the Hankel values number r and r + 1 differ. For equal
+        values the directions of the states are arbitrary; the derivative keeps these directions fixed.
 
     >>> from jaxlqr import systems
     >>> small = systems.balanced_truncation(systems.ss([[-1.0, 0.0], [0.0, -100.0]], [[1.0], [1.0]], [[1.0, 1.0]]), 1)

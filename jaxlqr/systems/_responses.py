@@ -55,8 +55,8 @@ def simulate(
         u: inputs [T, m].
         x0: initial state [n]; zero if it is None.
         dt: the sampling time for a system in continuous time; not for a discrete one.
-        method: ``"scan"``, one step after the other; or ``"associative"``, parallel in time: log2(T) rounds, each of
-            which is one matrix product, for accelerators and long horizons.
+        method: ``"scan"``, one step after the other; or ``"associative"``, parallel in time: log2(T) rounds of one
+            matrix product each, for accelerators and long horizons.
 
     Returns:
         :class:`Response` with outputs [T, p] and states [T + 1, n]; differentiable in all arguments, to any order and
@@ -112,7 +112,7 @@ def impulse_response(system: StateSpace, num_steps: int, *, dt: ArrayLike | None
     so on; python-control's input is 1 / dt. In continuous time the outputs are C exp(A t) B; the impulse that D adds at
     time 0 is left out.
 
-    Arguments and errors are those of :func:`step_response`.
+    Arguments and errors are the same as for :func:`step_response`.
 
     >>> decay = StateSpace(*map(jnp.asarray, ([[0.5]], [[1.0]], [[2.0]], [[3.0]])), dt=jnp.asarray(1.0))
     >>> impulse_response(decay, 3).outputs.ravel().tolist()

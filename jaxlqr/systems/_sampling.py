@@ -45,7 +45,7 @@ def sample(system: StateSpace, dt: ArrayLike, *, method: str = "zoh") -> StateSp
         dt: sampling time, a positive scalar in the unit of time of the system; it may be traced.
         method: how the input moves between samples.
 
-            - ``"zoh"``: it is held. The states are those of the continuous system.
+            - ``"zoh"``: it is held. The states are the same as in the continuous system.
             - ``"foh"``: it moves along straight lines. The outputs are exact for such inputs. The states are
               :math:`x(t\,dt) - \Gamma u_t`, so that no future input is needed.
             - ``"tustin"``: :math:`s = \frac{2}{dt} \frac{z - 1}{z + 1}` in the transfer function. Left half plane and
@@ -54,7 +54,7 @@ def sample(system: StateSpace, dt: ArrayLike, *, method: str = "zoh") -> StateSp
     Returns:
         A :class:`StateSpace` in discrete time. Differentiable in every matrix and in ``dt``, to any order and in both
         modes. Entries are not finite where exp(A dt) overflows, or where 2 / dt is an eigenvalue of A (tustin);
-        :meth:`StateSpace.check` says so.
+        :meth:`StateSpace.check` then raises.
 
     Raises:
         ValueError: for a system in discrete time, an unknown method, and ``dt`` that is not positive.
@@ -63,8 +63,8 @@ def sample(system: StateSpace, dt: ArrayLike, *, method: str = "zoh") -> StateSp
     >>> print(f"{sampled.A[0, 0]:.3f} {sampled.B[0, 0]:.3f} {sampled.dt:.3f}")
     0.500 0.500 0.693
 
-    Source: Franklin, Powell, Workman, Digital Control of Dynamic Systems (1998), sections 4.3 and 6.3; the conventions
-    are those of ``scipy.signal.cont2discrete``.
+    Source: Franklin, Powell, Workman, Digital Control of Dynamic Systems (1998), sections 4.3 and 6.3; with the
+    conventions of ``scipy.signal.cont2discrete``.
     """
     check_system(system)
     if system.is_discrete:
@@ -84,8 +84,8 @@ def sample_noise(A: MatrixLike, W: MatrixLike, dt: ArrayLike) -> Float[Array, "n
 
     Arguments:
         A: state matrix [n, n].
-        W: intensity [n, n], the power spectral density of the noise: its unit is that of x x' per time. Only its
-            symmetric part counts.
+        W: intensity [n, n], the power spectral density of the noise: its units are x x' per time. Only its symmetric
+            part counts.
         dt: sampling time, a scalar; it may be traced.
 
     Returns:
@@ -173,7 +173,7 @@ def zero_order_hold(A: MatrixLike, B: MatrixLike, dt: ArrayLike) -> tuple[Float[
     >>> A_d.tolist(), B_d.tolist()
     ([[1.0, 0.5], [0.0, 1.0]], [[0.125], [0.5]])
 
-    Source: Van Loan, IEEE Trans. Automat. Control 23 (1978), section II, for the formula; the method is that of
+    Source: Van Loan, IEEE Trans. Automat. Control 23 (1978), section II, for the formula; the method is in
     :mod:`jaxlqr.systems._hold`.
     """
     a, b = as_matrices("zero_order_hold", A=A, B=B)
@@ -221,7 +221,7 @@ def _first_order(a: Array, b: Array, c: Array, d: Array, dt: Array) -> tuple[Arr
 
 
 def _bilinear(a: Array, b: Array, c: Array, d: Array, dt: Array) -> tuple[Array, Array, Array, Array]:
-    # In units in which A is balanced, powers of two: the pivots do not depend on the units of the states.
+    # A is balanced by powers of two, so the pivots do not depend on the units of the states.
     row = similarity(lax.stop_gradient(a * dt), 1)[None, :]
     column = row.T
     a, b, c = a * row / column * dt, b / column * dt, c * row

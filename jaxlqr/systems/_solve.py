@@ -11,8 +11,9 @@ def checked_solve(matrix: Array, known: Array, right: Array, floor: float) -> tu
     """``matrix``^-1 ``right`` [n, k], and whether the matrix [n, n] is singular to rounding.
 
     Each entry of the matrix is known to a rounding unit of the same entry of ``known``. The matrix counts as singular
-    where an error of that size can make it so: the spectral radius of abs(matrix^-1) known, Skeel's condition number,
-    reaches the inverse of the rounding unit. Other units of rows and columns do not change that number.
+    if an error of that size can make it singular. The test: the spectral radius of abs(matrix^-1) known, Skeel's
+    condition number, reaches the inverse of the rounding unit. Other units of rows and columns do not change that
+    number.
 
     Source: Higham, Accuracy and Stability of Numerical Algorithms (2002), chapter 7.
     """
@@ -27,7 +28,8 @@ def checked_solve(matrix: Array, known: Array, right: Array, floor: float) -> tu
 
 
 def _spectral_radius(x: Array) -> Array:
-    """That of a nonnegative matrix, times a factor between 1 and n^(1/16); by traces, which no units change."""
+    """The spectral radius of a nonnegative matrix, times a factor between 1 and n^(1/16), from traces, which do not
+    depend on units."""
     logarithm = jnp.zeros((), x.dtype)
     for power in (1, 2, 4, 8):
         size = jnp.trace(x)

@@ -54,9 +54,9 @@ def zeros(system: StateSpace) -> Complex[Array, " n"]:
     .. math:: \begin{bmatrix} A - z I & B \\ C & D \end{bmatrix}
 
     Returns:
-        The finite zeros, and then NaN: a system with n states has at most n of them, and how many is not known before
-        they are computed. Poles that no input moves or no output shows are among them where the rank falls there. Zeros
-        at infinity are left out by reduction of the pencil, and not by size: what remains has no infinite eigenvalues.
+        The finite zeros, and then NaN: a system with n states has at most n zeros, and their number depends on values.
+        Poles that no input moves or no output shows are among them where the rank falls there. Zeros at infinity are
+        left out by reduction of the pencil, and not by size: what remains has no infinite eigenvalues.
 
         For as many inputs as outputs they are differentiable, to any order and in both modes, where they are simple.
         Otherwise a zero exists for special matrices only, and its derivative is NaN.
@@ -77,8 +77,8 @@ def zeros(system: StateSpace) -> Complex[Array, " n"]:
 def dc_gain(system: StateSpace) -> Float[Array, "p m"]:
     """The gain [p, m] of constant inputs: D - C A^-1 B, or D + C (I - A)^-1 B in discrete time.
 
-    All entries are inf where the system has an integrator, a pole at 0 (at 1 in discrete time) to rounding, also
-    entries whose signals do not meet it. It is the output at rest only if the system is stable.
+    If the system has an integrator (a pole at 0, at 1 in discrete time, within rounding), all entries are inf, also
+    those without a path through the integrator. It is the output at rest only if the system is stable.
 
     >>> dc_gain(StateSpace(*map(jnp.asarray, ([[-2.0]], [[1.0]], [[1.0]], [[0.0]])))).tolist()
     [[0.5]]

@@ -35,7 +35,7 @@ class StateSpace:
         C: output matrix [p, n].
         D: feedthrough [p, m].
         dt: sampling time, a scalar, in discrete time; None in continuous time. Whether time is discrete is part of the
-            structure of the pytree. The sampling time itself is a leaf, which can be traced.
+            structure of the pytree. The sampling time is a leaf, so it can be traced.
         states, inputs, outputs: names of the signals, tuples of n, m and p texts, or None. They are static.
 
     A stack of systems (:func:`stack_systems`) is the same class with one leading axis on every array.
@@ -126,8 +126,8 @@ def ss(
     A number stands for a matrix [1, 1]. Integers become floats.
 
     Raises:
-        ValueError: naming the argument, what was expected, what was got and the remedy, when a shape does not fit, an
-            entry is not finite, or a system has no states to be read.
+        ValueError: if a shape does not fit, an entry is not finite, or a system of another package has no states. The
+            message names the argument, the expectation, the value and a remedy.
         TypeError: for masked arrays, half precision and arrays of different precisions.
 
     Values are looked at outside ``jit``, ``vmap`` and ``grad`` only. Inside, shapes and dtypes are checked.

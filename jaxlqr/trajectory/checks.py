@@ -1,4 +1,4 @@
-"""What can be wrong with the arguments of iLQR before any value is known."""
+"""Static checks of the arguments of iLQR."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
 """Traced values that user functions close over, made arguments so that derivatives see them.
 
-A derivative rule only knows the arguments of what it differentiates. A function that closes over a traced value, as in
-``jax.grad(lambda length: ilqr(cost, lambda x, u, t, p: f(x, u, length), ...).cost)``, would hide that value from the
-rule for the solution and make part of its derivative silently zero.
+A derivative rule only gets the arguments of the function that it differentiates. A function that closes over a traced
+value, as in ``jax.grad(lambda length: ilqr(cost, lambda x, u, t, p: f(x, u, length), ...).cost)``, would hide that
+value from the rule for the solution and make part of its derivative silently zero.
 """
 
 from collections.abc import Callable
@@ -16,8 +16,8 @@ PyTree = Any
 def hoist(functions: tuple[tuple[Callable[..., Any] | None, tuple[Any, ...]], ...], params: PyTree) -> Any:
     """Functions whose last argument holds ``params`` and all they close over, and that argument.
 
-    Each function comes with examples of its arguments before ``params``. Functions that close over nothing traced are
-    handed back as they are, so that what was compiled for them is found again.
+    Each function comes with examples of its arguments before ``params``. Functions that close over no traced value are
+    returned unchanged, so JAX reuses their compiled programs.
     """
     converted, closed_over = [], []
     for function, examples in functions:

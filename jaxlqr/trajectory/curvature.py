@@ -12,7 +12,7 @@ The gradient is small when both of two measures are; a change of units alters ne
 
       |c_u| + |f_u'| |v| + |Q_ux| |x| + |Q_uu| |u|,
 
-  the terms of q_u, and those of its change when x and u go to zero. A constant added to the cost, or a second plant
+  the terms of q_u, and the terms of its change when x and u go to zero. A constant added to the cost, or a second plant
   with larger costs, makes the first measure small at any trajectory, and does not alter this one.
 """
 

@@ -121,7 +121,7 @@ def expand(
 
 
 def _costates(A: Array, slopes: Array, last: Array) -> Array:
-    """p_1 to p_T, where p_t says how J changes with x_t while the controls stay, [T, n]."""
+    """p_1 to p_T [T, n], where p_t is the derivative of J with respect to x_t at fixed controls."""
 
     def step(after: Array, at: tuple[Array, Array]):
         matrix, slope = at

@@ -47,31 +47,31 @@ def ilqr(
             define them outside loops, and pass what changes as ``params``.
         x0: initial state, a vector [n] or a pytree of floating arrays.
         U0: controls to start from, a pytree with a leading time axis T on every leaf, [T, m] for vectors.
-        params: pytree handed to all three functions; what derivatives are taken of.
+        params: pytree that all three functions receive; the solution is differentiable in it.
         final_cost: function (x, params) -> scalar; zero unless given.
-        ddp: use the curvature of the dynamics too, as differential dynamic programming does, with the costates of the
-            current trajectory: Newton's method in the controls, with a share of that curvature where the whole of it
-            makes steps fail. Fewer iterations, each more expensive.
+        ddp: also use the curvature of the dynamics, as differential dynamic programming does, with the costates of the
+            current trajectory. This is Newton's method in the controls. If the full curvature makes steps fail, a share
+            of it is used. Fewer iterations, each more expensive.
         max_steps: iterations after which the search stops.
-        tolerance: bound on the norm of the gradient relative to its terms, ``history["gradient_norm"]``. The norm is
-            that of the inverse of Q_uu, so that the expected decrease of J is below tolerance^2 / 2 times the sum of
-            the absolute costs. The gradient of each control must also be this small beside the terms that it is the
-            sum of. Units of cost, states and controls do not matter, nor does a constant in the cost. 1e-6 unless
-            given, 3.5e-4 (the root of the machine epsilon) in float32.
+        tolerance: bound on the norm of the gradient relative to its terms, ``history["gradient_norm"]``. The inverse of
+            Q_uu defines the norm, so the expected decrease of J is below tolerance^2 / 2 times the sum of the absolute
+            costs. The gradient of each control must also be this small beside the terms that it is the sum of. The test
+            does not depend on units of cost, states and controls, or on a constant in the cost. Default: 1e-6; in
+            float32 3.5e-4, the root of the machine epsilon.
         regularisation: least Levenberg damping of Q_uu, in units of its diagonal; raised where steps fail.
-        eigenvalue_floor: where Q_uu is not positive definite, its eigenvalues are replaced by their absolute values
-            and raised to this floor, after Q_uu is scaled to unit diagonal. The root of the machine epsilon unless
-            given. A positive definite Q_uu keeps its eigenvalues. Neither option moves the solution.
+        eigenvalue_floor: if Q_uu is not positive definite, it is scaled to a unit diagonal, and its eigenvalues are
+            replaced by their absolute values and raised to this floor. The root of the machine epsilon unless given. A
+            positive definite Q_uu keeps its eigenvalues. Neither option moves the solution.
 
     Returns:
         :class:`IlqrResult`. ``states``, ``controls``, ``gains`` and ``cost`` are differentiable in ``x0`` and
-        ``params``, in both modes and to any order, as the implicit function that the minimum is; NaN where the run did
-        not converge or the minimum is not strict. In ``U0`` the derivative is zero: a minimum does not depend on where
-        the search began.
+        ``params``, in both modes and to any order, by the implicit function theorem. If the run did not converge or the
+        minimum is not strict, the derivatives are NaN. In ``U0`` the derivative is zero: a minimum does not depend on
+        where the search began.
 
     Raises:
-        ValueError, TypeError: when a shape, a structure or a dtype does not fit. What depends on values becomes a
-            status; ``result.check()`` raises.
+        ValueError, TypeError: when a shape, a structure or a dtype does not fit. Failures that depend on values become
+            a status, and ``result.check()`` raises.
 
     >>> import jax, jax.numpy as jnp
     >>> def dynamics(x, u, t, length):

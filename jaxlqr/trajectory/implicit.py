@@ -6,11 +6,11 @@ H = dg/dU,
     dU = -H^-1 (dg/dy) dy.
 
 H is the exact Hessian of J in the controls, curvature of the dynamics included, also where the search used a
-Gauss-Newton model. It is never formed: H d is a directional derivative of g, and H d = b is solved by one backward
-and one forward pass, since d minimises the second-order model of J with the linear term -b. The rule calls itself for
-U, so that it can be differentiated again, and the solve is a ``custom_linear_solve``, so that both modes work. States,
-gains and cost are handed through from the search, and recomputed from the controls in the rule alone: whoever takes no
-derivative compiles neither a second expansion nor a second backward pass.
+Gauss-Newton model. The code never forms H: H d is a directional derivative of g. One backward and one forward pass
+solve H d = b, since d minimises the second-order model of J with the linear term -b. The rule calls itself for U, so
+that it can be differentiated again, and the solve is a ``custom_linear_solve``, so that both modes work. The values of
+states, gains and cost come from the search; only the rule recomputes them from the controls. Without derivatives, JAX
+compiles neither a second expansion nor a second backward pass.
 
 Where there is no converged minimum there is no derivative: NaN, never 0.
 """
@@ -42,7 +42,7 @@ def optimum_of(problem: Problem, ddp: bool, x0: Array, params: PyTree, controls:
 
 
 def optimum(problem: Problem, ddp: bool, x0: Array, params: PyTree, found: Optimum, converged: Array) -> Optimum:
-    """What was found, as it is, with the derivatives of a minimiser in ``x0`` and ``params``."""
+    """The result of the search, unchanged, with the derivatives of a minimiser in ``x0`` and ``params``."""
     return _optimum(problem, ddp, x0, params, found, converged)
 
 

@@ -79,8 +79,8 @@ def cholesky_solve(matrix: Array, right: Array) -> Array:
 def improve(action: ActionValue, solve: Solve) -> tuple[Policy, Value]:
     """Policy that minimises the action value, and the value function it has.
 
-    The value function is that of the policy, whatever ``solve`` made of it: (69) of nguyen2023 drops terms that vanish
-    only for an exact solve (shared errata N1).
+    The value function belongs to the policy, for any ``solve``: (69) of nguyen2023 drops terms that vanish only for an
+    exact solve (errata N1).
     """
     # One factorisation: the gain and the feedforward are columns of one right-hand side.
     solution = solve(action.Quu, jnp.concatenate([action.Qux, action.qu[:, None]], axis=1))

@@ -45,7 +45,7 @@ def backward_in_parallel(stages: Stage, final: Value) -> tuple[Policy, Value]:
     zero = jnp.zeros_like(final.V)
     end = _Stretch(zero, zero[0], zero, -final.v, final.V)
     stretches = jax.tree.map(lambda rows, last: jnp.concatenate([rows, last[None]]), single, end)
-    # A reversed scan hands over the later stretch first.
+    # A reversed scan passes the later stretch first.
     joined = lax.associative_scan(jax.vmap(lambda later, earlier: _join(earlier, later)), stretches, reverse=True)
     values = Value(joined.J, -joined.e)
     after = jax.tree.map(lambda rows: rows[1:], values)

@@ -1,7 +1,7 @@
 r"""Classic problems for trajectory optimisation: pendulum, cart-pole, planar and spatial quadrotor, car parking.
 
 Each is continuous dynamics stepped by explicit Runge-Kutta 4 (the car by its exact kinematics), with a smooth cost. All
-parameters that a user may want to differentiate by or vary are in ``params``. Units are SI.
+parameters that a user may differentiate or vary are in ``params``. Units are SI.
 """
 
 from collections.abc import Callable
@@ -37,8 +37,8 @@ def runge_kutta(
 ) -> Callable[[Array, Array, Array, PyTree], Array]:
     """Dynamics x(t + h) of dx/dt = rate(x, u, params) by the classic fourth-order step with constant control.
 
-    ``rolled`` makes the four stages a loop. There is a third less to compile, which pays for long rates such as that of
-    the spatial quadrotor; short ones then run slower.
+    ``rolled`` makes the four stages a loop. XLA compiles a third less code. This helps for long rates, such as the
+    spatial quadrotor; short rates then run slower.
     """
 
     def step(x: Array, u: Array, t: Array, params: PyTree) -> Array:
@@ -77,7 +77,7 @@ def _pendulum_final(x: Array, p: PyTree) -> Array:
 def pendulum(num_steps: int = 80) -> TrajectoryProblem:
     """Swing a pendulum from hanging, angle 0, to upright, angle pi; state (angle, rate), control torque."""
     params = {"mass": 1.0, "length": 1.0, "gravity": 9.81, "damping": 0.1, "effort": 0.1}
-    # Hanging still is a stationary point: a small push says to which side.
+    # Hanging still is a stationary point: a small push selects the side.
     start, guess = jnp.zeros(2), jnp.full((num_steps, 1), 0.1)
     step = _STEPS["pendulum"]
     return TrajectoryProblem(_pendulum_cost, step, _pendulum_final, start, guess, params, 0.05)

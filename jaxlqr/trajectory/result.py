@@ -24,9 +24,9 @@ class IlqrResult(Result):
         status: :class:`~jaxlqr.SolveStatus` code: CONVERGED if the norm of the gradient, relative to its terms, does
             not exceed the tolerance; else NO_DECREASE, COST_NOT_FINITE or MAX_STEPS.
         iterations: iterations spent.
-        history: rows 0 to ``iterations`` are the iterates, further rows NaN: ``cost``, ``gradient_norm`` (free of
-            units, what ``tolerance`` bounds; NaN where the model overflows), ``step_length`` and ``regularisation`` of
-            the step taken from there. Without derivatives.
+        history: rows 0 to ``iterations`` are the iterates, further rows NaN: ``cost``, ``gradient_norm`` (without
+            units, bounded by ``tolerance``; NaN if the model overflows), ``step_length`` and ``regularisation`` of the
+            step taken from there. Without derivatives.
     """
 
     _noun = "iLQR runs"

@@ -1,13 +1,13 @@
 r"""The iteration of iLQR: a regularised backward pass, a line search on its slope, and the status.
 
-The backward pass minimises the local model, with a damped Q_uu (``curvature.py``). The line search asks for a decrease
+The backward pass minimises the local model, with a damped Q_uu (``curvature.py``). The line search requires a decrease
 of J by a fraction of
 
     dJ/ds at s = 0  =  sum over t of  k_t'(c_u + f_u'p_{t+1}),    p_t = c_x - K_t'c_u + (f_x - f_u K_t)'p_{t+1},
 
 along u = u^ + s k - K (x - x^). It is exact for any K and k; without regularisation it equals -sum q_u'Q_uu^-1 q_u,
-which is what theta in (74) of nguyen2023 should say (docs/errata.md, N1). A full step on an exactly quadratic problem
-decreases J by half of it, so the fraction must be below a half (N3).
+the correct theta of (74) in nguyen2023 (docs/errata.md, N1). A full step on an exactly quadratic problem decreases J by
+half of it, so the fraction must be below a half (N3).
 """
 
 from typing import NamedTuple
@@ -37,9 +37,9 @@ class Search(NamedTuple):
     """State of the iteration: a trajectory, and the policies along which the search goes on.
 
     ``size`` is the sum of the absolute costs, ``slope`` the slope of J along the policies. With ``look_again`` the next
-    pass makes no step, but another model of the same trajectory; ``looked`` says that it has been made, ``stalled``
-    that the last step did not decrease the cost. At the end the gains of ``policies`` are those of ``trajectory``,
-    undamped. ``history`` has one row for each iterate.
+    pass makes no step, but another model of the same trajectory. ``looked`` is true after that pass; ``stalled`` is
+    true if the last step did not decrease the cost. At the end ``policies`` has the gains at ``trajectory``, undamped.
+    ``history`` has one row for each iterate.
     """
 
     trajectory: Trajectory
@@ -63,8 +63,8 @@ def search(
     """Iterate from the given controls until a status is reached."""
     num_steps, m = controls.shape
     zero = jnp.zeros((), x0.dtype)
-    # Before the first iterate: no feedback, so that the line search makes the rollout of the given controls, whatever
-    # the states are, and an infinite cost, so that it accepts it. Dynamics and costs are compiled there only.
+    # The state before the first iterate. Without feedback, the line search simulates the given controls, whatever the
+    # states are. The cost is infinite, so the search accepts this rollout. Dynamics and costs are compiled there only.
     blank = jnp.full(max_steps + 1, jnp.nan, x0.dtype)
     state = Search(
         trajectory=Trajectory(jnp.broadcast_to(x0, (num_steps + 1, x0.size)), controls),
@@ -111,7 +111,7 @@ def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limi
     # Where the cost can be brought to zero, only rounding is left of it in the end, and no step decreases it.
     stalled = failed | (accepted & (cost >= state.cost)) | (state.look_again & state.stalled)
     small |= stalled & (plans.of_controls <= numbers.tolerance) & (plans.of_cost <= _WHOLE)
-    # The gains come from the whole model, undamped: one more look, if that is not at hand. If that look calls for a
+    # The gains come from the full, undamped model: one more pass, if that is not available. If that look calls for a
     # step, and no such step decreases the cost, the model without the curvature of the dynamics stands.
     looked = (state.look_again | state.looked) & ~accepted
     complete = (used == 0) & ((curvature == 1) | looked) if ddp else used == 0
@@ -146,9 +146,9 @@ def _iterate(problem: Problem, params: PyTree, numbers: Numbers, ddp: bool, limi
 def _next_model(state: Search, length: Array, least: Array, ddp: bool) -> tuple[Array, Array]:
     """Damping, and share of the dynamics' curvature, of the model after a step of the given length.
 
-    A short step, or none, says that the model is good nearby only. The second-order model need not be convex far from a
-    minimum. The Gauss-Newton model, share 0, is where the costs are, and makes steps too short where the curvature that
-    it leaves out is negative. So after a short step that curvature is given up first, and comes back by full ones.
+    A short step, or none, shows that the model is good nearby only. The second-order model need not be convex far from
+    a minimum. The Gauss-Newton model, share 0, is where the costs are, and makes steps too short where the curvature
+    that it leaves out is negative. So after a short step that curvature is given up first, and comes back by full ones.
     """
     first, full, short = state.iteration < 0, length >= 1, length < _SHORT
     smaller = jnp.where(state.damping / _GROWTH < _FIRST_DAMPING, 0, state.damping / _GROWTH)
