@@ -36,7 +36,7 @@ def scalar(a: Any, b: Any = 1.0, q: Any = 1.0, r: Any = 1.0, sigma0: Any = 1.0) 
 
 
 def common_dynamics(A: Any, B: Any, Q: Any, R: Any, Sigma0: Any = None) -> LQRTask:
-    """Stack of tasks with the same A and B that differ in what they cost.
+    """Stack of tasks with the same A and B and different costs.
 
     Arguments:
         A, B: matrices [n, n] and [n, m] of all tasks.
@@ -83,7 +83,7 @@ def combinations(key: Array, bases: Sequence[Any], num_tasks: int, *, low: float
 def check_common_dynamics(tasks: LQRTask) -> None:
     """Raise ``ValueError``, naming the first task that differs, unless all tasks of a stack have the same A and B.
 
-    A stack [M, ...], or several [runs, M, ...], each of which may have dynamics of its own. Outside ``jit`` only.
+    A stack [M, ...], or several [runs, M, ...] with different dynamics. Outside ``jit`` only.
     """
     for name in ("A", "B"):
         stack = np.asarray(getattr(tasks, name))

@@ -36,19 +36,19 @@ def load_tasks(path: str | Path, *, dt: float | None = None) -> LoadedTasks:
     """Read a stack of tasks, each checked by :func:`jaxlqr.make_task`, from a ``.npz``, ``.mat`` or ``.toml`` file.
 
     A ``.npz`` holds A [M, n, n] and B [M, n, m], and optionally Q, R, Sigma0 (one for each task, or one matrix for
-    all; the identity unless given), K0 [m, n] and the sampling time Ts: a positive one says that time is discrete, as
-    it is without Ts, and 0 that it is continuous. It is read without pickle. A TOML file names a nominal system and how
-    the tasks differ from it, see :func:`parse_tasks`. A ``.mat`` of MATLAB, version 5 to 7, holds a system as those of
-    COMPleib do: A [n, n], the inputs B, or B2 where there is no B (B1 is the disturbances'), and optionally Q, R,
-    Sigma0 and K0; other variables, such as C, are passed over. Several systems are arrays A(:, :, k) or cell arrays
-    A{k}; a plain matrix beside them is that of all. Its time is continuous unless it holds a sampling time Ts other
-    than 0; -1 is MATLAB's for one that is not known. A descriptor matrix E other than the identity, and a cross term N
-    or S, are refused: they change the meaning of the others.
+    all; the identity unless given), K0 [m, n] and the sampling time Ts: 0 for continuous time; otherwise, and without
+    Ts, time is discrete. It is read without pickle. A TOML file names a nominal system and how the tasks differ from
+    it, see :func:`parse_tasks`. A ``.mat`` of MATLAB, version 5 to 7, holds a system as in COMPleib: A [n, n], the
+    inputs B, or B2 where there is no B (B1 is the disturbances'), and optionally Q, R, Sigma0 and K0; other variables,
+    such as C, are ignored. Several systems are arrays A(:, :, k) or cell arrays A{k}; a plain matrix next to them
+    applies to all systems. Its time is continuous unless it holds a sampling time Ts other than 0; -1 is MATLAB's for
+    one that is not known. A descriptor matrix E other than the identity, and a cross term N or S, raise ``ValueError``:
+    they would change the meaning of the other matrices.
 
     Arguments:
         path: the file.
-        dt: sampling time of a zero-order hold, where the file holds systems in continuous time, as COMPleib's are; in
-            a TOML file it is a key of ``[nominal]``.
+        dt: sampling time of a zero-order hold, for files with systems in continuous time, as in COMPleib; in a TOML
+            file it is a key of ``[nominal]``.
 
     Raises:
         ValueError: in one sentence, with the file, the task and the argument at fault.
@@ -136,7 +136,7 @@ def parse_tasks(document: Mapping[str, Any]) -> LoadedTasks:
         if not isinstance(value, dict):
             raise ValueError(f"{name} must be a table, written [{name}], got {_shown(value)}.")
     if "nominal" not in document:
-        raise ValueError('the file must have a table [nominal] that says the system, such as family = "boeing".')
+        raise ValueError('the file must have a table [nominal] with the system, such as family = "boeing".')
     nominal = document["nominal"]
     task = _nominal(nominal)
     tasks = _perturbed(task, document["perturbation"]) if "perturbation" in document else stack_tasks([task])
@@ -192,7 +192,7 @@ def parse_masks(task: LQRTask, table: Any) -> list[Array]:
     if not isinstance(table, dict):
         raise ValueError(f"masks must be a table {where} with matrices A, B, Q, R, got {_shown(table)}.")
     check_known(table, _PERTURBED, where)
-    # Their shapes are checked by perturb, their values by make_task, as those of the tasks they lead to.
+    # perturb checks their shapes; make_task checks their values in the resulting tasks.
     return [jnp.asarray(_numbers(table.get(name, 0 * getattr(task, name)), name, where)) for name in _PERTURBED]
 
 

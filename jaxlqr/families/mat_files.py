@@ -2,7 +2,7 @@
 
 Read here and not by ``scipy.io.loadmat``, which ends the process with a bus error for some corrupt files. A file is a
 header of 128 bytes and elements, each a tag (type, bytes) with its content: a matrix, whose parts are elements again,
-or the compressed form of one. What a count declares is held against the bytes that are there before anything is made.
+or the compressed form of one. Each declared count is compared with the available bytes before any allocation.
 
 Source: MathWorks, MAT-File Format, chapter 1.
 """
@@ -28,8 +28,8 @@ _OTHER = {2: "a struct", 3: "an object", 4: "text"}
 
 
 def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Those of the variables ``names`` that a ``.mat`` file holds: full matrices [n, m] of float64, also for sparse
-    ones, and stacks of them [M, n, m] for arrays with three axes, whose last one comes first, and for cell arrays.
+    """The variables of a ``.mat`` file that are in ``names``: full matrices [n, m] of float64, also for sparse ones,
+    and stacks of them [M, n, m] for arrays with three axes, whose last one comes first, and for cell arrays.
 
     Raises:
         ValueError: when the file is of another kind (version 7.3 is HDF5; version 4 has no header), truncated or
@@ -70,7 +70,7 @@ def _matrices(content: bytes) -> Iterator[tuple[bytes, str]]:
             left -= len(inner)
             if machine.unconsumed_tail or left <= 0:
                 raise _Refused(f"this holds more than {_MOST_BYTES} bytes; save the matrices A and B alone.")
-            if not machine.eof:  # zlib says nothing where the checksum at the end is cut off as well
+            if not machine.eof:  # zlib raises nothing if the checksum at the end is missing too
                 raise ValueError("a compressed element was cut off")
             yield from ((part, order) for what, part in _elements(inner, order) if what == _MATRIX)
         elif kind == _MATRIX:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxlqr.families.mat_files import read_mat
 
 _USED = ("A", "B", "B1", "B2", "Q", "R", "Sigma0", "K0", "Ts")
-#: Matrices that change what A, B, Q and R mean, each with what it is and the remedy.
+#: Matrices that change the meaning of A, B, Q and R, each with its description and the remedy.
 _CHANGING = {
     "E": ("descriptor matrix of E x' = A x + B u", "save E\\A as A and E\\B as B, without E, where E is invertible"),
     "N": (
@@ -27,7 +27,7 @@ def read_system_file(path: Path, dt: float | None) -> dict[str, np.ndarray]:
     """The systems of a ``.mat`` file, A and B as stacks.
 
     Raises:
-        ValueError: if the file holds a matrix E, N or S that makes it another system or cost; if ``dt`` and Ts do not
+        ValueError: if the file has a matrix E, N or S, which changes the system or the cost; if ``dt`` and Ts do not
             fit each other; and as :func:`read_mat`.
     """
     found = read_mat(path, (*_USED, *_CHANGING))
@@ -67,8 +67,7 @@ def _check_nothing_changes_it(found: Mapping[str, np.ndarray]) -> None:
 def check_time(Ts: Any, dt: float | None) -> None:
     """Raise ``ValueError`` unless exactly one of the file, by its Ts, and ``dt`` gives a sampling time.
 
-    A positive Ts, or MATLAB's -1 for a sampling time that is not specified, says that time is discrete. 0 says that it
-    is continuous.
+    A positive Ts, or MATLAB's -1 for an unspecified sampling time, means discrete time. 0 means continuous time.
     """
     value = np.asarray(Ts)
     number = float(value.reshape(-1)[0]) if value.size == 1 else None

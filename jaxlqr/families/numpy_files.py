@@ -1,4 +1,4 @@
-"""NumPy's files from strangers: no pickle, no allocation that a header asks for and the content does not fill."""
+"""Reads NumPy's files from unknown sources: no pickle, and no allocation larger than the content of the file."""
 
 import errno
 import math
@@ -17,7 +17,7 @@ _MOST_MEMBERS = 1000
 
 
 def read_numpy(path: Path, choose: Callable[[list[str]], Sequence[str]] = lambda names: names) -> Any:
-    """The content of a ``.npy`` file, or a dictionary of that of a ``.npz``, read completely.
+    """The array of a ``.npy`` file, or a dictionary of the arrays of a ``.npz`` file, read completely.
 
     Arguments:
         path: the file.
@@ -25,7 +25,7 @@ def read_numpy(path: Path, choose: Callable[[list[str]], Sequence[str]] = lambda
 
     Raises:
         ValueError: when the file is of another kind, truncated or corrupt, declares an array that its content does not
-            fill, holds more than 256 MiB or two arrays of one name, or needs a pickle, which is refused.
+            fill, holds more than 256 MiB or two arrays of one name, or needs a pickle.
     """
     check_regular(path)
     try:
@@ -60,7 +60,8 @@ def read_numpy(path: Path, choose: Callable[[list[str]], Sequence[str]] = lambda
 
 
 def is_of_the_disk(error: Exception) -> bool:
-    """Whether an error is the system's, to be said in its words, and not the content's: a corrupt offset is one too."""
+    """Whether an error comes from the operating system, whose message is kept, and not from the content; a corrupt
+    offset also causes one."""
     return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
@@ -105,7 +106,7 @@ def _check_array(file: IO[bytes], size: int) -> None:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file, max_header_size=_MOST_HEADER)
     if dtype.hasobject:
-        return  # refused by numpy, with its reason
+        return  # numpy raises with its reason
     declared, held = math.prod(shape) * dtype.itemsize, size - file.tell()
     if declared != held:
         raise _Refused(

@@ -1,4 +1,4 @@
-"""What training records for LQR tasks: registered when ``jaxlqr`` is imported."""
+"""The records of training for LQR tasks: registered when ``jaxlqr`` is imported."""
 
 from typing import Any
 
@@ -16,8 +16,8 @@ def lqr_scalars(params: Any, task: LQRTask, loss: Loss, value: Array) -> dict[st
     """The cost and the spectral radius of A - B K at a gain K [m, n], where the loss has this value.
 
     The cost is not computed twice when it is the loss. In continuous time, where the loss is
-    :func:`jaxlqr.lqr.continuous_cost`, the spectral abscissa alone is recorded. Nothing is recorded of parameters that
-    are no gain [m, n], such as those of a network that a loss of the user's own turns into gains.
+    :func:`jaxlqr.lqr.continuous_cost`, the spectral abscissa alone is recorded. Parameters that are not a gain [m, n],
+    such as those of a network inside a user's loss, give no records.
     """
     if getattr(params, "shape", None) != task.B.shape[::-1]:
         return {}

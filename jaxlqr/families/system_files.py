@@ -25,8 +25,8 @@ def load_system(path: str | Path) -> StateSpace:
             becomes 1. A ``.npz`` may hold the names ``states``, ``inputs`` and ``outputs`` as arrays of text.
 
     Raises:
-        ValueError: naming the file, where it is of another kind, truncated or corrupt, lacks A or B, or holds a
-            descriptor matrix E; and as :func:`jaxlqr.systems.ss`.
+        ValueError: if the file is of another kind, truncated or corrupt, lacks A or B, or has a descriptor matrix E;
+            and as :func:`jaxlqr.systems.ss`. The message names the file.
         OSError: where the file cannot be read.
 
     >>> import tempfile

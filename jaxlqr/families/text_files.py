@@ -57,7 +57,7 @@ def _check_values(value: Any, levels: int) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file, also of one that gzip packed, as ``.gz`` says.
+    """The text of a file; a name with ``.gz`` is decompressed by gzip.
 
     Raises:
         ValueError: when the text has more than 16 MiB, or the file is no text, or cut off.
@@ -71,7 +71,9 @@ def _unpacked(content: bytes) -> bytes:
     try:
         text = machine.decompress(content, _MOST_TEXT)
     except zlib.error:
-        raise ValueError("this is no gzip file, as .gz says; it is of another kind or corrupt.") from None
+        raise ValueError(
+            "the file must be a gzip file because its name has .gz; it is of another kind or corrupt."
+        ) from None
     if machine.unconsumed_tail:
         raise ValueError(f"this must unpack to at most {_MOST_TEXT} bytes; save the matrix alone.")
     if not machine.eof:
@@ -81,7 +83,7 @@ def _unpacked(content: bytes) -> bytes:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Put the name of the file in front of what is wrong with it."""
+    """Put the name of the file in front of its error."""
     try:
         yield
     except ValueError as error:

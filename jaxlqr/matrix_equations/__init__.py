@@ -1,4 +1,4 @@
-"""Differentiable matrix equations; this room knows nothing of control."""
+"""Differentiable matrix equations; this room contains no control."""
 
 from jaxlqr.matrix_equations.continuous_gramians import continuous_gramian_trace as continuous_gramian_trace
 from jaxlqr.matrix_equations.gains import Regulator as Regulator

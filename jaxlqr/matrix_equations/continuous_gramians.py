@@ -12,9 +12,9 @@ from jaxlqr.matrix_equations.sign_sums import sign_gramians
 def continuous_gramian_trace(a: Array, q: Array, s: Array) -> Array:
     r"""Trace of ``s`` times the integral over t >= 0 of :math:`e^{a t} q e^{a^\top t}`, a scalar.
 
-    The cost of a continuous linear system with a quadratic running cost: with x the integral and y that of
-    :math:`e^{a^\top t} s e^{a t}`, it is tr(s x) = tr(y q). A gradient needs both and takes them from one matrix sign
-    iteration, as does every further order of differentiation. :func:`gramian_trace` is the same in discrete time.
+    It is the cost of a continuous linear system with a quadratic running cost. With x the integral, and y the integral
+    of :math:`e^{a^\top t} s e^{a t}`, it equals tr(s x) = tr(y q). A gradient needs both. One matrix sign iteration
+    computes them, for every order of differentiation. :func:`gramian_trace` is the same in discrete time.
 
     Arguments: ``a``, ``q``, ``s`` real, [n, n]; of ``q`` and ``s`` the symmetric parts count. Returns: the trace; NaN,
     as are its derivatives, unless all eigenvalues of ``a`` have negative real parts. Differentiable in every argument,
@@ -61,7 +61,7 @@ def _gramians(a: Array, q: Array, s: Array) -> tuple[Array, Array]:
     )
 
 
-# As in jaxlqr.matrix_equations.gramians: left to itself, custom_linear_solve does not know that x and y are symmetric.
+# As in jaxlqr.matrix_equations.gramians: by default, custom_linear_solve does not use the symmetry of x and y.
 @_gramians.defjvp
 def _(primals, tangents):
     (a, _, _), (da, dq, ds) = primals, tangents

@@ -7,14 +7,14 @@ One doubling squares the power and folds the sum onto itself,
 so that after k doublings x holds 2^k terms. A second sum, over (a^H)^k s a^k, shares the powers. Only matrix products:
 it runs on any device, and a lane is decided by its own power alone, never by its neighbours in a batch.
 
-A power has vanished when each of its entries is small beside the largest value that the same entry had in the powers
-1, 2, 4, ... up to n, which reach every state that is reached at all (on the diagonal: beside one). Other units of the
-states multiply all of these values by one factor. They do not change the verdict, and units that are powers of two
-change no bit of the result. A power diverges when an entry is not finite.
+A power has vanished if each entry is small relative to the largest value of the same entry in the powers 1, 2, 4, ...
+up to n (diagonal entries: or relative to one). These powers reach every reachable state. Other units of the states
+multiply all of these values by one factor. They do not change the verdict, and units that are powers of two change no
+bit of the result. A power diverges when an entry is not finite.
 
-XLA's CPU backend multiplies a batch of 4 x 4 matrices at less than a hundredth of the machine's speed. Batches of small
-matrices are therefore turned so that the task axis comes last, the contraction is unrolled over k, and blocks of tasks
-that fit the innermost cache are run one after the other. ``custom_vmap`` hides that behind the unbatched function; it
+XLA's CPU backend multiplies a batch of 4 x 4 matrices at less than a hundredth of the machine's speed. For batches of
+small matrices, the code therefore moves the task axis to the end and unrolls the contraction over k. Blocks of tasks
+that fit into the innermost cache run one after the other. ``custom_vmap`` hides that behind the unbatched function; it
 can, since a solve inside ``lax.custom_linear_solve`` is never differentiated through.
 """
 
@@ -103,7 +103,7 @@ def sizes_of(layout: Layout, power: Array) -> Array:
 def decide(layout: Layout, n: int, power: Array, sizes: Array) -> tuple[Array, Array]:
     """Whether the power of each lane has vanished beside ``sizes``, and whether it is still finite."""
     # The next term adds at most n^2 times the square of this to what the entries seen before have added: below
-    # sqrt(eps) / n it is under the rounding of the sum. NaN and infinity stay themselves, and compare false.
+    # sqrt(eps) / n it is smaller than the rounding of the sum. NaN and infinity stay themselves, and compare false.
     vanishing = math.sqrt(float(jnp.finfo(power.dtype).eps)) / n
     excess = layout.largest(jnp.abs(power) - vanishing * sizes)
     return excess <= 0, excess < jnp.inf
@@ -151,8 +151,8 @@ def iterate(layout: Layout, n: int, a: Array, *sums: Array, reach: int) -> Sums:
     return Sums(tuple(jnp.where(layout.spread(converged), x, jnp.nan) for x in sums), converged, spent)
 
 
-# Compiled functions of their own, so that the several traces of each solve (for one task, for batches, for the
-# transpose) share one of the kernel: half the time to trace a training loop.
+# Separately compiled functions, so that all traces of a solve (one task, batches, the transpose) share one trace of the
+# kernel. This halves the time to trace a training loop.
 @jax.jit
 def _task_last(a: Array, *sums: Array) -> Sums:
     n = a.shape[-1]
@@ -193,7 +193,7 @@ def doubling_sum(a: Array, q: Array) -> Solved:
 
     Arguments: ``a`` and ``q`` of shape [n, n] and one floating dtype, real or complex; ``jax.vmap`` batches.
     Returns: the sum, a flag, and the number of doublings. Where the powers of ``a`` do not vanish the flag is false and
-    the value NaN, in that lane only. It has no derivative rule of its own: see
+    the value NaN, in that lane only. It has no derivative rule: see
     :func:`jaxlqr.matrix_equations.stable_discrete_lyapunov`.
     """
     (value,), converged, doublings = _doubling(a, q)

@@ -80,7 +80,7 @@ def _norm(matrix: Array) -> Array:
 
 
 def _balanced(solver: Solver) -> Solver:
-    """``solver`` called in units of the equations and unknowns in which rows and columns have comparable sizes."""
+    """``solver`` called with equations and unknowns scaled so that rows and columns have comparable sizes."""
 
     def solve(a: Array, b: Array, c: Array, d: Array, e: Array) -> Solved:
         rows, columns = equilibrated(jnp.abs(a) + jnp.abs(c))

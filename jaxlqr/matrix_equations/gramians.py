@@ -13,9 +13,9 @@ from jaxlqr.matrix_equations.powers import Powers, pays_off, powers_of, solve_wi
 def gramian_trace(a: Array, q: Array, s: Array) -> Array:
     r"""Trace of ``s`` times the sum over k of :math:`a^k q (a^\top)^k`, a scalar.
 
-    The cost of a linear system with a quadratic stage cost: with x the sum and y that over :math:`(a^\top)^k s a^k`, it
-    is tr(s x) = tr(y q). A gradient needs both and takes them from one sequence of powers of ``a``, as does every
-    further order of differentiation.
+    It is the cost of a linear system with a quadratic stage cost. With x the sum, and y the sum over :math:`(a^\top)^k
+    s a^k`, it equals tr(s x) = tr(y q). A gradient needs both and takes them from one sequence of powers of ``a``, as
+    does every further order of differentiation.
 
     Arguments: ``a``, ``q``, ``s`` real, [n, n]; of ``q`` and ``s`` the symmetric parts count. Returns: the trace; NaN,
     as are its derivatives, unless the spectral radius of ``a`` is below one. Differentiable in every argument, in both
@@ -50,7 +50,7 @@ def _(primals, tangents):
 def _gramians(powers: Powers | None, a: Array, q: Array, s: Array) -> tuple[Array, Array]:
     """Both sums, as one linear equation for the pair: transposed, it is itself with the two exchanged.
 
-    The powers of ``a``, where they pay off, are constants: solves of all orders are handed the same ones.
+    The powers of ``a``, if stored, are constants: solves of all orders use the same powers.
     """
 
     def solve(q: Array, s: Array) -> tuple[Array, Array]:
@@ -66,8 +66,8 @@ def _gramians(powers: Powers | None, a: Array, q: Array, s: Array) -> tuple[Arra
     )
 
 
-# Left to itself, custom_linear_solve would differentiate its operator, which does not know that x and y are symmetric:
-# twice the products, and a Hessian-vector product takes up to a tenth longer.
+# By default, custom_linear_solve differentiates its operator, which does not use the symmetry of x and y. This doubles
+# the products, and a Hessian-vector product takes up to a tenth longer.
 @_gramians.defjvp
 def _(primals, tangents):
     (powers, a, _, _), (_, da, dq, ds) = primals, tangents
@@ -84,7 +84,7 @@ def infinite_unless(stable: Array, value: Array) -> Array:
 
 @infinite_unless.defjvp
 def _(primals, tangents):
-    # Where the cost is infinite it has no derivative. A plain where would say 0 in forward mode and NaN in reverse
-    # mode; a factor that multiplies the tangent, or the cotangent, says NaN in both.
+    # Where the cost is infinite it has no derivative. A plain where would give 0 in forward mode and NaN in reverse
+    # mode. A factor that multiplies the tangent, or the cotangent, gives NaN in both.
     stable, value = primals
     return infinite_unless(stable, value), tangents[1] * jnp.where(stable, 1.0, jnp.nan).astype(value.dtype)

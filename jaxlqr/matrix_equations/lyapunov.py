@@ -53,7 +53,8 @@ def _stein_terms(a: Array, q: Array, x: Array) -> Array:
 
 def _doubling_with_residual(a: Array, q: Array) -> Solved:
     # Highly non-normal powers grow by orders of magnitude before they decay, and the sum keeps the rounding of the
-    # largest: then the Schur method is better by as many digits. The residual decides: it costs four products.
+    # largest power. The Schur method is then more accurate by as many digits. The residual decides: it costs four
+    # products.
     solved = doubling_sum(a, q)
     x = solved.value
     error = relative(matmul(a, x, adjoint(a)) - x + q, _stein_terms(a, q, x))
@@ -122,8 +123,8 @@ def _stable_discrete(a: Array, q: Array) -> Array:
 
 @_stable_discrete.defjvp
 def _(primals, tangents):
-    # A value alone is summed without storing anything. Derivatives store the powers of a once: they are constants of
-    # the solve, and all solves of first and higher order, on a and on its transpose, are handed the same ones.
+    # A value alone is summed without storing anything. Derivatives store the powers of a once. They are constants of
+    # the solve: all solves of first and higher order, with a and with its transpose, use the same powers.
     powers = powers_of(primals[0])
 
     def solve(a: Array, q: Array) -> Array:
@@ -142,9 +143,9 @@ def stable_discrete_lyapunov(
 ) -> tuple[Inexact[Array, "n n"], Bool[Array, ""]]:
     """Sum over k of a^k q (a^H)^k, and whether it exists, that is, whether the spectral radius of a is below one.
 
-    Unlike :func:`solve_discrete_lyapunov` this is NaN, with a false flag, where ``a`` is not stable, even though the
-    equation may have a solution there: the cost of an unstable system is infinite. Matrix products only, so that it
-    compiles for any device; differentiable to any order in both modes.
+    If ``a`` is not stable, the result is NaN with a false flag, unlike the result of :func:`solve_discrete_lyapunov`:
+    the equation may still have a solution, but the cost of an unstable system is infinite. Matrix products only, so
+    that it compiles for any device; differentiable to any order in both modes.
 
     Arguments: ``a``, ``q`` of shape [n, n]. Returns: ``(x, stable)``, shapes [n, n] and [].
 
@@ -155,8 +156,8 @@ def stable_discrete_lyapunov(
     """
     refuse_half("stable_discrete_lyapunov", a=a, q=q)
     x = _stable_discrete(a, q) if pays_off(len(a)) else _solve_discrete(a, q, "doubling")
-    # The flag is read off the value, all NaN where the powers do not vanish: auxiliary outputs of custom_linear_solve
-    # are marked as batched even where they are not, which breaks jax.hessian.
+    # The flag is computed from the value, which is all NaN if the powers do not vanish. An auxiliary output would not
+    # work: custom_linear_solve marks it as batched even if it is not, which breaks jax.hessian.
     return x, ~jnp.isnan(x[0, 0])
 
 
@@ -190,9 +191,9 @@ def solve_discrete_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "aut
         q: right-hand side [n, n], of the same precision; need not be symmetric.
         method: ``"doubling"`` uses matrix products only and runs on any device, but is NaN unless the spectral radius
             of ``a`` is below one. ``"schur"`` works for any ``a`` with a unique solution; it needs the CPU.
-            ``"kronecker"`` does so on any device, for n up to a few dozen: O(n^6). ``"auto"`` doubles, and falls back
-            when some matrix of the batch is not stable: to ``"schur"`` on the CPU, elsewhere to ``"kronecker"`` up to
-            n = 64 and to NaN above.
+            ``"kronecker"`` does so on any device, for n up to a few dozen: O(n^6). ``"auto"`` uses doubling. If some
+            matrix of the batch is not stable, it then uses ``"schur"`` on the CPU; elsewhere ``"kronecker"`` up to n =
+            64, and NaN above.
 
     Returns:
         The solution [n, n]; NaN where none is unique, in that lane only. Differentiable in ``a`` and ``q``, in both
@@ -244,7 +245,7 @@ def _failure(method: Method) -> SolveStatus:
 def discrete_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> EquationResult:
     """:func:`solve_discrete_lyapunov` with status, residual and condition; costs some nine solves.
 
-    Arguments and methods as there. Returns: :class:`EquationResult`, whose ``value`` is the same; not differentiable.
+    It takes the same arguments. It returns an :class:`EquationResult` with the same ``value``; not differentiable.
 
     >>> import jax.numpy as jnp
     >>> SolveStatus(int(discrete_lyapunov_result(jnp.eye(1), jnp.eye(1)).status)).name
@@ -282,7 +283,7 @@ def _diagnosed(
 def continuous_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> EquationResult:
     """:func:`solve_continuous_lyapunov` with status, residual and condition; costs some nine solves.
 
-    Arguments and methods as there. Returns: :class:`EquationResult`, whose ``value`` is the same; not differentiable.
+    It takes the same arguments. It returns an :class:`EquationResult` with the same ``value``; not differentiable.
 
     >>> import jax.numpy as jnp
     >>> SolveStatus(int(continuous_lyapunov_result(-jnp.eye(1), jnp.eye(1)).status)).name

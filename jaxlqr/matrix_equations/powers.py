@@ -1,9 +1,9 @@
 """The powers a, a^2, a^4, ... stored once and used by every Lyapunov solve with the same a, or with a transposed.
 
 A doubling for x = a x a^H + q spends a third of its products on squaring a. A gradient solves with a and a^T, a
-Hessian-vector product twice with each, so that four solves out of four can share one set of powers. The powers carry no
-derivative: they enter only the solve inside ``lax.custom_linear_solve``, whose derivative rules call that same solve,
-with the same powers, again.
+Hessian-vector product twice with each, so all four solves can share one set of powers. The powers carry no derivative:
+they enter only the solve inside ``lax.custom_linear_solve``, whose derivative rules call that same solve, with the same
+powers, again.
 
 It pays for larger matrices only: at n = 50, 100 and 200 a Hessian-vector product takes 0.8 to 0.9 of the time. In the
 task-last kernel for small ones the powers live in the innermost cache, and squaring them anew is faster than fetching
@@ -23,8 +23,8 @@ from jaxlqr.matrix_equations.doubling import MATRIX, decide, iterate, sizes_of
 
 # Least n for which the powers are stored.
 _LEAST_STORED = 32
-# Powers kept, in stages, each of which is made and used only if some power of the one before it still matters: 2^12
-# terms serve a spectral radius of 0.995. Nearer to one, each solve goes on from the last power.
+# Stored powers, in stages. A stage is computed and used only if some power of the previous stage has not vanished: 2^12
+# terms are enough for a spectral radius of 0.995. Nearer to one, each solve goes on from the last power.
 _STAGES, _IN_STAGE = 3, 4
 
 

@@ -20,10 +20,10 @@ from jaxlqr.matrix_equations.results import EquationResult, condition_number, di
 from jaxlqr.matrix_equations.scaling import equilibrated, magnitude, relative
 from jaxlqr.matrix_equations.stein import solve_two_sided_stein, two_sided_sum
 
-# The polynomial a + b l + c l^2 has the eigenvalues of x and those of c l + b + c x, since
+# The eigenvalues of the polynomial a + b l + c l^2 are the ones of x and of c l + b + c x, since
 #     a + b l + c l^2 = (b + c x + c l) (l I - x).
-# Those of the second factor are outside the circle: b + c x is invertible, and (b + c x)^-1 c has a spectral radius
-# below one. Differentiating the equation gives
+# The eigenvalues of the second factor are outside the circle: b + c x is invertible, and (b + c x)^-1 c has a spectral
+# radius below one. Differentiating the equation gives
 #     (b + c x) dx + c dx x = -(da + db x + dc x^2),
 # which divided by b + c x is a two-sided Stein equation: one LU factorisation and one doubling.
 
@@ -32,7 +32,7 @@ _NEWTON_STEPS = 2
 
 def _linearised(b: Array, c: Array, x: Array, rhs: Array) -> tuple[Array, Array]:
     """Coefficient g and right-hand side r of dx = g dx x + r, the solution of (b + c x) dx + c dx x = rhs."""
-    # Two solves: side by side, g would count as a part of what is linear in the tangents.
+    # Two solves: in one solve, g would count as linear in the tangents.
     matrix = b + matmul(c, x)
     return -jnp.linalg.solve(matrix, c), jnp.linalg.solve(matrix, rhs)
 
@@ -101,7 +101,7 @@ def _refined(solver: Solver) -> Solver:
 
         size = relative(_residual(a, b, c, first.value), _terms(a, b, c, first.value))
         x, size = lax.fori_loop(0, _NEWTON_STEPS, newton, (first.value, size))
-        # Both spectral radii, by powers: those of x and of the inverses of all other eigenvalues.
+        # Two spectral radii, by powers: of x, and of the inverses of all other eigenvalues.
         stable, others = _stable(x), _stable(_linearised(b, c, x, a)[0])
         accurate = size < math.sqrt(float(jnp.finfo(a.dtype).eps))
         converged = finite & accurate & stable & others
@@ -132,7 +132,7 @@ def _units(a: Array, b: Array, c: Array) -> tuple[Array, Array]:
 
 
 def _balanced(solver: Solver) -> Solver:
-    """``solver`` in units of the equations and unknowns in which rows and columns of a, b and c are of one size."""
+    """``solver`` with equations and unknowns scaled so that rows and columns of a, b and c have equal sizes."""
 
     def solve(a: Array, b: Array, c: Array) -> Solved:
         equations, unknowns = _units(a, b, c)
@@ -169,8 +169,8 @@ def _checked(function: str, a: ArrayLike, b: ArrayLike, c: ArrayLike) -> list[Ar
 def solve_quadratic_matrix_equation(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Inexact[Array, "n n"]:
     r"""Solution x [n, n] of :math:`a + b x + c x^2 = 0` whose eigenvalues are inside the unit circle.
 
-    It exists, and is the only one, when n of the 2 n roots of :math:`\det(a + b \lambda + c \lambda^2)` are inside the
-    circle, the others are outside or infinite, and the n vectors that belong to the former are independent.
+    It exists and is unique if n of the 2 n roots of :math:`\det(a + b \lambda + c \lambda^2)` are inside the circle,
+    the others are outside or infinite, and the n vectors of the inner roots are independent.
 
     Arguments:
         a: square matrix [n, n], real or complex, possibly singular.
@@ -202,8 +202,8 @@ def _solve(a: Array, b: Array, c: Array) -> Array:
 def quadratic_matrix_equation_result(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> EquationResult:
     """:func:`solve_quadratic_matrix_equation` with status, iterations, residual and condition; not differentiable.
 
-    Arguments: as in :func:`solve_quadratic_matrix_equation`. Returns: :class:`EquationResult`, whose ``value`` [n, n]
-    is the same; the condition is that of the linearised equation.
+    Arguments: as in :func:`solve_quadratic_matrix_equation`. Returns: :class:`EquationResult`, with the same ``value``
+    [n, n]; the condition is the one of the linearised equation.
 
     >>> import jax.numpy as jnp
     >>> one = jnp.eye(1)

@@ -138,7 +138,7 @@ def solve_continuous_are(
     .. math:: a^H x e + e^H x a - (e^H x b + s) r^{-1} (b^H x e + s^H) + q = 0.
 
     Arguments: as in :func:`solve_discrete_are`, but ``r`` must be invertible.
-    Returns: as there; NaN, in that lane only, where no stabilising solution is found.
+    Returns: the stabilising solution x [n, n]; NaN, in that lane only, if none is found.
 
     >>> import jax.numpy as jnp
     >>> one = jnp.array([[1.0]])
@@ -155,8 +155,8 @@ def discrete_are_result(
 ) -> EquationResult:
     """:func:`solve_discrete_are` with status, iterations, residual and condition; not differentiable.
 
-    Arguments as there. Returns: :class:`EquationResult`; residual and condition are those of the equation brought to
-    e = I, and the condition is that of the Lyapunov operator of the closed loop.
+    It takes the same arguments. It returns an :class:`EquationResult`. Residual and condition refer to the equation
+    transformed to e = I, and the condition to the Lyapunov operator of the closed loop.
 
     >>> import jax.numpy as jnp
     >>> one, zero = jnp.eye(1), jnp.zeros((1, 1))
@@ -205,7 +205,7 @@ def continuous_are_result(
 ) -> EquationResult:
     """:func:`solve_continuous_are` with status, iterations, residual and condition; not differentiable.
 
-    Arguments as there. Returns: as :func:`discrete_are_result`.
+    It takes the same arguments. It returns an :class:`EquationResult`, as :func:`discrete_are_result`.
 
     >>> import jax.numpy as jnp
     >>> one = jnp.eye(1)

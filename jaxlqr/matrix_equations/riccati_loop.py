@@ -1,10 +1,10 @@
 """One loop for both attempts at a Riccati equation: doubling and Newton's method, then refinement.
 
 Notation: a shift by x0 rewrites the equation for x as the equation for y = x - x0, of the same form, with the closed
-loop of x0 in place of a and the residual of x0 in place of q (and no cross term s). It removes cross terms (x0 = 0),
-makes r + b^H x0 b invertible when r is not (x0 = c I), and refines a solution that rounding has spoilt: the residual
-is computed afresh, so each further solve gains the digits of the one before, even where Newton's method, which drops
-the quadratic term, does not converge.
+loop of x0 in place of a and the residual of x0 in place of q (and no cross term s). A shift removes cross terms (x0 =
+0), and makes r + b^H x0 b invertible if r is singular (x0 = c I). A shift also refines an inaccurate solution. The
+residual is computed again, so each further solve gains as many digits as the one before. This works even where Newton's
+method, which drops the quadratic term, does not converge.
 """
 
 import math
@@ -62,9 +62,9 @@ class _Lane(NamedTuple):
     iterations: Array
 
 
-# One loop makes both attempts, so that each kind of work is compiled once: it shifts the equation by the x at hand and
-# takes the next step of this schedule. The first attempt is a pass and Newton's method. The second attempt weighs the
-# candidate of that pass, refines it by further passes, or starts anew, and tests the closed loop.
+# One loop makes both attempts, so each kind of work is compiled once. Each pass shifts the equation by the current x
+# and takes the next step of this schedule. The first attempt is a pass and Newton's method. The second attempt weighs
+# the candidate of that pass, refines it by further passes, or starts anew, and tests the closed loop.
 _PASS, _CORRECT, _TEST, _WEIGH = range(4)
 _SCHEDULE = (_PASS, *(_CORRECT,) * _NEWTON_STEPS, _WEIGH, *(_PASS, _WEIGH) * len(_STARTS), _TEST)
 _SECOND_ATTEMPT = 1 + _NEWTON_STEPS
@@ -99,7 +99,7 @@ def _first_lane(q: Array) -> _Lane:
 
 def _is_correcting(lane: _Lane) -> Array:
     """Whether Newton's method goes on."""
-    # A change below eps^(2/3) leaves less than eps of itself, also of an ill-conditioned solution.
+    # After a change below eps^(2/3), the error is below eps, also for an ill-conditioned solution.
     return lane.stable & (lane.size > float(jnp.finfo(lane.x.dtype).eps) ** (2 / 3))
 
 
@@ -142,8 +142,9 @@ def _after_pass(lane: _Lane, x: Array, solved: Solved, k: Array) -> _Lane:
 
 
 def _weighed(lane: _Lane, residual: Array, scale: Array, x: Array) -> _Lane:
-    # States that cost nothing have zero rows in the solution. Once pivoting has filled these with rounding, no pass
-    # makes their residual small beside them: what is rounding beside the largest scale, in balanced units, counts less.
+    # States that cost nothing have zero rows in the solution. If pivoting has filled these with rounding, no pass makes
+    # their residual relatively small. So the test gives less weight to entries that are rounding relative to the
+    # largest scale, in balanced units.
     rounding = 64 * len(x) * jnp.finfo(scale.dtype).eps * jnp.max(scale)
     excess = relative(jnp.where(jnp.abs(residual) <= rounding, 0, residual), scale)
     residual = relative(residual, scale)

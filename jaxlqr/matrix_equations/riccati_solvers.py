@@ -1,7 +1,7 @@
-"""What the two algebraic Riccati equations do in the loop of :mod:`jaxlqr.matrix_equations.riccati_loop`.
+"""Steps of the two algebraic Riccati equations in the loop of :mod:`jaxlqr.matrix_equations.riccati_loop`.
 
-Units: the states are balanced first, by powers of two, and the solution is scaled back. Every verdict compares an entry
-(i, j) with sqrt(x_ii x_jj), so that a slow mode of small weight is not judged by a fast one of large weight.
+Units: the states are balanced first, by powers of two, and the solution is scaled back. Every test compares an entry
+(i, j) with sqrt(x_ii x_jj), so a fast mode of large weight does not decide about a slow mode of small weight.
 """
 
 import math
@@ -30,8 +30,8 @@ class _Doubling(NamedTuple):
 def structured_doubling(a: Array, g: Array, q: Array, corrected: Array) -> Solved:
     """Solve x = a^H x (I + g x)^-1 a + q, by doubling that keeps g and q Hermitian.
 
-    Changes below the rounding of ``corrected``, to which x will be added, do not matter.
-    Source: Chu, Fan, Lin, Wang, Int. J. Control 77 (2004).
+    Changes below the rounding of ``corrected`` do not matter, because x is added to it later. Source: Chu, Fan, Lin,
+    Wang, Int. J. Control 77 (2004).
     """
     # A <- A W^-1 A,  G <- G + A W^-1 G A^H,  H <- H + A^H H W^-1 A,  with W = I + G H: the closed loop is squared in
     # each step, so that the error after k steps is its spectral radius to the power 2^(k+1).
@@ -73,7 +73,7 @@ def _in_time(solved: Solved) -> Solved:
 
 
 def _balanced(solver: Solver, floor: float) -> Solver:
-    """``solver`` for a, b, q, r, s in units of the states in which a, b r^-1 b^H and q have comparable entries."""
+    """``solver`` for a, b, q, r, s with states scaled so that a, b r^-1 b^H and q have comparable entries."""
 
     def solve(a: Array, b: Array, q: Array, r: Array, s: Array) -> Solved:
         weights = jnp.abs(jnp.diagonal(r))
@@ -175,8 +175,8 @@ def _scale_continuous(a: Array, b: Array, q: Array, r: Array, s: Array, x: Array
 
 def _solve_continuous(shifted: Shifted, b: Array, first: Array) -> Solved:
     g = hermitian(matmul(b, scaled_solve(shifted.r, adjoint(b))))
-    # The sign keeps modes of all speeds. The Cayley transform has one c for all, and loses as many digits of a mode as
-    # its speed differs from c; but it does without a gap around the imaginary axis.
+    # The sign keeps modes of all speeds. The Cayley transform has one c for all modes. It loses more digits of a mode
+    # the more its speed differs from c, but it needs no gap around the imaginary axis.
     return lax.cond(
         first,
         # Never a candidate for refinement: it fills rows of zeros with rounding, which the doubling keeps.

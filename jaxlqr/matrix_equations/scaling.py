@@ -1,8 +1,8 @@
 """Scales that a change of units cannot alter, and errors measured against them.
 
 Other units of the states, z = T x with a diagonal T, turn a into T a T^-1 and a covariance x into T x T: each entry is
-multiplied by its own factor. The size of an entry is therefore compared with values that are multiplied by the same
-factor, or the matrices are balanced first by powers of two, which rounds nothing.
+multiplied by its own factor. So the code compares the size of an entry with values that have the same factor. Or it
+first balances the matrices by powers of two, which is exact.
 """
 
 import jax.numpy as jnp
@@ -61,8 +61,8 @@ def symplectic(a: Array, g: Array, q: Array, floor: float | Array) -> Array:
 
 
 def equilibrated(sizes: Array) -> tuple[Array, Array]:
-    """Powers of two, [n] and [m], by which rows and columns of ``sizes`` [n, m], all positive, have a largest entry of
-    about one. Ruiz (2001); rows and columns of zeros keep the factor one."""
+    """Powers of two, [n] and [m], that scale the rows and columns of the positive ``sizes`` [n, m] to a largest entry
+    of about one. Ruiz (2001); rows and columns of zeros keep the factor one."""
 
     def step(_, factors: tuple[Array, Array]) -> tuple[Array, Array]:
         rows, columns = factors
@@ -84,7 +84,7 @@ def _inverse_root(size: Array) -> Array:
 
 
 def balanced_stein(solver: Solver) -> Solver:
-    """``solver`` of x = a x a^H + q, called in units of the states in which ``a`` is balanced."""
+    """``solver`` of x = a x a^H + q, called with a balanced ``a``."""
 
     def solve(a: Array, q: Array) -> Solved:
         d = similarity(a, 1)[:, None]
@@ -95,7 +95,7 @@ def balanced_stein(solver: Solver) -> Solver:
 
 
 def balanced_sylvester(solver: Solver) -> Solver:
-    """``solver`` of a x + x b = q, called in units in which ``a`` and ``b`` are balanced."""
+    """``solver`` of a x + x b = q, called with balanced ``a`` and ``b``."""
 
     def solve(a: Array, b: Array, q: Array) -> Solved:
         d, e = similarity(a, 0)[:, None], similarity(b, 0)[None, :]

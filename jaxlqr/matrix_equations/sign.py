@@ -53,7 +53,7 @@ class Sign(NamedTuple):
 
 
 def sign(a: Array, carried: Any, advance: Callable[[Any, Array, Array], Any]) -> Sign:
-    """Sign of ``a``; ``advance(carried, a^-1, c)`` takes what is carried along one step further."""
+    """Sign of ``a``; ``advance(carried, a^-1, c)`` advances the carried values by one step."""
     real = jnp.finfo(a.dtype)
 
     def step(state: _State) -> _State:
@@ -69,8 +69,8 @@ def sign(a: Array, carried: Any, advance: Callable[[Any, Array, Array], Any]) ->
         stagnant = (state.change < _UNSCALED_BELOW) & (state.change > state.before / 2)  # at the level of rounding
         return (state.change > tolerance) & ~stagnant & (state.steps < _CAP)
 
-    # Quadratic: this change leaves the square of itself, far below rounding also for carried rows that differ in size
-    # by many orders. NaN compares false and ends the loop.
+    # Convergence is quadratic: after this change the error is its square, far below rounding, also for carried rows
+    # that differ in size by many orders. NaN compares false and ends the loop.
     tolerance = float(real.eps) ** 0.75
     infinite = jnp.asarray(jnp.inf, real.dtype)
     start = _State(a, carried, infinite, infinite, jnp.asarray(0, jnp.int32))

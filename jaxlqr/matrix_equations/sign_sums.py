@@ -5,8 +5,8 @@ equation a x + x a' + q = 0 and its dual a' y + y a + s = 0:
 
     x <- (x / c + c a^-1 x a^-T) / 2,    y <- (y / c + c a^-T y a^-1) / 2.
 
-A factor f with x = f f' is carried along without ever forming x, so that small eigenvalues keep their digits:
-f <- [f / sqrt(c), sqrt(c) a^-1 f] / sqrt(2), compressed to a square factor by an orthogonal transformation.
+The iteration carries a factor f with x = f f' and never forms x, so small eigenvalues keep their digits: f <- [f /
+sqrt(c), sqrt(c) a^-1 f] / sqrt(2), compressed to a square factor by an orthogonal transformation.
 """
 
 import jax.numpy as jnp

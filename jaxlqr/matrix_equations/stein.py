@@ -16,8 +16,8 @@ from jaxlqr.matrix_equations.scaling import relative
 
 def two_sided_sum(g: Array, h: Array, r: Array) -> Solved:
     """Sum over k of g^k r h^k [n, m], by doubling; NaN unless the product of both spectral radii is below one."""
-    # x <- x + G x H,  G <- G^2,  H <- H^2.  The next term is small beside x where the entries of G and of H are small
-    # beside the largest values that the same entries had in the powers 1, 2, 4, ... up to n (see doubling.py).
+    # x <- x + G x H,  G <- G^2,  H <- H^2.  The next term is small relative to x if the entries of G and H are small
+    # relative to the largest values of the same entries in the powers 1, 2, 4, ... up to n (see doubling.py).
     real = jnp.finfo(r.dtype)
     cap = math.ceil(-math.log2(float(real.eps))) + 6
     reach = (max(r.shape) - 1).bit_length()

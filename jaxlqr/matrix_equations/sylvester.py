@@ -85,7 +85,7 @@ def _solve(
 def sylvester_result(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> EquationResult:
     """:func:`solve_sylvester` with status, residual and condition; costs some nine solves.
 
-    Arguments and methods as there. Returns: :class:`EquationResult`, whose ``value`` is the same; not differentiable.
+    It takes the same arguments. It returns an :class:`EquationResult` with the same ``value``; not differentiable.
 
     >>> import jax.numpy as jnp
     >>> SolveStatus(int(sylvester_result(jnp.eye(1), -jnp.eye(1), jnp.eye(1)).status)).name

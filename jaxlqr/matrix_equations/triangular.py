@@ -58,7 +58,7 @@ def schur_sylvester(a: Array, b: Array, q: Array) -> Solved:
 
 
 def _sizes(a: Array, u: Array) -> Array:
-    """What rounding each entry of ``a`` moves each of its eigenvalues by, over eps: (|u|^H |a| |u|)_jj."""
+    """The change of each eigenvalue by rounding of the entries of ``a``, over eps: (|u|^H |a| |u|)_jj."""
     return jnp.sum(jnp.abs(u) * magnitude(a, u), axis=0)
 
 

@@ -1,9 +1,9 @@
-"""Figures in one style: readable in print, safe for colour-blind readers, and without side effects on import.
+"""Figures in one style: readable on paper, safe for colour-blind readers, and without side effects on import.
 
-Every ``plot_...`` function takes the axes to draw on as ``ax=``, makes a figure where it is left out, and returns the
-axes; :func:`plot_training` returns a figure of several, and :func:`plot_bode` takes and returns two axes. :func:`band`
-and :func:`median_band` draw one curve on given axes and return its line. All need the extra ``plots``. None opens a
-window: save what you see with ``ax.figure.savefig(...)``.
+Every ``plot_...`` function draws on the axes ``ax=``, or on a new figure by default, and returns the axes.
+:func:`plot_training` returns a figure with several axes; :func:`plot_bode` takes and returns two axes. :func:`band` and
+:func:`median_band` draw one curve on given axes and return its line. All functions need the extra ``plots``. No
+function opens a window: save a figure with ``ax.figure.savefig(...)``.
 """
 
 from jaxlqr.plots.animation import animation as animation

@@ -1,4 +1,4 @@
-"""Curves with bands: what a median or a mean does not tell."""
+"""Curves with bands, which show the spread around a median or a mean."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +65,8 @@ def median_band(
         linestyle, marker: of the median.
 
     Returns:
-        The line of the median. A diverged run is left out at all steps, not only from where it diverged, so that the
-        population is the same along the curve; with none left the line is empty and the legend says so.
+        The line of the median. A diverged run is omitted at all steps, so that the population is the same along the
+        curve. If no run remains, the line is empty and the legend states it.
 
     >>> from jaxlqr.plots import new_figure
     >>> _, axes = new_figure()

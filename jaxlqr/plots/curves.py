@@ -25,10 +25,10 @@ def plot_weights(
 
     Arguments:
         weights: [steps, tasks].
-        ax: axes to draw on; those of a new figure unless given.
+        ax: axes to draw on; by default those of a new figure.
         steps: abscissa [steps]; 0, 1, ... unless given.
         order: a number for each task [tasks], such as its cost: tasks with small ones are dark, with large ones light.
-        order_label: what is dark, for the label of the ordinate, such as "cheap tasks".
+        order_label: name of the dark end, for the label of the ordinate, such as "cheap tasks".
 
     Returns:
         The axes.
@@ -71,7 +71,7 @@ def plot_sample_complexity(
     Arguments:
         samples: [counts]; or whatever else the error depends on, such as radii.
         errors: [repeats, counts].
-        ax: axes to draw on, also those of another such plot; those of a new figure unless given.
+        ax: axes to draw on, also from another such plot; by default those of a new figure.
         label, color: of the curve.
         quantiles: of the band.
         rate: exponent of a dotted line through the first median, such as -1/2 of Monte Carlo.

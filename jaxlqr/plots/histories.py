@@ -71,9 +71,9 @@ def plot_history(
 def plot_training(result: "TrainingResult | Mapping[str, ArrayLike]") -> "Figure":
     """Overview of one training run: cost (or loss), gap, gradient norm, spectral radius and accepted step.
 
-    Thin lines are tasks. The thick line is the mean over tasks for cost and loss, which training minimises, beside that
-    of the worst task; elsewhere it is the median. Panels whose entry the history lacks, as that of a loss other than
-    LQR does, are left out. Histories of batched runs are for :func:`plot_history`.
+    Thin lines are tasks. For cost and loss, which training minimises, the thick line is the mean over tasks, next to
+    the line of the worst task. For other entries it is the median. Panels without an entry in the history, as for
+    losses other than LQR, are omitted. Histories of batched runs are for :func:`plot_history`.
 
     >>> figure = plot_training({"loss": np.ones((3, 2)), "gradient_norm": np.ones(3), "accepted_step": np.ones(3)})
     >>> [ax.get_title(loc="left") for ax in figure.axes]

@@ -31,7 +31,7 @@ def plot_landscape(
     Arguments:
         x, y: coordinates [columns] and [rows].
         values: objective [rows, columns]; infinite or NaN where it is infeasible.
-        ax: axes to draw on; those of a new figure unless given.
+        ax: axes to draw on; by default those of a new figure.
         radius: spectral radius on an even grid between the same ends, of any size, whose level 1, the boundary of
             stability, is drawn in black.
         paths: of optimisers, by name, as coordinates [steps, 2].
@@ -71,7 +71,7 @@ def plot_landscape(
             axes.plot([], [], color="black", linewidth=1.2, label="boundary of stability")
         for number, (name, path) in enumerate((paths or {}).items()):
             place = np.asarray(path, float).T
-            # A white line below, for a colour of its own on any ground.
+            # A white line below, so that the colour is visible on any background.
             axes.plot(*place, color="white", linewidth=2.7)
             axes.plot(*place, color=COLORS[(number + 1) % len(COLORS)], linewidth=1.5, label=name)
         axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
@@ -108,11 +108,11 @@ def plot_heat_map(
     number_format: str = "{:.3g}",
     cmap: str = "viridis",
 ) -> "Axes":
-    """A number for each pair of settings, as a shade and in digits; what is not finite stays white and says "-".
+    """A number for each pair of settings, as a shade and in digits; values that are not finite are white with a "-".
 
     Arguments:
         values: [rows, columns], such as the last gap of a sweep over two axes.
-        ax: axes to draw on; those of a new figure unless given.
+        ax: axes to draw on; by default those of a new figure.
         rows, columns: the settings, for the ticks.
         row_label, column_label: of the axes.
         limits: values of the darkest and the lightest shade; the extremes unless given.

@@ -18,7 +18,7 @@ def closed_loop_poles(gains: ArrayLike, tasks: LQRTask, *, each_task: bool = Fal
     Arguments:
         gains: a history of gains [steps, m, n], or, with ``each_task``, one for each task [steps, tasks, m, n].
         tasks: a stack of tasks.
-        each_task: whether each task has gains of its own, such as adapted ones.
+        each_task: whether each task has different gains, such as adapted ones.
 
     >>> import jaxlqr
     >>> tasks = jaxlqr.families.scalar(a=[0.9, 0.5])
@@ -50,7 +50,7 @@ def plot_poles(
 
     Arguments:
         gains, tasks, each_task: as in :func:`closed_loop_poles`; one step alone gives crosses.
-        ax: axes to draw on; those of a new figure unless given.
+        ax: axes to draw on; by default those of a new figure.
         labels: one for each task, for the legend, which then stands beside the axes.
 
     Returns:
@@ -77,7 +77,7 @@ def plot_poles(
             if len(of) > 1:
                 axes.plot(of[0].real, of[0].imag, "o", color=color, markersize=5, markerfacecolor="none")
             label = None if labels is None else labels[number]
-            # Beyond the palette another cross tells the tasks of one colour apart.
+            # Beyond the palette, another marker distinguishes tasks of one colour.
             cross = "x+"[number // len(COLORS) % 2]
             axes.plot(of[-1].real, of[-1].imag, cross, color=color, markersize=5, label=label)
         axes.set_aspect("equal", adjustable="datalim")  # a wide panel has room beside the circle

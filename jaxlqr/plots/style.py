@@ -1,4 +1,4 @@
-"""The style of all figures: readable in print, safe for colour-blind readers, and without side effects on import.
+"""The style of all figures: readable on paper, safe for colour-blind readers, and without side effects on import.
 
 Figures are plain ``matplotlib.figure.Figure`` objects, made without pyplot, so they need no display and leave no global
 state.

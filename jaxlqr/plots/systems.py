@@ -29,7 +29,7 @@ def plot_bode(
     Arguments:
         system: a :class:`jaxlqr.systems.StateSpace`, or several. Each pair of an input and an output is a curve.
         omega: frequencies [k], positive; some decades around the poles and zeros unless given.
-        axes: two axes to draw on, for gain and phase; those of a new figure unless given.
+        axes: two axes to draw on, for gain and phase; by default those of a new figure.
         labels: one for each system, for the legend.
 
     Returns:
@@ -78,7 +78,7 @@ def plot_nyquist(
     Arguments:
         loop: a :class:`jaxlqr.systems.StateSpace`, or several.
         omega, labels: as in :func:`plot_bode`.
-        ax: axes to draw on; those of a new figure unless given.
+        ax: axes to draw on; by default those of a new figure.
 
     Raises:
         ValueError: for several inputs or outputs.
@@ -120,7 +120,7 @@ def plot_singular_values(
 ) -> "Axes":
     """Singular values of the frequency response in decibels: the largest is solid, the others are thin.
 
-    The peak of the largest one is the H-infinity norm. Arguments are those of :func:`plot_bode`.
+    The peak of the largest one is the H-infinity norm. It takes the arguments of :func:`plot_bode`.
 
     >>> len(plot_singular_values(systems.ss([[-1.0]], [[1.0, 2.0]], [[1.0], [1.0]])).lines)
     2
@@ -161,7 +161,7 @@ def plot_step(
     Arguments:
         system: a :class:`jaxlqr.systems.StateSpace`, or several.
         num_steps: number of samples; until the slowest stable pole has decayed unless given.
-        ax: axes to draw on; those of a new figure unless given.
+        ax: axes to draw on; by default those of a new figure.
         dt: time between two samples of a system in continuous time; chosen by its poles unless given.
         labels: one for each system, for the legend.
 
@@ -192,7 +192,7 @@ def plot_hankel(values: ArrayLike, *, ax: "Axes | None" = None, order: int | Non
 
     Arguments:
         values: Hankel singular values [n], in decreasing order.
-        ax: axes to draw on; those of a new figure unless given.
+        ax: axes to draw on; by default those of a new figure.
         order: number of states that a reduced model keeps. Twice the sum of the others, which bounds its error in the
             H-infinity norm, stands in the legend.
 
@@ -265,7 +265,7 @@ def _mark_nyquist(system: StateSpace, axes: Sequence["Axes"]) -> None:
 
 
 def _rates(system: StateSpace) -> np.ndarray:
-    """Poles in continuous time, those of a discrete system by their logarithm."""
+    """Poles in continuous time; for a discrete system their logarithm."""
     poles = np.linalg.eigvals(np.asarray(system.A, float)).astype(complex)
     if system.dt is None:
         return poles

@@ -1,4 +1,4 @@
-"""What a gain does to a system: states and inputs over time."""
+"""States and inputs of a system over time, under one or more gains."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -30,8 +30,8 @@ def plot_trajectories(
         gains: by name, each [m, n]; the first is drawn dotted, the second solid. u = -K x.
         task: one task.
         x0: initial state [n].
-        ax: axes to draw on; those of a new figure unless given.
-        signal: what is drawn; a colour for each entry.
+        ax: axes to draw on; by default those of a new figure.
+        signal: the drawn signal; each entry has a colour.
         horizon: number of stages.
 
     Returns:
