@@ -92,36 +92,50 @@ def test_linear_quadratic_problem_takes_one_full_step():
     np.testing.assert_allclose(result.cost, wanted.cost, rtol=1e-13)
 
 
-@pytest.mark.parametrize("damping", [0.0, 0.3])
-def test_slope_is_the_derivative_along_the_line_and_the_printed_one_is_not(damping):
+@jax.jit
+def around_a_trajectory(damping):
+    """What the next test compares, of one backward pass around a trajectory; compiled once for both dampings."""
     nominal = rollout(PROBLEM, X0, jnp.full((T, 1), 0.3), PARAMS)
     stages, final, gradient = expand(PROBLEM, nominal, PARAMS, dynamics_curvature=None)
-    np.testing.assert_allclose(gradient, reduced_gradient(PROBLEM, X0, nominal.controls, PARAMS), rtol=1e-12)
-    spare = jnp.ones(1)
-    policies, values = backward(stages, final, lambda Q, b: damped_solve(Q, b, jnp.array(damping), NUMBERS, spare))
-    slope = slope_along(stages, final, policies)
-    along = jax.jacfwd(lambda s: follow(PROBLEM, nominal, policies, s, PARAMS)[1])(0.0)
-    np.testing.assert_allclose(slope, along, rtol=1e-12)
+    policies, values = backward(stages, final, lambda Q, b: damped_solve(Q, b, damping, NUMBERS, jnp.ones(1)))
     after = values.v[1:]
     qu = stages.r + jnp.einsum("tij,ti->tj", stages.B, after)
     Quu = stages.R + jnp.einsum("tij,tik,tkl->tjl", stages.B, values.V[1:], stages.B)
-    theta = jnp.sum(qu * policies.k)
-    if damping == 0:
-        np.testing.assert_allclose(theta, slope, rtol=1e-12)
-    else:  # the identity of N1 needs an exact minimiser
-        assert abs(theta / slope - 1) > 1e-3
-    printed = -jnp.einsum("ti,tij,tj->", qu, Quu, qu)
-    assert abs(printed / slope - 1) > 0.3
-    # (80) leaves out K dx / d eps: with it, the sum that (79) prints is another number.
-    states = jax.jacfwd(lambda s: follow(PROBLEM, nominal, policies, s, PARAMS)[0].states)(0.0)[:-1]
-    with_states = theta - jnp.einsum("ti,tij,tj->", qu, policies.K, states)
-    assert abs(with_states / slope - 1) > 1e-2
-    # (69) is the value of the policy of (67), and of no regularised one.
     Qxu = stages.S + jnp.einsum("tij,tik,tkl->tjl", stages.A, values.V[1:], stages.B)
     Qxx = stages.Q + jnp.einsum("tij,tik,tkl->tjl", stages.A, values.V[1:], stages.A)
-    V = Qxx - jnp.einsum("tij,tjk->tik", Qxu, policies.K)
-    v = stages.q + jnp.einsum("tij,ti->tj", stages.A, after) + jnp.einsum("tij,tj->ti", Qxu, policies.k)
-    error = max(float(jnp.abs(V - values.V[:-1]).max()), float(jnp.abs(v - values.v[:-1]).max()))
+    # (80) leaves out K dx / d eps.
+    states = jax.jacfwd(lambda s: follow(PROBLEM, nominal, policies, s, PARAMS)[0].states)(0.0)[:-1]
+    return {
+        "gradient": gradient,
+        "reduced gradient": reduced_gradient(PROBLEM, X0, nominal.controls, PARAMS),
+        "slope": slope_along(stages, final, policies),
+        "along": jax.jacfwd(lambda s: follow(PROBLEM, nominal, policies, s, PARAMS)[1])(0.0),
+        "theta": jnp.sum(qu * policies.k),
+        "printed": -jnp.einsum("ti,tij,tj->", qu, Quu, qu),
+        "states": jnp.einsum("ti,tij,tj->", qu, policies.K, states),
+        # (69) is the value of the policy of (67), and of no regularised one.
+        "V": Qxx - jnp.einsum("tij,tjk->tik", Qxu, policies.K) - values.V[:-1],
+        "v": stages.q
+        + jnp.einsum("tij,ti->tj", stages.A, after)
+        + jnp.einsum("tij,tj->ti", Qxu, policies.k)
+        - values.v[:-1],
+    }
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.3])
+def test_slope_is_the_derivative_along_the_line_and_the_printed_one_is_not(damping):
+    found = around_a_trajectory(jnp.array(damping))
+    slope, theta = found["slope"], found["theta"]
+    np.testing.assert_allclose(found["gradient"], found["reduced gradient"], rtol=1e-12)  # a hundred roundings
+    np.testing.assert_allclose(slope, found["along"], rtol=1e-12)  # as above
+    if damping == 0:
+        np.testing.assert_allclose(theta, slope, rtol=1e-12)  # as above
+    else:  # the identity of N1 needs an exact minimiser
+        assert abs(theta / slope - 1) > 1e-3
+    assert abs(found["printed"] / slope - 1) > 0.3
+    # With the motion of the states, the sum that (79) prints is another number.
+    assert abs((theta - found["states"]) / slope - 1) > 1e-2
+    error = max(float(jnp.abs(found[name]).max()) for name in ("V", "v"))
     assert error < 1e-12 if damping == 0 else error > 1e-3  # rounding
 
 
