@@ -52,11 +52,11 @@ def _options(
 ) -> None:
     """Meta-learn controllers and policies, and reproduce the papers on it. Computes in float64.
 
-    Every command prints tables on stdout (Markdown ones where that is no terminal), and progress, warnings and errors
-    on stderr. For scripts: --quiet leaves out progress and tables, --json prints the result as one JSON document.
+    Every command prints tables on stdout (Markdown tables in files and pipes), and progress, warnings and errors on
+    stderr. For scripts: --quiet prints no progress and no tables, --json prints the result as one JSON document.
 
-    Exit codes: 0 done; 1 done, with a result that is not sound (a run diverged) or not whole; 2 the input was bad and
-    nothing was written; 130 interrupted, and the line to go on with was printed.
+    Exit codes: 0 done; 1 done, but the result is not sound (a run diverged) or not complete; 2 bad input, and nothing
+    was written; 130 interrupted, and the command that continues was printed.
     """
 
 
@@ -108,7 +108,7 @@ app.command(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; ``arguments`` are those of the process unless given.
+    """Run the command line and return its exit code; ``arguments`` are by default the arguments of the process.
 
     >>> main(["--version"])  # doctest: +ELLIPSIS
     jaxlqr ...
@@ -139,7 +139,7 @@ def _run(words: list[str]) -> int:
     except OverflowError as error:
         return _fail(f"a number is too large to compute with: {error}.")
     except (RuntimeError, AssertionError) as error:
-        # The accelerator or its memory gave out; any other such error is a bug, whose traceback is wanted.
+        # The accelerator failed or ran out of memory; any other such error is a bug, and shows its traceback.
         fault = str(error) if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") else fault_of_platforms()
         if fault is None:
             raise
@@ -148,7 +148,7 @@ def _run(words: list[str]) -> int:
 
 
 def _with_next_step(problem: Any, words: list[str]) -> str:
-    """The message of a usage error with the value at fault, and what to type next where it does not say so itself."""
+    """The message of a usage error with the wrong value, and with the help command if the message has no remedy."""
     message, context = problem.format_message(), getattr(problem, "ctx", None)
     value = _value_of(getattr(getattr(problem, "param", None), "opts", []), words)
     if value is not None and repr(value) not in message and value not in message.split():
@@ -159,7 +159,7 @@ def _with_next_step(problem: Any, words: list[str]) -> str:
 
 
 def _value_of(names: list[str], words: list[str]) -> str | None:
-    """What the command line gives to the option of these names, its last value."""
+    """The last value of the option with these names on the command line."""
     for number, word in reversed(list(enumerate(words))):
         name, equals, value = word.partition("=")
         if name in names:
@@ -173,7 +173,8 @@ def _fail(message: str) -> int:
 
 
 def _interrupted(words: list[str], kept: str = "") -> int:
-    """``kept``: what is kept for a run that goes on; nothing unless given."""
+    """Print the interruption and the next command. ``kept`` names the saved state of the run; by default nothing is
+    saved."""
     line = ["jaxlqr", *words]
     if kept:
         line += [] if "--resume" in words else ["--resume"]

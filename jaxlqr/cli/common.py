@@ -1,4 +1,4 @@
-"""What every command shares: its options for scripts, what it says and where, and how it is stopped."""
+"""Code shared by all commands: options for scripts, output streams, and interruption."""
 
 import json
 import os
@@ -30,15 +30,15 @@ Json = Annotated[bool, typer.Option("--json", help="On stdout one JSON document,
 
 
 class Stopped(Exception):
-    """An interruption with what is kept; typer would turn ``KeyboardInterrupt`` into a bare exit code."""
+    """An interruption that names the saved state; typer would turn ``KeyboardInterrupt`` into a bare exit code."""
 
 
 @contextmanager
 def answering(quiet: bool, as_json: bool) -> Iterator[Callable[[Any], None]]:
     """A block that computes and prints: yields the function that takes its result.
 
-    With ``quiet`` or ``as_json`` what the block prints on stdout goes nowhere, and with ``as_json`` the result follows
-    as one JSON document, in which NaN and infinities are null. stderr is left alone.
+    With ``quiet`` or ``as_json`` the block prints nothing on stdout. With ``as_json`` the result follows as one JSON
+    document, with null for NaN and infinities. stderr does not change.
     """
     given: list[Any] = []
     try:
@@ -62,12 +62,12 @@ def print_json(value: Any) -> None:
 
 
 def progress_of(quiet: bool) -> bool | None:
-    """What the experiments take as ``progress``: None shows bars in a terminal, on stderr."""
+    """The argument ``progress`` of the experiments: None shows bars in a terminal, on stderr."""
     return False if quiet else None
 
 
 def say(kind: str, message: str) -> None:
-    """One line on stderr, whatever line breaks the message has."""
+    """Print one line on stderr; line breaks in the message become spaces."""
     print(f"{kind}: {' '.join(message.split())}", file=sys.stderr)
 
 
@@ -90,7 +90,7 @@ def _check_drawing() -> None:
 
 
 def fault_of_platforms() -> str | None:
-    """Why JAX finds no device, None if it finds one: JAX_PLATFORMS may name what is not there."""
+    """The reason why JAX finds no device, or None if it finds one: JAX_PLATFORMS may name a missing platform."""
     import jax
 
     try:
@@ -103,7 +103,7 @@ def fault_of_platforms() -> str | None:
 
 
 def one_of(*words: str) -> Callable[[str], list[str]]:
-    """What the shell completes an argument to."""
+    """The function that returns the completions of an argument."""
 
     def complete(incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete)]

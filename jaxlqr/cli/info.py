@@ -1,4 +1,4 @@
-"""``jaxlqr info``: what a report of a fault should say."""
+"""``jaxlqr info``: the facts for a bug report."""
 
 import platform
 from importlib import metadata
@@ -12,7 +12,7 @@ _PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "optax", "matplotlib", "orbax-ch
 def info(as_json: Json = False) -> None:
     """Versions, devices, precision, and which optional extras are installed; changes no setting.
 
-    Exit code 0 always; what is missing is said, with the line that installs it.
+    The exit code is always 0. Missing extras are listed with the command that installs them.
     """
     with answering(False, as_json) as answer:
         found = gather()
@@ -21,7 +21,7 @@ def info(as_json: Json = False) -> None:
 
 
 def gather() -> dict[str, Any]:
-    """What :func:`info` prints, as plain values.
+    """The output of :func:`info` as plain values.
 
     >>> sorted(gather())
     ['devices', 'extras', 'jaxlqr', 'packages', 'platform', 'precision', 'python']

@@ -27,17 +27,17 @@ def reproduce(
     ] = None,
     part: Annotated[
         str | None,
-        typer.Option(help="Not of musavi2023 and wang2020: run one part alone, such as theory.", metavar="NAME"),
+        typer.Option(help="Not for musavi2023 and wang2020: run one part alone, such as theory.", metavar="NAME"),
     ] = None,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on from the finished units in DIR/unfinished, which are kept until the run is done."
+            "--resume", help="Continue from the finished units in DIR/unfinished, which are kept until the run is done."
         ),
     ] = False,
     checkpoint_every: Annotated[
         int | None,
-        typer.Option(help="Not of molybog2021 and nguyen2023: keep trainings, too, after each so many steps."),
+        typer.Option(help="Not for molybog2021 and nguyen2023: steps between checkpoints of trainings."),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,

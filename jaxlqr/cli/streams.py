@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or of an encoding without the letters that are printed."""
+"""Standard streams that are closed or full, or whose encoding lacks some letters."""
 
 import os
 import sys
@@ -9,7 +9,8 @@ from typing import Any
 
 
 class _Guarded:
-    """A stream that writes what it can: it escapes letters that the encoding lacks, and notes why a write failed."""
+    """A stream that never raises: it escapes letters that the encoding lacks, and stores the reason of a failed
+    write."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -19,7 +20,7 @@ class _Guarded:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write ``text``, or note why it cannot be written."""
+        """Write ``text``, or store the reason of the failure."""
         if self.failure is None:
             try:
                 self._write(text)
@@ -28,7 +29,7 @@ class _Guarded:
         return len(text)
 
     def flush(self) -> None:
-        """Bring what was written to its reader, or note why this fails."""
+        """Flush the stream, or store the reason of the failure."""
         if self.failure is None:
             try:
                 self._stream.flush()
@@ -45,7 +46,8 @@ class _Guarded:
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """A block whose prints never raise. If stdout fails, a warning on stderr says so: the results are files."""
+    """A block whose prints never raise. If stdout fails, the block prints a warning on stderr: the results are in files
+    anyway."""
     _fill_descriptors()
     before = sys.stdout, sys.stderr
     # Python sets a stream to None whose descriptor was closed at the start.
@@ -71,7 +73,8 @@ def guarded_streams() -> Iterator[None]:
 
 
 def _fill_descriptors() -> None:
-    """Open the descriptors 0 to 2 where they are closed: else the next file gets one, and prints go into it."""
+    """Open the closed ones of the descriptors 0 to 2: otherwise the next file gets one of them, and prints go into that
+    file."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -80,7 +83,7 @@ def _fill_descriptors() -> None:
 
 
 def _silence(number: int) -> None:
-    """Let what Python writes at its end, when it flushes, go nowhere: it would change the exit code."""
+    """Discard the last flush of Python at exit, which could change the exit code."""
     null = os.open(os.devnull, os.O_WRONLY)
     with suppress(OSError):
         os.dup2(null, number)

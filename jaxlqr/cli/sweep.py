@@ -9,16 +9,17 @@ from jaxlqr.cli.common import Json, Quiet, answering, progress_of, say, use_floa
 
 
 def sweep(
-    spec: Annotated[Path | None, typer.Argument(help="What to sweep over, a TOML file.", metavar="SPEC")] = None,
+    spec: Annotated[Path | None, typer.Argument(help="Sweep file, TOML.", metavar="SPEC")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the sweep.", metavar="DIR")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the sweep in DIR, or begin.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep in DIR, or start it.")] = False,
     checkpoint_every: Annotated[
-        int | None, typer.Option(help="Steps between checkpoints within a batch of runs; else batches are kept whole.")
+        int | None,
+        typer.Option(help="Steps between checkpoints within a batch of runs. Default: only whole batches are kept."),
     ] = None,
     coordinator: Annotated[
         str | None,
         typer.Option(
-            help="Where the processes of a job meet: process 0 listens there. The protocol has no authentication.",
+            help="Address where process 0 of a job listens. The protocol has no authentication.",
             metavar="HOST:PORT",
         ),
     ] = None,
@@ -31,15 +32,17 @@ def sweep(
     ] = None,
     num_processes: Annotated[int | None, typer.Option(help="Processes of the job.")] = None,
     process_id: Annotated[int | None, typer.Option(help="Number of this process, from 0.")] = None,
-    status: Annotated[Path | None, typer.Option(help="Only tell how far the sweep in DIR is.", metavar="DIR")] = None,
+    status: Annotated[
+        Path | None, typer.Option(help="Only print the progress of the sweep in DIR.", metavar="DIR")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Only draw the sweep in DIR, as sweep.png.", metavar="DIR")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train over a grid or a random search of settings; writes results.parquet, a row for each run.
 
-    Exit code 0: all runs are done, also where some failed, which their rows say. 1: other processes have not finished.
-    2: bad input. 130: interrupted (SIGINT or SIGTERM) after a whole batch, from where --resume goes on.
+    Exit code 0: all runs are done; rows of failed runs have their status. 1: other processes have not finished. 2: bad
+    input. 130: interrupted (SIGINT or SIGTERM) after a whole batch; --resume continues from there.
     """
     use_float64()
     from jaxlqr.commands import sweep as experiment

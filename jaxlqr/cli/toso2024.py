@@ -16,16 +16,16 @@ def bounds(
     tasks: Tasks,
     out: Annotated[Path, typer.Option(help="Folder of bounds.json.", metavar="DIR")] = Path(),
     k0: Annotated[
-        Path | None, typer.Option(help="Gain at which the bounds are taken: as for train.", metavar="FILE")
+        Path | None, typer.Option(help="Gain at which the bounds are computed: as for train.", metavar="FILE")
     ] = None,
     epsilon: Annotated[float, typer.Option(help="Tolerance, relative to the gap and to the norms estimated.")] = 0.1,
     delta: Annotated[float, typer.Option(help="Probability that an estimate misses its tolerance.")] = 0.05,
-    seed: Annotated[int, typer.Option(help="Seed of the directions in which slopes are measured.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the directions of the measured slopes.")] = 0,
     dt: SamplingTime = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Every bound of the MAML-LQR theory for your tasks, as printed and as corrected, beside the measured value.
+    """Every bound of the MAML-LQR theory for your tasks, as printed and as corrected, next to the measured value.
 
     Writes bounds.json. Exit code 0: done, also where a printed bound is violated. 2: bad input, nothing is written.
     """
@@ -49,9 +49,9 @@ def certified(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Run with the step sizes, radius and samples that the MAML-LQR theory certifies, beside what it promises.
+    """Run with the step sizes, radius and samples that the MAML-LQR theory certifies, next to its guarantees.
 
-    Writes certified.png, runs.npz and certified.json. The model-free run is left out where its samples cost too much.
+    Writes certified.png, runs.npz and certified.json. The model-free run is omitted if it needs too many samples.
     """
     use_float64()
     from jaxlqr.papers.toso2024 import certified as experiment

@@ -55,19 +55,20 @@ def train(
     checkpoint_every: Annotated[
         int | None,
         typer.Option(
-            help="Steps between checkpoints, kept in DIR/checkpoints until the run is done. Default: one when stopped."
+            help="Steps between checkpoints, kept in DIR/checkpoints until the run is done. Default: one if stopped."
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in DIR.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the newest checkpoint in DIR.")] = False,
     dt: SamplingTime = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Meta-train one gain for your own systems; writes gain.npz, history.npz, training.png and summary.json.
 
-    Exit code 0: done, with a warning if the last step was refused. 1: diverged, which only happens without the
+    Exit code 0: done, with a warning if no acceptable last step was found. 1: diverged, which only happens without the
     safeguard; results are written. 2: bad input, nothing is written. 130: interrupted (SIGINT, which is Ctrl-C, or
-    SIGTERM), nothing is written but a checkpoint, from which --resume goes on; by a second one at once, without it.
+    SIGTERM): only a checkpoint is written, and --resume continues from it. A second interruption stops at once, without
+    a checkpoint.
     """
     use_float64()
     from jaxlqr.commands import train as experiment
@@ -100,7 +101,7 @@ def train(
 
 
 def _show(summary: dict[str, Any], written: str) -> None:
-    """A short table of how the run began and ended."""
+    """Print a short table of the first and last values of the run."""
     from rich.table import Table
 
     from jaxlqr.io.console import counted, open_console

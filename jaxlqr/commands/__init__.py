@@ -1,6 +1,6 @@
-"""What the command line runs, as functions: train, sweep and landscape. They need the extra ``cli``.
+"""The commands as functions: train, sweep and landscape. They need the extra ``cli``.
 
-Each writes figures at its end, so the extra is checked when this room is imported, before any work.
+Each command writes figures at its end, so the import of this room checks the extra, before any work.
 """
 
 from jaxlqr.core.optional import check_installed

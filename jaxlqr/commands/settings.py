@@ -38,11 +38,11 @@ class TrainSettings:
         optimizer: ``"sgd"`` or ``"adam"``.
         safeguard: shorten steps that would leave the stabilising set.
         seed: of the zeroth-order oracle and of the minibatches.
-        minibatch: tasks whose gradient a step uses, drawn anew at every step; None for all of them.
+        minibatch: tasks whose gradient a step uses, drawn again at every step; None for all tasks.
         max_queries: budget of cost queries of the zeroth-order oracle, at which the run ends; None for no budget.
-        checkpoint_every: steps between two checkpoints, in the folder ``checkpoints`` of the results; None keeps one
-            only where Ctrl-C or SIGTERM stops the run.
-        resume: go on from the newest checkpoint there. When the results are written, the checkpoints are removed.
+        checkpoint_every: steps between two checkpoints, in the folder ``checkpoints`` of the results; None writes one
+            only if Ctrl-C or SIGTERM stops the run.
+        resume: continue from the newest checkpoint there. When the results are written, the checkpoints are removed.
 
     >>> TrainSettings(oracle="zeroth")
     Traceback (most recent call last):

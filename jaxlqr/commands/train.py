@@ -41,7 +41,7 @@ ADAM_STEP = 1e-3  # default step of Adam, which moves each entry of the gain by 
 
 
 def check_memory(settings: TrainSettings, B_shape: tuple[int, ...], num_runs: int = 1) -> None:
-    """Check that what the settings ask for fits in memory, for tasks whose B has the shape [M, n, m].
+    """Check that the run fits in memory, for tasks with B of shape [M, n, m].
 
     Raises:
         ValueError: naming the setting, its limit and a remedy.
@@ -97,7 +97,7 @@ def _hint_at_continuous_time(tasks: LQRTask) -> str:
 
 
 def default_steps(K0: Array, tasks: LQRTask, settings: TrainSettings) -> tuple[float, float]:
-    """Inner and outer step size: those of the settings where given, else :func:`automatic_steps` for the problem.
+    """Inner and outer step size from the settings; by default :func:`automatic_steps` computes them.
 
     Adam, whose steps have the unit of the gain, takes 1e-3 outside.
     """
@@ -126,13 +126,13 @@ def train(
             :func:`jaxlqr.families.several_files.find_files`.
         out: output folder; files of earlier runs are replaced, and only by a run that succeeds.
         settings: see :class:`TrainSettings`.
-        gain_file: initial gain; else that of the tasks file, else the optimum of the average task.
+        gain_file: initial gain; by default the gain of the tasks file, or the optimum of the average task.
         dt: sampling time, where the file holds systems in continuous time.
         progress: show a progress bar; None shows it in a terminal.
 
     Returns:
-        The content of ``summary.json``: settings and step sizes used, status, the steps that were taken, the objective
-        and the mean, worst and median cost over tasks, first and last, the median gap, the largest spectral radius,
+        The content of ``summary.json``: settings, step sizes, status and number of steps; first and last values of the
+        objective, of the mean, worst and median cost over tasks, of the median gap and of the largest spectral radius;
         cost queries, wall time, versions.
     """
     began = time.perf_counter()
@@ -197,7 +197,7 @@ def _checkpoints(folder: Path, settings: TrainSettings) -> Checkpoints:
 
 
 def make_oracle(settings: TrainSettings, *, radius: Any = None) -> "Oracle":
-    """The oracle of the settings; ``radius`` for one of its own in each run of a batch."""
+    """The oracle of the settings; ``radius`` gives each run of a batch a different one."""
     if settings.oracle == "exact":
         return ExactOracle()
     return ZerothOrderOracle(num_samples=settings.samples, radius=settings.radius if radius is None else radius)
@@ -241,7 +241,7 @@ def _summary(tasks: LQRTask, result: TrainingResult) -> dict[str, Any]:
 
 
 def _objective(K0: Array, tasks: LQRTask, result: TrainingResult, inner: float, inner_steps: int) -> dict[str, Any]:
-    """What training minimises, the mean cost after adaptation, at both ends of the run."""
+    """The objective of training, the mean cost after adaptation, at both ends of the run."""
     value = jax.jit(lambda gain: maml_loss(cost, gain, tasks, inner_step_size=inner, num_inner_steps=inner_steps))
     ends = {"first": float(value(K0)), "last": float(value(result.params))}
     return {"objective": {end: math.inf if math.isnan(number) else number for end, number in ends.items()}}

@@ -33,15 +33,15 @@ def landscape(
     """Map the meta-objective of the tasks of a file, find its stationary points, and write figures and numbers.
 
     Written to ``out``: ``landscape.png``, ``landscape.npz``, ``summary.json`` and, with ``settings.frames``,
-    ``landscape.gif``. For a scalar gain the map is a curve; else it is a plane, with the boundary of the stabilising
-    set, the stationary points that were found, and the paths of several optimisers.
+    ``landscape.gif``. For a scalar gain the map is a curve. Otherwise it is a plane with the boundary of the
+    stabilising set, the stationary points, and the paths of several optimisers.
 
     Arguments:
         tasks_file: as for training.
         out: output folder; files of earlier runs are replaced, and only by a run that succeeds.
         settings: see :class:`LandscapeSettings`.
-        gain_file: gain where the search and the paths begin; else that of the tasks file, else chosen.
-        dt: sampling time, where the file holds systems in continuous time.
+        gain_file: first gain of the search and the paths; by default the gain of the tasks file, or a computed one.
+        dt: sampling time, for files with systems in continuous time.
         progress: show progress bars; None shows them in a terminal.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Scalar tasks: the meta-objective along the gain, its stationary points, and what each minimum is."""
+"""Scalar tasks: the meta-objective along the gain, its stationary points, and the kind of each minimum."""
 
 from collections.abc import Callable
 from functools import partial
@@ -35,8 +35,8 @@ class Study(NamedTuple):
 def study(example: Example, grid: np.ndarray, keep: Callable[..., Any] | None = None) -> Study:
     """Evaluate the landscape on gains [points, 1, 1] and find all its stationary points there.
 
-    ``keep`` is None, or a function that is called as ``keep(work, StationaryPoints)`` and returns ``work()`` or what
-    an earlier run kept of it.
+    ``keep`` is None, or a function that is called as ``keep(work, StationaryPoints)`` and returns ``work()`` or the
+    result that an earlier run stored.
     """
     work = partial(_look, example, grid)
     found: tuple[np.ndarray, StationaryPoints, np.ndarray] = work() if keep is None else keep(work, StationaryPoints)

@@ -1,4 +1,4 @@
-"""The map of a plane with what was found on it, and its change with the inner step as an animation."""
+"""The map of a plane with stationary points and paths, and an animation over the inner step."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -27,7 +27,8 @@ def draw_plane(study: PlaneStudy) -> "Figure":
     with style():
         _map(ax, study, study.x, study.y, study.values)
         places = {name: study.plane.coordinates(path.gains).T for name, path in study.paths.items()}
-        # A white line below, for a colour of its own on any ground; thinner ones on top, where paths agree.
+        # A white line below, so that the colour is visible on any background; later paths are thinner where paths
+        # agree.
         for place, width in zip(places.values(), _WIDTHS, strict=True):
             ax.plot(*place, color="white", linewidth=width + 1.2)
         for number, (name, place) in enumerate(places.items()):

@@ -42,7 +42,7 @@ class Path(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PlaneStudy:
-    """What :func:`look_at_plane` finds; ``x`` and ``y`` are coordinates on the plane, ``radius`` lies on a coarse mesh
+    """Result of :func:`look_at_plane`; ``x`` and ``y`` are coordinates on the plane, ``radius`` lies on a coarse mesh
     within the same bounds."""
 
     tasks: LQRTask
@@ -57,7 +57,7 @@ class PlaneStudy:
     paths: dict[str, Path]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What ``landscape.npz`` holds."""
+        """The arrays of ``landscape.npz``."""
         paths = {f"path_{name}": path.gains for name, path in self.paths.items()}
         return {
             "x": self.x, "y": self.y, "values": self.values, "origin": self.plane.origin, "first": self.plane.first,
@@ -66,7 +66,8 @@ class PlaneStudy:
 
 
 def look_at_plane(start: Start, inner_step: float, settings: LandscapeSettings, progress: bool | None) -> PlaneStudy:
-    """Find the best point from the first gain, lay a plane through it, and look at everything on it."""
+    """Find the best point from the first gain, choose a plane through it, and compute values, points and paths on
+    it."""
     tasks = start.tasks
     optima = np.asarray(_optimal_gains(tasks))
     # The search comes first, on the plane through the first gain; the map goes through the best point that it finds.
@@ -122,7 +123,7 @@ def _sides(plane: Plane, tasks: LQRTask, inner_step: float, size: int) -> tuple[
 def _starts(
     plane: Plane, x: np.ndarray, y: np.ndarray, tasks: LQRTask, inner_step: float, settings: LandscapeSettings
 ) -> np.ndarray:
-    """Feasible points of the plane; of gains with more than two entries, half of them are moved off it."""
+    """Feasible points of the plane; of gains with more than two entries, half of them are moved off the plane."""
     rng = np.random.default_rng(settings.seed)
     gains = plane.points(x, y)
     gains = gains[np.flatnonzero(np.isfinite(np.asarray(evaluate(cost, gains, tasks, inner_step))))]
@@ -134,7 +135,7 @@ def _starts(
 
 
 def _far(plane: Plane, x: np.ndarray, y: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The feasible point of the map whose value is the one at nine tenths, so that there is a way to go."""
+    """The feasible point of the map whose value is the ninth decile, so that the descent has some length."""
     flat = values.ravel()
     feasible = np.flatnonzero(np.isfinite(flat))
     order = feasible[np.argsort(flat[feasible])]
@@ -188,7 +189,7 @@ def _paths(gain: Array, tasks: LQRTask, inner_step: float, num_steps: int, progr
 
 
 def describe(study: PlaneStudy) -> dict[str, Any]:
-    """What ``summary.json`` tells of a plane."""
+    """The part of ``summary.json`` about a plane."""
     points = study.points
     distance = study.plane.distance(points.params) if len(points.values) else np.zeros(0)
     return {
@@ -225,7 +226,7 @@ def _hypotheses(study: PlaneStudy, index: int) -> dict[str, bool]:
 def frames(
     study: PlaneStudy, settings: LandscapeSettings, progress: bool | None
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """The map for inner steps from a tenth to ten times that of the study, on the coarse mesh."""
+    """The map for inner steps from a tenth to ten times the inner step of the study, on the coarse mesh."""
     x, y = _coarse(study.x), _coarse(study.y)
     steps, rows = study.inner_step * np.geomspace(0.1, 10, settings.frames), []
     with open_progress(len(steps), "frame", progress) as bar:

@@ -36,18 +36,18 @@ def sweep(
 ) -> dict[str, Any]:
     """Train every run of a sweep; ``results.parquet`` has a row for each.
 
-    Batches are dealt out to the processes by their numbers, and each is kept when it is done. Processes say nothing to
-    each other: if one is lost, the others finish, and resuming does what is missing. The last to finish writes the
-    table.
+    Each process computes the batches with its numbers, and stores each finished batch. Processes do not communicate: if
+    one is lost, the others finish, and a resumed sweep computes the missing batches. The last process writes the table.
 
     Arguments:
         spec_file: see :func:`parse_spec`.
         out: folder of the sweep, common to all processes.
-        resume: go on with the sweep in ``out``, or begin.
-        checkpoint_every: steps between checkpoints within a batch, for runs that are long; else a batch is done again.
-        coordinator: host and port at which the processes of a job meet, to see that they are all there and have the
-            same sweep; without it this is the only process.
-        num_processes, process_id: of the job; unless given, those that the cluster tells JAX.
+        resume: continue the sweep in ``out``, or start it.
+        checkpoint_every: steps between checkpoints within a batch, for long runs; by default an unfinished batch is
+            computed again.
+        coordinator: host and port where the processes of a job connect, and check that they have the same sweep;
+            without it this is the only process.
+        num_processes, process_id: of the job; by default JAX reads them from the cluster.
         coordinator_bind: address that process 0 binds, see :func:`jaxlqr.commands.sweep.processes.join`.
         progress: show a live table; None shows it in a terminal.
 
@@ -56,7 +56,7 @@ def sweep(
         ``best`` run of a finished sweep, the one with the least median gap.
     """
     began = time.perf_counter()
-    join(coordinator, num_processes, process_id, bind=coordinator_bind)  # before anything is computed: JAX asks for it
+    join(coordinator, num_processes, process_id, bind=coordinator_bind)  # before any computation, as JAX requires
     spec = load_spec(spec_file)
     folder = check_folder(out).absolute()
     check_inputs(folder, (SPEC, RESULTS), (spec_file,))

@@ -17,8 +17,8 @@ _BINS, _TICKS = 12, 6
 def sweep_figure(columns: Mapping[str, Sequence[Any]], axes: Sequence[str]) -> "Figure":
     """One panel for each axis but the seeds: median and quartiles of the last gap over all runs with that value.
 
-    Of an axis with more values than 12, such as that of a random search, neighbours are put together. Failed runs
-    (not completed, or with an infeasible start) are left out of the curves and counted in the title.
+    On an axis with more than 12 values, as in a random search, neighbours are grouped. Failed runs (not completed, or
+    with an infeasible start) are omitted from the curves and counted in the title.
     """
     shown = [name for name in axes if name not in ("seed", "task_seed")] or list(axes)[:1]
     good = np.array([s == "COMPLETED" for s in columns["status"]]) & np.asarray(columns["feasible_start"], bool)

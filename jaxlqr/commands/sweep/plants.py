@@ -16,10 +16,10 @@ def load_plants(document: Mapping[str, Any], axes: tuple[str, ...], folder: Path
     Arguments:
         document: the sweep file.
         axes: the settings that the sweep varies.
-        folder: where relative names of files begin.
+        folder: start of relative file names.
 
     Raises:
-        ValueError: when the table is not as it must be, or another table or axis draws tasks as well.
+        ValueError: if the table is malformed, or another table or axis also draws tasks.
     """
     table = document.get("tasks")
     if table is None:

@@ -1,4 +1,4 @@
-"""The processes of one job: how they meet, and what is checked before JAX connects them."""
+"""The processes of one job: their connection, and the checks before JAX connects them."""
 
 import ipaddress
 import re
@@ -15,14 +15,13 @@ def join(coordinator: str | None, count: int | None, number: int | None, *, bind
     """Connect this process with the others of the job; nothing without a coordinator.
 
     Process 0 listens. The protocol of JAX has no authentication and no encryption: any program that can open a
-    connection to the port can take part in the job. So process 0 binds the loopback address,
-    unless ``bind`` gives another one.
+    connection to the port can join the job. So process 0 binds the loopback address, unless ``bind`` gives another one.
 
     Arguments:
-        coordinator: HOST:PORT, where all processes find process 0.
-        count, number: processes of the job, and the number of this one; None for those that the cluster tells JAX.
-        bind: address of this machine that process 0 binds, such as that of a private network, or 0.0.0.0 for all; the
-            port is that of ``coordinator``.
+        coordinator: HOST:PORT of process 0.
+        count, number: number of processes, and the number of this process; by default JAX reads them from the cluster.
+        bind: address of this machine that process 0 binds, such as an address in a private network, or 0.0.0.0 for all;
+            the port is the one of ``coordinator``.
 
     Raises:
         ValueError: when an argument is malformed, the host is not known, the port cannot be bound, or the coordinator
@@ -67,7 +66,7 @@ def agree(sha256: str) -> tuple[int, int]:
         assert_equal(np.frombuffer(bytes.fromhex(sha256), np.uint8), "the processes have different sweep files")
     except AssertionError as error:
         raise ValueError(f"{str(error).splitlines()[0]}; start them all with the same one.") from None
-    # From here on each works by itself: one that is lost must not take the others along.
+    # From here on each process works alone: the loss of one must not end the others.
     jax.distributed.shutdown()
     return jax.process_count(), jax.process_index()
 
@@ -83,7 +82,7 @@ def _parsed(text: str, name: str) -> tuple[str, int]:
 
 
 def _resolved(host: str) -> list[str]:
-    """Addresses of a host; those of IPv4 first."""
+    """Addresses of a host; IPv4 addresses first."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):  # the latter for labels that are too long

@@ -1,4 +1,4 @@
-"""The columns of a sweep's tables: what each holds and its type, which the values of a batch do not change."""
+"""The columns of a sweep's tables: content and type of each, independent of the values of a batch."""
 
 import json
 from dataclasses import fields
@@ -9,7 +9,7 @@ from jaxlqr.commands.train import TrainSettings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Columns after those of the settings, each with its type and what it holds. Costs have the unit of the stage cost.
+#: Columns after the settings, each with its type and content. Costs have the unit of the stage cost.
 COLUMNS: dict[str, tuple[Any, str]] = {
     "run": (int, "number of the run in the order of the sweep file"),
     "status": (str, "COMPLETED, STALLED (no feasible step was found) or DIVERGED"),
@@ -55,7 +55,7 @@ def typed(table: "pa.Table") -> "pa.Table":
 
 
 def to_table(columns: dict[str, list[Any]], gain_shape: tuple[int, ...]) -> "pa.Table":
-    """A typed table of plain values, which knows the shape [m, n] of the gains."""
+    """A typed table of plain values, for gains of shape [m, n]."""
     import pyarrow as pa
 
     table = pa.table(columns)

@@ -1,4 +1,4 @@
-"""What a sweep computes: a TOML file becomes a list of runs, all checked before the first begins."""
+"""The specification of a sweep: a TOML file becomes a list of runs, all checked before the first starts."""
 
 import itertools
 import math
@@ -19,7 +19,7 @@ from jaxlqr.families.text_files import read_toml
 from jaxlqr.lqr import LQRTask, optimal_gain
 from jaxlqr.lqr.stabilize import average_task, check_stabilizes_all
 
-#: Axes along which runs share one compiled program; every other setting of a run needs one of its own.
+#: Axes along which runs share one compiled program; each value of another setting needs a separate program.
 TRACED = ("level", "task_seed", "seed", "inner_step", "outer_step", "radius")
 _OF_TASKS = ("level", "task_seed")
 _OF_ONE_RUN = ("max_queries", "checkpoint_every", "resume")  # runs of a batch end together
@@ -38,8 +38,8 @@ class SweepSpec:
         plants: the tasks of every run, where they come from files; else None.
         K0: initial gain [m, n] of every run.
         num_tasks, include_nominal, masks: of :func:`jaxlqr.families.perturb`.
-        settings: what all runs share.
-        axes: names of what differs.
+        settings: common to all runs.
+        axes: names of the settings that differ.
         runs: the values along ``axes``, one tuple for each run.
         batch: runs trained side by side.
     """

@@ -1,4 +1,4 @@
-"""Where a sweep keeps what it has: a Parquet file for each batch, whole or absent, and one table at the end."""
+"""Storage of a sweep: a Parquet file for each batch, complete or absent, and one table at the end."""
 
 import hashlib
 import io
@@ -51,7 +51,8 @@ class SweepStore:
         self._sha256: str = description(spec)["sha256"]
 
     def claim(self, *, resume: bool) -> None:
-        """Write what is computed here, or compare it with what was; the folder must be locked or shared on purpose."""
+        """Write the specification, or compare it with the stored one; the folder must be locked or shared on
+        purpose."""
         path = self.folder / SPEC
         self.check(resume=resume)
         if not path.exists():
@@ -75,7 +76,7 @@ class SweepStore:
             )
 
     def missing(self) -> list[int]:
-        """Numbers of the batches that are not there, or damaged, which a warning tells."""
+        """Numbers of the batches that are missing or damaged; damage also gives a warning."""
         return [number for number in range(len(self.batches)) if self.read(number) is None]
 
     def read(self, number: int) -> "pa.Table | None":
@@ -138,7 +139,7 @@ def _plain(column: list[Any]) -> list[Any]:
 
 
 def description(spec: SweepSpec) -> dict[str, Any]:
-    """What a sweep computes, as JSON, and its SHA-256."""
+    """The specification of a sweep as JSON, and its SHA-256."""
     # Every field, so that one that is added later cannot be forgotten here.
     what = json.dumps({field.name: _described(getattr(spec, field.name)) for field in fields(spec)})
     return {
@@ -190,7 +191,7 @@ def read_parts(folder: Path) -> "list[pa.Table]":
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What the sweep in a folder computes."""
+    """The specification of the sweep in a folder."""
     path = folder / SPEC
     if not path.exists():
         raise ValueError(f"{folder} holds no sweep: there is no {SPEC} in it.")
@@ -208,7 +209,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_RUNS
 
 
-#: What a description must hold.
+#: Check the entries of a description.
 _ENTRIES = {
     "sha256": lambda value: isinstance(value, str),
     "axes": lambda value: isinstance(value, list) and bool(value) and all(one in AXES for one in value),

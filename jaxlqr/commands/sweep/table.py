@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepTable:
-    """What a sweep has by now.
+    """The finished results of a sweep.
 
     Attributes:
-        table: a row for each run that is done, in their order; the columns are those of ``results.parquet``.
+        table: a row for each finished run, in order, with the columns of ``results.parquet``.
         axes: names of the settings that the sweep varies.
     """
 

@@ -18,10 +18,10 @@ from jaxlqr.training import Checkpoints, meta_train
 
 
 def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | None = None) -> dict[str, list[Any]]:
-    """Train ``runs``, which share what is not traced; columns of results, one entry a run.
+    """Train ``runs``, which share all static settings; returns columns of results, one entry for each run.
 
-    A batch that is not full repeats its last run, so that no remainder is compiled anew. A run whose start is not
-    feasible for its tasks stalls there, and says so.
+    A batch that is not full repeats its last run, so that no remainder is compiled anew. A run with an infeasible start
+    stalls there, and its row states it.
     """
     began = time.perf_counter()
     padded = runs + [runs[-1]] * (spec.batch - len(runs))

@@ -39,7 +39,7 @@ class Watch:
             self._live.stop()
 
     def add(self, statuses: list[str], *, fresh: bool) -> None:
-        """Count runs; ``fresh`` ones were done now and tell the rate."""
+        """Count runs; ``fresh`` runs were computed now and define the rate."""
         self._statuses.update(statuses)
         self._fresh += len(statuses) if fresh else 0
         if self._lines is not None:
