@@ -20,6 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     {"core"},
     {"io"},
+    {"iterations"},
     {"matrix_equations"},
     {"systems"},
     {"estimation", "lqr", "mdp", "supervised"},

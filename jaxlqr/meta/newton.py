@@ -4,15 +4,16 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxlqr.core.compiled import compiled
+from jaxlqr.core.products import hermitian
+from jaxlqr.iterations.newton import damped_newton
 from jaxlqr.meta.objective import maml_gradient, maml_loss
 from jaxlqr.oracles.protocol import Loss, PyTree
 
-_FRACTIONS = np.append(0.5 ** np.arange(15), 0.0)  # of a step; the last is none
+_TRIALS = 15  # lengths of a step
 
 
 class NewtonOptimum(NamedTuple):
@@ -76,41 +77,10 @@ def newton_optimum(
         )
         return ravel_pytree(slope)[0]
 
-    def look(flat: Array) -> tuple[Array, Array]:
+    def derivatives(flat: Array) -> tuple[Array, Array]:
         # One linearisation for the gradient and all columns of the Hessian.
         slope, product = jax.linearize(gradient, flat)
-        hessian = jax.vmap(product)(jnp.eye(flat.size, dtype=flat.dtype))
-        return slope, (hessian + hessian.T) / 2
+        return slope, hermitian(jax.vmap(product)(jnp.eye(flat.size, dtype=flat.dtype)))
 
-    def step(carry):
-        flat, slope, hessian, count, _ = carry
-        unit = _units(hessian)
-        values, vectors = jnp.linalg.eigh(hessian * unit[None] * unit[:, None])
-        floor = jnp.finfo(flat.dtype).eps * jnp.max(jnp.abs(values))
-        direction = unit * (vectors @ (vectors.T @ (unit * slope) / jnp.maximum(jnp.abs(values), floor)))
-        candidates = flat[None] - jnp.asarray(_FRACTIONS, flat.dtype)[:, None] * direction[None]
-        objectives = jax.vmap(value)(candidates)
-        # The last candidate is no step. Rounding may raise the objective at the optimum itself.
-        allowed = objectives[-1] + 8 * jnp.finfo(flat.dtype).eps * jnp.abs(objectives[-1])
-        taken = jnp.argmax(objectives <= allowed)
-        new = candidates[taken]
-        return new, *look(new), count + 1, taken == len(_FRACTIONS) - 1
-
-    slope, hessian = look(start)
-    first = _units(hessian)
-    scale = jnp.linalg.norm(first * slope)
-
-    def unfinished(carry):
-        _, slope, _, count, stuck = carry
-        return (jnp.linalg.norm(first * slope) > tolerance * scale) & (count < max_steps) & ~stuck
-
-    begin = (start, slope, hessian, jnp.asarray(0), jnp.asarray(False))
-    flat, slope, hessian, count, _ = lax.while_loop(unfinished, step, begin)
-    size = jnp.where(scale > 0, jnp.linalg.norm(first * slope) / jnp.where(scale > 0, scale, 1), 0.0)
-    return NewtonOptimum(unravel(flat), size, jnp.linalg.eigvalsh(hessian)[0], count)
-
-
-def _units(hessian: Array) -> Array:
-    """Units of the parameters in which the diagonal of a Hessian has moduli of one; one where it is zero."""
-    size = jnp.abs(jnp.diagonal(hessian))
-    return jnp.where(size > 0, lax.rsqrt(jnp.where(size > 0, size, 1)), 1)
+    end = damped_newton(value, derivatives, start, max_steps=max_steps, max_backtracks=_TRIALS, tolerance=tolerance)
+    return NewtonOptimum(unravel(end.point), end.size, jnp.linalg.eigvalsh(end.hessian)[0], end.num_steps)

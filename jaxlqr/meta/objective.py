@@ -6,12 +6,13 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
 from jaxlqr.core.arguments import as_key, check_count, check_number
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.layout import Layout, check_batch_size, over_tasks
+from jaxlqr.iterations.shortening import before_trials, first_accepted
 from jaxlqr.lqr.task import LQRTask, as_stack
 from jaxlqr.oracles.exact import ExactOracle, as_oracle
 from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, all_finite, step_along
@@ -249,29 +250,23 @@ def _inner_step(expand, params: PyTree, step_size, gradient: PyTree, max_halving
     """Parameters after an inner step, their expansion, the fraction 1, 1/2, 1/4, ..., 0 of the step taken, and the
     cost queries of all attempts."""
 
-    def attempt(fraction: Array, before: Array):
+    def attempt(fraction: Array, before: tuple[PyTree, Expansion, Array]):
         moved = step_along(params, fraction * step_size, gradient)
         expansion = expand(moved)
         # A plain 0 of an oracle would change its type in the loop below.
         expansion = expansion._replace(queries=jnp.asarray(expansion.queries, jnp.int32))
-        return moved, expansion, fraction, before + expansion.queries
+        return (moved, expansion, before[2] + expansion.queries), all_finite(expansion.gradient)
 
-    one = jnp.ones((), jnp.result_type(*jax.tree.leaves(params)))
+    dtype = jnp.result_type(*jax.tree.leaves(params))
     none = jnp.asarray(0, jnp.int32)
+    blank = (params, Expansion(gradient, None, none, none), none)
     if max_halvings == 0:
-        return attempt(one, none)
-
-    def unfinished(carry):
-        (_, expansion, fraction, _), trial = carry
-        return (trial == 0) | ~all_finite(expansion.gradient) & (fraction > 0)
-
-    def halve(carry):
-        (*_, queries), trial = carry
-        return attempt(jnp.where(trial < max_halvings, 0.5**trial, 0.0).astype(one.dtype), queries), trial + 1
-
-    # The first attempt is made inside the loop, so that the expansion is compiled once.
-    blank = (params, Expansion(gradient, None, none, none), one, none)
-    return lax.while_loop(unfinished, halve, (blank, jnp.asarray(0)))[0]
+        fraction = jnp.ones((), dtype)
+        (moved, expansion, queries), _ = attempt(fraction, blank)
+    else:
+        trial = first_accepted(attempt, before_trials(blank, dtype), max_backtracks=max_halvings, then_none=True)
+        (moved, expansion, queries), fraction = trial.value, trial.fraction
+    return moved, expansion, fraction, queries
 
 
 def _weights(tasks: PyTree, weights: Array | None) -> Float[Array, " tasks"]:

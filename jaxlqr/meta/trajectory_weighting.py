@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.result import Result
 from jaxlqr.core.status import SolveStatus
+from jaxlqr.iterations.shortening import before_trials, first_accepted
 from jaxlqr.meta import gram_weighting, riccati_weighting
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, task_weights
 from jaxlqr.oracles.protocol import Loss
@@ -284,17 +285,14 @@ def _line_search(
     """First of the step lengths 1, 1/2, ... that is accepted, with its actions, J, and what else the proposal found;
     what was there before if none is."""
 
-    def attempt(carry):
-        _, _, length, trial, _, _ = carry
-        length = jnp.where(trial == 0, 1.0, length / 2).astype(cost.dtype)
+    def attempt(length: Array, _) -> tuple[tuple[Array, Array, PyTree], Array]:
         moved, lower, bound, new = propose(length)
-        return moved, lower, length, trial + 1, (lower - cost <= bound) & (lower < cost), new
+        return (moved, lower, new), (lower - cost <= bound) & (lower < cost)
 
-    start = (actions, cost, jnp.zeros_like(cost), jnp.asarray(0), jnp.asarray(False), found)
-    end = lax.while_loop(lambda carry: ~carry[4] & (carry[3] < trials), attempt, start)
-    moved, lower, length, _, good, new = end
-    kept = jax.tree.map(lambda after, before: jnp.where(good, after, before), new, found)
-    return jnp.where(good, moved, actions), jnp.where(good, lower, cost), jnp.where(good, length, 0), kept
+    before = (actions, cost, found)
+    trial = first_accepted(attempt, before_trials(before, cost.dtype), max_backtracks=trials)
+    kept, lower, new = jax.tree.map(lambda after, old: jnp.where(trial.accepted, after, old), trial.value, before)
+    return kept, lower, jnp.where(trial.accepted, trial.fraction, 0), new
 
 
 def _check_axes(tasks: PyTree) -> None:

@@ -10,12 +10,15 @@ multiplier lambda > max s is the one root of sum_i w_i = 1. The distance nu = la
 where the largest term alone is one, and M (kappa - 1), where every term is at most 1/M.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
 from jaxlqr.core.compiled import compiled
+from jaxlqr.iterations.bisection import bisect
 
 
 def uniform(losses: Array) -> Array:
@@ -85,19 +88,13 @@ def _minimiser(scores: Array, kappa: float | Array) -> Array:
     def excess(nu: Array) -> Array:
         return jnp.sum(strength / (nu + behind)) - 1
 
-    def bisect(function, start: Array) -> Array:
-        def halve(_, bracket):
-            low, high = bracket
-            middle = (low + high) / 2
-            above = function(middle) > 0
-            return jnp.where(above, middle, low), jnp.where(above, high, middle)
-
+    def root(function: Callable[[Array], Array], start: Array) -> Array:
         # One bit an iteration; as many as the mantissa has, and those of the ratio of the bounds, at most M.
         bits = jnp.finfo(scores.dtype).nmant + 2 + int(scores.size).bit_length()
-        low, high = lax.fori_loop(0, bits, halve, (start, start * scores.size))
+        low, high = bisect(lambda nu: function(nu) > 0, start, start * scores.size, num_steps=bits)
         return (low + high) / 2
 
-    nu = lax.custom_root(excess, strength, bisect, lambda linear, y: y / linear(jnp.ones_like(y)))
+    nu = lax.custom_root(excess, strength, root, lambda linear, y: y / linear(jnp.ones_like(y)))
     return strength / (nu + behind)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.iterations.shortening import Trial, before_trials, first_accepted
 from jaxlqr.oracles.protocol import PyTree, all_finite
 
 if TYPE_CHECKING:
@@ -92,32 +93,25 @@ def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, st
         acceptable = candidate.check.feasible & all_finite(ahead.direction)
         return Found(candidate, ahead, acceptable, queries + ahead.queries)
 
-    one, none = jnp.asarray(1.0), jnp.asarray(0, jnp.int32)
+    dtype = jnp.result_type(*jax.tree.leaves(params))
+    one, none = jnp.ones((), dtype), jnp.asarray(0, jnp.int32)
     if not settings.safeguard:
         return look(propose(one), none)  # nothing depends on the test, whose queries only record
 
-    def fraction_of(trial: Array) -> Array:
-        return jnp.where(trial < settings.max_backtracks, 0.5**trial, 0.0).astype(one.dtype)
+    def test(fraction: Array, before: tuple[Candidate, Array]) -> tuple[tuple[Candidate, Array], Array]:
+        candidate = propose(fraction)
+        return (candidate, before[1] + candidate.check.queries), candidate.check.feasible
 
-    def next_feasible(carry):
-        _, trial, queries = carry
-        candidate = propose(fraction_of(trial))
-        return candidate, trial + 1, queries + candidate.check.queries
-
-    def infeasible(carry):
-        candidate, *_ = carry
-        return ~candidate.check.feasible & (candidate.fraction > 0)
-
-    def unfinished(carry):
-        found, _ = carry
-        return ~found.acceptable & (found.candidate.fraction > 0)
-
-    def attempt(carry):
-        found, trial = carry
-        candidate, trial, queries = lax.while_loop(infeasible, next_feasible, (nothing, trial, found.queries))
-        return look(candidate, queries), trial
+    def attempt(trial: Trial) -> Trial:
+        # The next feasible candidate, from where the search stopped, and the costly look at it.
+        going_on = trial._replace(value=(nothing, trial.value.queries))
+        tested = first_accepted(test, going_on, max_backtracks=settings.max_backtracks, then_none=True)
+        found = look(*tested.value)
+        return tested._replace(value=found, accepted=found.acceptable)
 
     # Blank candidates start both loops, so that check and direction are compiled once each.
-    nothing = blank(jax.eval_shape(propose, one))._replace(fraction=one)
-    start = blank(jax.eval_shape(look, nothing, none))._replace(candidate=nothing)
-    return lax.while_loop(unfinished, attempt, (start, jnp.asarray(0)))[0]
+    nothing = blank(jax.eval_shape(propose, one))
+    start = before_trials(blank(jax.eval_shape(look, nothing, none)), dtype)
+    return lax.while_loop(
+        lambda trial: ~trial.accepted & (trial.count <= settings.max_backtracks), attempt, start
+    ).value

@@ -12,8 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
+from jaxlqr.iterations.shortening import before_trials, first_accepted
 from jaxlqr.meta.landscape.objective import mean_value
 from jaxlqr.oracles.protocol import Loss, PyTree, step_along
 
@@ -159,11 +160,12 @@ class BacktrackingSteps:
         return mean_value(self.loss, params, tasks, inner_step_size)
 
     def _largest(self, params: PyTree, first: float, accepted: Callable[[Array], Array]) -> Array:
-        last = first * self.shrink ** (self.max_backtracks - 1)
-
-        def refused(trial: Array) -> Array:
-            return (trial > last) & ~accepted(trial)
-
-        return lax.while_loop(
-            refused, lambda trial: self.shrink * trial, jnp.asarray(first, jnp.result_type(*jax.tree.leaves(params)))
+        dtype = jnp.result_type(*jax.tree.leaves(params))
+        # The last trial is taken unseen.
+        trial = first_accepted(
+            lambda fraction, _: ((), accepted(first * fraction)),
+            before_trials((), dtype),
+            max_backtracks=self.max_backtracks - 1,
+            factor=self.shrink,
         )
+        return first * jnp.where(trial.accepted, trial.fraction, self.shrink ** (self.max_backtracks - 1)).astype(dtype)

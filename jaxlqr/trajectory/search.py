@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.core.status import SolveStatus
+from jaxlqr.iterations.shortening import before_trials, first_accepted
 from jaxlqr.trajectory.curvature import Numbers, plan, spare_curvature
 from jaxlqr.trajectory.expansion import Problem, PyTree, Trajectory, expand, follow
 from jaxlqr.trajectory.linear_quadratic import Policy
@@ -166,16 +167,15 @@ def _line_search(problem: Problem, params: PyTree, state: Search) -> tuple[Traje
     # Near the minimum the decrease drowns in the rounding of J; the gradient decides there.
     rounding = 8 * jnp.finfo(state.cost.dtype).eps * state.size
 
-    def attempt(carry):
-        *_, length, trial, _ = carry
-        length = jnp.where(trial == 0, 1.0, length / 2).astype(state.cost.dtype)
+    def attempt(length: Array, _) -> tuple[tuple[Trajectory, Array, Array], Array]:
         moved, cost, size = follow(problem, state.trajectory, state.policies, length, params)
         good = cost - state.cost <= _SUFFICIENT * length * state.slope + rounding
-        return moved, cost, size, length, trial + 1, good & jnp.all(jnp.isfinite(moved.states))
+        return (moved, cost, size), good & jnp.all(jnp.isfinite(moved.states))
 
-    zero = jnp.zeros_like(state.cost)
-    blank = (state.trajectory, state.cost, state.size, zero, jnp.asarray(0), jnp.asarray(False))
-    moved, cost, size, length, _, good = lax.while_loop(
-        lambda carry: ~state.look_again & (state.slope < 0) & ~carry[5] & (carry[4] < _HALVINGS), attempt, blank
+    trial = first_accepted(
+        attempt,
+        before_trials((state.trajectory, state.cost, state.size), state.cost.dtype),
+        max_backtracks=_HALVINGS,
+        wanted=~state.look_again & (state.slope < 0),
     )
-    return moved, cost, size, jnp.where(good, length, 0)
+    return *trial.value, jnp.where(trial.accepted, trial.fraction, 0)

@@ -21,6 +21,7 @@ import optax
 from jax import Array, lax
 
 from jaxlqr.families import boeing, boeing_initial_gain, perturb
+from jaxlqr.iterations.newton import damped_newton
 from jaxlqr.lqr import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.trajectory_weighting import Method, tow
@@ -109,22 +110,14 @@ def optimise(tasks: Adapted) -> Optimum:
     def objective(flat: Array) -> Array:
         return mean_cost(flat.reshape(start.shape), tasks)
 
-    def slope(flat: Array):
-        value, gradient = jax.value_and_grad(objective)(flat)
-        return gradient, (value, gradient)
+    def derivatives(flat: Array) -> tuple[Array, Array]:
+        gradient, product = jax.linearize(jax.grad(objective), flat)
+        return gradient, jax.vmap(product)(jnp.eye(flat.size, dtype=flat.dtype))
 
-    def step(flat: Array, _):
-        # One program for value, gradient and Hessian: to compile is what takes the time here.
-        hessian, (value, gradient) = jax.jacfwd(slope, has_aux=True)(flat)
-        eigenvalues, vectors = jnp.linalg.eigh(hessian)
-        direction = -vectors @ ((vectors.T @ gradient) / jnp.abs(eigenvalues))
-        points = flat[None] + 0.5 ** jnp.arange(_HALVINGS)[:, None] * direction[None]
-        trials = jax.vmap(objective)(points)
-        first = jnp.argmax(trials < value)
-        return jnp.where(jnp.any(trials < value), points[first], flat), (flat, value)
-
-    _, (points, path) = lax.scan(step, start.ravel(), None, length=_NEWTON_ITERATIONS + 1)
-    return Optimum(points[-1].reshape(start.shape), path[-1], path[:-1])
+    end = damped_newton(
+        objective, derivatives, start.ravel(), max_steps=_NEWTON_ITERATIONS, max_backtracks=_HALVINGS, scaled=False
+    )
+    return Optimum(end.point.reshape(start.shape), end.value, end.path[:-1])
 
 
 def _apply(rule: Array, weights: Array, key: Array) -> Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxlqr.iterations.bisection import bisect
 from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.task import LQRTask
 
@@ -72,11 +73,18 @@ def near_the_boundary(K: Array, tasks: LQRTask, directions: Array) -> Array:
         high = np.where(searching & ~inside, length, high)
         searching &= inside
         low = np.where(searching, length, low)
-    for _ in range(60):
-        middle = (low + high) / 2
-        inside = stable(middle)
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return jnp.asarray(centre + ((1 - _CLOSENESS) * low)[..., None, None] * rays)
+    reach = np.asarray(_reach(*map(jnp.asarray, (A, B, centre, rays, low, high))))
+    return jnp.asarray(centre + ((1 - _CLOSENESS) * reach)[..., None, None] * rays)
+
+
+@jax.jit
+def _reach(A: Array, B: Array, centre: Array, rays: Array, low: Array, high: Array) -> Array:
+    """The lengths [instances, moves] between ``low`` and ``high`` at which the closed loops cease to be stable."""
+
+    def stable(length: Array) -> Array:
+        return jnp.abs(jnp.linalg.eigvals(A - B @ (centre + length[..., None, None] * rays))).max(-1) < 1
+
+    return bisect(stable, low, high, num_steps=60)[0]
 
 
 def _definite(rng: np.random.Generator, *shape: int) -> np.ndarray:

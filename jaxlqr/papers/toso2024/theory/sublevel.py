@@ -8,6 +8,7 @@ from jax import Array, lax
 
 from jaxlqr.core.arguments import as_key, check_count
 from jaxlqr.core.compiled import compiled
+from jaxlqr.iterations.bisection import bisect
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.papers.checks import assumed
 from jaxlqr.papers.toso2024.theory.constants import Constants, constants
@@ -47,14 +48,8 @@ def sample_sublevel(key: Array, K0: Array, tasks: LQRTask, num_samples: int) -> 
         direction = jax.random.normal(keys[0], K.shape, K.dtype)
         direction = direction / jnp.linalg.norm(direction)
 
-        def bisect(_, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-            low, high = ends
-            middle = jnp.where(jnp.isinf(high), 2 * low + 1e-3, (low + high) / 2)
-            ok = inside(K + middle * direction)
-            return jnp.where(ok, middle, low), jnp.where(ok, high, middle)
-
-        start = (jnp.zeros((), K.dtype), jnp.asarray(jnp.inf, K.dtype))
-        reach, _ = lax.fori_loop(0, 40, bisect, start)
+        first, last = jnp.zeros((), K.dtype), jnp.asarray(jnp.inf, K.dtype)
+        reach, _ = bisect(lambda length: inside(K + length * direction), first, last, num_steps=40, reach=1e-3)
         edge = K + reach * direction
         within = K + jax.random.uniform(keys[1], (), K.dtype) * reach * direction
         return jnp.where(inside(within), within, K), (edge, within)

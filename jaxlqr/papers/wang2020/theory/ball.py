@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxlqr.core.compiled import compiled
+from jaxlqr.iterations.bisection import bisect
 
 # Halvings of the interval of log(lambda): from 1e-30 to 1 times its upper end, to the last digit.
 _HALVINGS = 64
@@ -62,13 +63,9 @@ def best_in_ball(features: Array, target: Array, weights: Array, radius: float |
         jnp.maximum(limit, 1 / jnp.asarray(_LARGE, f.dtype))
     )
 
-    def halve(_, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = (low + high) / 2
-        inside = jnp.linalg.norm(at(jnp.exp(middle))) <= limit
-        return jnp.where(inside, low, middle), jnp.where(inside, middle, high)
-
-    _, shift = lax.fori_loop(0, _HALVINGS, halve, (upper - 70, upper))
+    _, shift = bisect(
+        lambda shift: ~(jnp.linalg.norm(at(jnp.exp(shift))) <= limit), upper - 70, upper, num_steps=_HALVINGS
+    )
     free = at(jnp.zeros_like(shift))
     v = jnp.where(jnp.linalg.norm(free) <= limit, free, at(jnp.exp(shift))) @ Vt
     residual = scale * jnp.linalg.norm(root * (f - features @ v))
