@@ -135,7 +135,7 @@ def test_a_mistyped_part_removes_no_unit(tmp_path, capsys):
         raise KeyboardInterrupt
     before = tree(out)
     assert main([*command, "--part", "phse"]) == 2
-    assert_one_sentence(capsys.readouterr(), "holds an unfinished run that differs in part; resume with the settings")
+    assert_one_sentence(capsys.readouterr(), "holds an unfinished run, which differs in part; resume with the settings")
     assert tree(out) == before
 
 

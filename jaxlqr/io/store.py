@@ -9,6 +9,7 @@ import json
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,8 +59,8 @@ class Description:
             ) from None
         if differing := sorted(k for k in {*known, *self.entries} if _text(known, k) != _text(self.entries, k)):
             raise CheckpointError(
-                f"{folder} holds {self.what} that differs in {', '.join(differing)}; resume with the settings of that "
-                "run, or choose another folder."
+                f"{folder} holds {self.what}, which differs in {', '.join(differing)}; resume with the settings of "
+                "that run, or choose another folder."
             )
 
     def write(self) -> None:
@@ -70,6 +71,17 @@ class Description:
 def _text(entries: Mapping[str, Any], name: str) -> str | None:
     # As text, since NaN does not equal itself.
     return json.dumps(entries[name], sort_keys=True, default=str) if name in entries else None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Explain an OSError of the block, which writes this file, by a CheckpointError."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} cannot be written: {error.strerror}. What was finished before is kept; resume the run."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class Parts:
     ...     parts = Parts(Path(folder), ".txt")
     ...     parts.put("first", b"content")
     ...     [path.name for path in Path(folder).iterdir()], parts.get("first", bytes.decode), parts.get("other", bytes)
-    (['first-0e384c6d4ec68f92.txt'], 'content', None)
+    (['first-510708768a833d8f.txt'], 'content', None)
     """
 
     folder: Path
@@ -119,18 +131,14 @@ class Parts:
             CheckpointError: when it cannot be written.
         """
         path = self._path(key, content)
-        try:
+        with writing(path):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
             for old in self._files(key):
                 if old != path:
                     old.unlink()
-        except OSError as error:
-            raise CheckpointError(
-                f"{path} cannot be written: {error.strerror}. What was finished before is kept; resume the run."
-            ) from error
 
-    def keys(self) -> list[str]:
+    def stored_keys(self) -> list[str]:
         """Keys of all files that may be parts, sorted."""
         return sorted({match[1] for match in self._matches(r".+")})
 

@@ -96,13 +96,9 @@ def damped_newton(
             value = objective(point)
             return (point, value), value <= allowed
 
-        trial = first_accepted(
-            attempt, before_trials((state.point, state.value), start.dtype), max_backtracks=max_backtracks
-        )
-        point, value = (
-            jnp.where(trial.accepted, new, old)
-            for new, old in zip(trial.value, (state.point, state.value), strict=True)
-        )
+        here = (state.point, state.value)
+        trial = first_accepted(attempt, before_trials(here, start.dtype), max_backtracks=max_backtracks)
+        point, value = (jnp.where(trial.accepted, new, old) for new, old in zip(trial.value, here, strict=True))
         gradient, hessian = derivatives(point)
         first, number = state.number < 0, state.number + 1
         unit = jnp.where(first, units_of(hessian), state.unit)

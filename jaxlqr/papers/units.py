@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
@@ -15,16 +14,15 @@ import numpy as np
 
 import jaxlqr
 from jaxlqr.core.status import SolveStatus
-from jaxlqr.io.disk import read_json, write_whole
+from jaxlqr.io.locking import locked
+from jaxlqr.io.store import Description, Parts
 from jaxlqr.io.workspace import check_workspace, clear_workspace, written_names
 from jaxlqr.training import Checkpoints, TrainingResult
 from jaxlqr.training.interrupt import terminations_interrupt
-from jaxlqr.training.locking import CheckpointError, locked
 
 FOLDER = "unfinished"
-_KIND, _RUN = "units", "run.json"
+_KIND, _RUN, _WHAT = "units", "run.json", "an unfinished run"
 _Result = TypeVar("_Result")
-_HASH_BYTES = 32
 
 
 class Units:
@@ -32,8 +30,9 @@ class Units:
 
     ::
 
-        unfinished/NAME-....unit    the result of a unit, with its SHA-256; the dots are a fingerprint of the settings
-        unfinished/NAME-....steps   checkpoints of a unit that trains
+        unfinished/run.json             the settings of the run
+        unfinished/NAME-...-....unit    the result of a unit; the first dots are a fingerprint of the settings
+        unfinished/NAME-....steps       checkpoints of a unit that trains
 
     >>> Units()("sum", lambda: 1 + 1)
     2
@@ -45,8 +44,9 @@ class Units:
         self._folder, self._every = folder, every
         # Results hold the codes of their status: what was written with other codes is computed again.
         codes = {status.name: int(status) for status in SolveStatus}
-        described = {"version": jaxlqr.__version__, "jax": jax.__version__, "status codes": codes, **(settings or {})}
-        self._settings = json.dumps(described, sort_keys=True, default=str)
+        entries = {"version": jaxlqr.__version__, "jax": jax.__version__, "status codes": codes, **(settings or {})}
+        self._settings = json.dumps(entries, sort_keys=True, default=str)
+        self._parts = None if folder is None else Parts(folder, ".unit")
 
     def __call__(self, name: str, work: Callable[[], _Result], *classes: type) -> _Result:
         """The result of ``work``, or the one that an equal run kept under this name.
@@ -54,22 +54,13 @@ class Units:
         Results are numbers, strings, arrays, and lists, tuples and dicts of them, of NamedTuples and of dataclasses,
         whose ``classes`` are given; nothing else is ever made of what lies on the disk.
         """
-        if self._folder is None:
+        if self._parts is None:
             return work()
-        path = self._path(name, ".unit")
-        if path.exists():
-            try:
-                return decode(_checked(path.read_bytes()), classes)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                reason = str(error).splitlines()[0]
-                warnings.warn(f"{path} is damaged: {reason}; it is computed again.", RuntimeWarning, stacklevel=2)
+        key = self._key(name)
+        if (kept := self._parts.get(key, lambda content: (decode(content, classes),))) is not None:
+            return kept[0]
         content = encode(work(), classes)
-        try:
-            write_whole(path, hashlib.sha256(content).digest() + content)
-        except OSError as error:
-            raise CheckpointError(
-                f"{path} cannot be written: {error.strerror}. All units before it are kept."
-            ) from error
+        self._parts.put(key, content)
         # As it will be read: a view in another order of memory is summed in another order, and ends in other bits.
         return decode(content, classes)
 
@@ -77,7 +68,7 @@ class Units:
         """The result of ``run(checkpoints=...)``, a training, which also goes on from where it was stopped."""
         steps = None
         if self._folder is not None:
-            steps = Checkpoints(folder=self._path(name, ".steps"), every=self._every, resume=True)
+            steps = Checkpoints(folder=self._folder / f"{self._key(name)}.steps", every=self._every, resume=True)
         result = self(name, lambda: run(checkpoints=steps), TrainingResult)
         if steps is not None:
             steps.clear()
@@ -87,31 +78,19 @@ class Units:
         """Write the settings to the folder, or compare them with those of the units that are kept there.
 
         Raises:
-            ValueError: when the units are those of a run with other settings.
+            CheckpointError: when the units are those of a run with other settings.
         """
         assert self._folder is not None
-        path, mine = self._folder / _RUN, json.loads(self._settings)
-        if not _kept(self._folder):
-            write_whole(path, self._settings.encode())
-            return
-        try:
-            known = read_json(path)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{path} must hold the settings of the unfinished run: {error}; remove that folder."
-            ) from None
-        differing = sorted(key for key in {*known, *mine} if known.get(key) != mine.get(key))
-        if differing:
-            raise ValueError(
-                f"{self._folder} holds an unfinished run that differs in {', '.join(differing)}; resume with the "
-                "settings of that run, remove that folder, or choose another output folder."
-            )
+        described = Description(self._folder / _RUN, _WHAT, json.loads(self._settings))
+        begun = _kept(self._folder)
+        described.check(begun=begun)
+        if not begun:
+            described.write()
 
-    def _path(self, name: str, suffix: str) -> Path:
-        assert self._folder is not None
+    def _key(self, name: str) -> str:
+        """The name in letters that every file system takes, and a hash of the name and the settings."""
         words = "_".join("".join(c if c.isalnum() else " " for c in name).split())
-        mark = hashlib.sha256(f"{self._settings} {name}".encode()).hexdigest()[:16]
-        return self._folder / f"{words}-{mark}{suffix}"
+        return f"{words}-{hashlib.sha256(f'{self._settings} {name}'.encode()).hexdigest()[:16]}"
 
 
 @contextmanager
@@ -128,7 +107,7 @@ def units_in(out: Path, resume: bool, checkpoint_every: int | None, settings: Ma
     folder = Path(out).absolute() / FOLDER
     check_workspace(folder, _KIND)
     if not resume and _kept(folder):
-        raise ValueError(f"{folder} holds an unfinished run; resume it, remove that, or choose another folder.")
+        Description(folder / _RUN, _WHAT, {}).check(begun=True, resume=False)
     made, done = not folder.parent.exists(), False
     with locked(folder, _KIND):
         # From here on the folder is this process's alone: a process that is refused above removes nothing.
@@ -154,13 +133,6 @@ def units_in(out: Path, resume: bool, checkpoint_every: int | None, settings: Ma
 def _kept(folder: Path) -> bool:
     """Whether something was finished there."""
     return any(path.suffix in (".unit", ".steps") for path in written_names(folder, _KIND))
-
-
-def _checked(content: bytes) -> bytes:
-    mark, rest = content[:_HASH_BYTES], content[_HASH_BYTES:]
-    if hashlib.sha256(rest).digest() != mark:
-        raise ValueError("its content is not what was written")
-    return rest
 
 
 def encode(value: Any, classes: tuple[type, ...]) -> bytes:

@@ -25,8 +25,9 @@ import numpy as np
 
 from jaxlqr.core.optional import check_installed, optional
 from jaxlqr.io.disk import read_json, write_whole
+from jaxlqr.io.locking import CheckpointError, explained, locked
+from jaxlqr.io.store import Description
 from jaxlqr.io.workspace import check_workspace, clear_workspace, written_names
-from jaxlqr.training.locking import CheckpointError, explained, locked
 
 KIND = "checkpoints"
 _RUN, _STATE, _HISTORY = "run.json", "state", "history"
@@ -88,12 +89,7 @@ class Checkpoints:
                 if _is_first():
                     self._opened.append(stack.enter_context(locked(folder, KIND)))
                 stack.callback(keeper.close)
-                if keeper.steps and not self.resume:
-                    raise CheckpointError(
-                        f"{self.folder} holds checkpoints of a run, the last after step {keeper.steps[-1]}; resume it, "
-                        "or choose another folder."
-                    )
-                keeper.claim(fingerprint)
+                keeper.claim(fingerprint, resume=self.resume)
 
             # A folder that may never be needed is not made.
             if self.every is None and not holds_checkpoints(folder):
@@ -146,24 +142,16 @@ class Keeper:
             return []
         return sorted(step for step in self._manager.all_steps() if self._checksums(step).exists())
 
-    def claim(self, fingerprint: Mapping[str, Any]) -> None:
+    def claim(self, fingerprint: Mapping[str, Any], *, resume: bool) -> None:
         """Write what is computed here, or compare it with what was."""
-        path = self._folder / _RUN
         self._refuse_links()
-        if self.steps:
-            try:
-                known = read_json(path)
-            except (OSError, ValueError):
-                known = {}
-            differing = sorted(k for k in {*known, *fingerprint} if known.get(k) != fingerprint.get(k))
-            if differing:
-                raise CheckpointError(
-                    f"the checkpoints in {self._folder} are those of another run, which differs in "
-                    f"{', '.join(differing)}; choose another folder, or the settings of that run."
-                )
-        elif _is_first():
+        steps = self.steps
+        last = f", the last after step {steps[-1]}" if steps else ""
+        described = Description(self._folder / _RUN, f"checkpoints of a run{last}", fingerprint)
+        described.check(begun=bool(steps), resume=resume)
+        if not steps and _is_first():
             with explained(self._folder, "written"):
-                write_whole(path, json.dumps(dict(fingerprint), indent=2).encode())
+                described.write()
 
     def restore(self) -> Saved | None:
         """The newest sound checkpoint, None if there is none. Damaged ones are set aside, with a warning."""

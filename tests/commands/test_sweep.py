@@ -284,7 +284,7 @@ def test_bad_specs(tmp_path, capsys, old, new, message):
         ([], "give one of: a sweep file"),
         (["SPEC"], "give the folder of the sweep"),
         (["SPEC", "--out", "WHOLE"], "holds a sweep; resume it"),
-        (["OTHER", "--out", "WHOLE", "--resume"], "holds another sweep, of 8 runs over level, outer_step, seed"),
+        (["OTHER", "--out", "WHOLE", "--resume"], "holds a sweep, which differs in settings, sha256; resume with"),
         (["SPEC", "--out", "new", "--num-processes", "2", "--process-id", "0"], "belong to a coordinator"),
         (["SPEC", "--out", "new", "--coordinator", "localhost:1", "--num-processes", "2"], "give both or neither"),
         (["--status", "."], "holds no sweep"),

@@ -45,7 +45,7 @@ def test_every_run_trains_on_the_plants_of_the_files(folder, capsys):
     # Other plants are another sweep.
     np.savez(folder / "plants" / "b.npz", A=np.full((1, 2, 2), 0.1), B=np.ones((1, 2, 1)))
     assert main(["sweep", *arguments, "--resume"]) == 2
-    assert "holds another sweep" in capsys.readouterr().err
+    assert "holds a sweep, which differs in sha256; resume" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import pytest
 from jaxlqr import __main__, commands, plots
 from jaxlqr.core.optional import MissingExtraError, is_installed
 from jaxlqr.io import console
+from jaxlqr.io.locking import locked
 from jaxlqr.training import Checkpoints
-from jaxlqr.training.locking import locked
 from jaxlqr.training.progress import LogLines, Silent, open_progress
 
 

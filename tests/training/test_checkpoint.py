@@ -142,7 +142,9 @@ def test_nothing_is_overwritten_unasked(copy):
 )
 def test_checkpoints_of_another_run_are_refused(copy, changes, what):
     before = sorted(copy.rglob("*"))
-    with pytest.raises(CheckpointError, match=rf"those of another run, which differs in {what};"):
+    with pytest.raises(
+        CheckpointError, match=rf"checkpoints of a run, the last after step 8, which differs in {what};"
+    ):
         run(copy, resume=True, **changes)
     assert sorted(copy.rglob("*")) == before
 

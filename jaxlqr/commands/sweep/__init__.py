@@ -16,10 +16,10 @@ from jaxlqr.commands.sweep.table import SweepTable as SweepTable
 from jaxlqr.commands.sweep.table import read as read
 from jaxlqr.commands.sweep.train import train_batch
 from jaxlqr.commands.sweep.watch import Watch
+from jaxlqr.io.locking import locked
 from jaxlqr.io.output import OutputFolder, check_folder, check_inputs
 from jaxlqr.training import Checkpoints
 from jaxlqr.training.interrupt import stop_requests
-from jaxlqr.training.locking import locked
 
 
 def sweep(

@@ -3,8 +3,6 @@
 import hashlib
 import io
 import json
-import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -18,14 +16,14 @@ from jaxlqr.commands.sweep.spec import AXES, MOST_RUNS, SweepSpec
 from jaxlqr.commands.train import TrainSettings
 from jaxlqr.core.optional import optional
 from jaxlqr.io.disk import read_json, write_whole
+from jaxlqr.io.store import Description, Parts, writing
 from jaxlqr.training.checkpoint import digest
-from jaxlqr.training.locking import CheckpointError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RESULTS, SPEC, PARTS = "results.parquet", "sweep.json", "parts"
-_PART = re.compile(r"\d{5,}-[0-9a-f]{16}\.parquet")  # no other file in the folder is read or removed
+_WHAT = "a sweep"
 
 
 def parquet() -> Any:
@@ -48,32 +46,25 @@ class SweepStore:
         self._spec = spec
         self._parquet: Any = parquet()
         self.batches: list[list[int]] = spec.batches()
-        self._sha256: str = description(spec)["sha256"]
+        self._description = description(spec)
+        self._parts = parts_of(folder, self._description["sha256"], then="its runs are done again")
 
     def claim(self, *, resume: bool) -> None:
         """Write the specification, or compare it with the stored one; the folder must be locked or shared on
         purpose."""
-        path = self.folder / SPEC
         self.check(resume=resume)
-        if not path.exists():
+        if not (self.folder / SPEC).exists():
             (self.folder / PARTS).mkdir(exist_ok=True)
-            write_whole(path, json.dumps(description(self._spec), indent=2).encode())
+            Description(self.folder / SPEC, _WHAT, self._description).write()
 
     def check(self, *, resume: bool) -> None:
         """Raise ``ValueError`` where this sweep must not be written, or gone on with; changes nothing."""
-        if not (self.folder / SPEC).exists():
-            for other in (self.folder / PARTS, self.folder / RESULTS):
-                if other.is_symlink() or other.is_file() or (other.is_dir() and any(other.iterdir())):
-                    raise ValueError(f"{other} must not exist where no sweep wrote {SPEC}; choose another folder.")
-            return
-        if not resume:
-            raise ValueError(f"{self.folder} holds a sweep; resume it, or choose another folder.")
-        known = read_description(self.folder)
-        if known["sha256"] != self._sha256:
-            raise ValueError(
-                f"{self.folder} holds another sweep, of {known['runs']} runs over {', '.join(known['axes'])}, and not "
-                "that of the sweep file; choose another folder."
-            )
+        begun = (self.folder / SPEC).exists()
+        for other in () if begun else (self.folder / PARTS, self.folder / RESULTS):
+            if other.is_symlink() or other.is_file() or (other.is_dir() and any(other.iterdir())):
+                raise ValueError(f"{other} must not exist where no sweep wrote {SPEC}; choose another folder.")
+        described = Description(self.folder / SPEC, _WHAT, self._description)
+        described.check(begun=begun, resume=resume, read=_read)
 
     def missing(self) -> list[int]:
         """Numbers of the batches that are missing or damaged; damage also gives a warning."""
@@ -81,52 +72,30 @@ class SweepStore:
 
     def read(self, number: int) -> "pa.Table | None":
         """The results of a batch, None if it is absent or damaged."""
-        for path in self._parts(number):
-            try:
-                content = path.read_bytes()
-                if path != self._part(number, content):
-                    raise ValueError("its content is not what was written")
-                table = self._parquet.read_table(io.BytesIO(content))
-                if table.column("run").to_pylist() != self.batches[number]:
-                    raise ValueError("its runs are others")
-                return typed(table)
-            except (OSError, ValueError, KeyError) as error:
-                reason = str(error).splitlines()[0]
-                warnings.warn(f"{path} is damaged: {reason}; its runs are done again.", RuntimeWarning, stacklevel=2)
-        return None
+
+        def checked(content: bytes) -> "pa.Table":
+            table = self._parquet.read_table(io.BytesIO(content))
+            if table.column("run").to_pylist() != self.batches[number]:
+                raise ValueError("its runs are others")
+            return typed(table)
+
+        return self._parts.get(_key(number), checked)
 
     def write(self, number: int, columns: dict[str, list[Any]]) -> None:
         """Keep the results of a batch."""
-        content = self._content(self._table(columns))
-        self._write(self._part(number, content), content)
-        for old in self._parts(number):
-            if old != self._part(number, content):
-                old.unlink()
+        self._parts.put(_key(number), self._content(self._table(columns)))
 
     def finish(self) -> "pa.Table":
         """Write all results as one table, in the order of the runs, and return it."""
         table = joined([self.read(number) for number in range(len(self.batches))])
-        self._write(self.folder / RESULTS, self._content(table))
+        with writing(self.folder / RESULTS):
+            write_whole(self.folder / RESULTS, self._content(table))
         return table
-
-    def _part(self, number: int, content: bytes) -> Path:
-        return self.folder / PARTS / _part_name(number, content, self._sha256)
-
-    def _parts(self, number: int) -> list[Path]:
-        return _parts_in(self.folder, f"{number:05d}-*")
 
     def _content(self, table: "pa.Table") -> bytes:
         buffer = io.BytesIO()
         self._parquet.write_table(table, buffer)
         return buffer.getvalue()
-
-    def _write(self, path: Path, content: bytes) -> None:
-        try:
-            write_whole(path, content)
-        except OSError as error:
-            raise CheckpointError(
-                f"{path} cannot be written: {error.strerror}. All batches before it are kept; resume the sweep."
-            ) from error
 
     def _table(self, columns: dict[str, list[Any]]) -> "pa.Table":
         settings = [self._spec.values(run) for run in columns["run"]]
@@ -165,29 +134,21 @@ def _described(value: Any) -> Any:
     return digest(value)
 
 
-def _part_name(number: int, content: bytes, sha256: str) -> str:
-    """Name of the file of a batch with this content, in the sweep whose description has this hash."""
-    return f"{number:05d}-{hashlib.sha256(sha256.encode() + content).hexdigest()[:16]}.parquet"
+def _key(number: int) -> str:
+    """Key of a batch among the parts of a sweep."""
+    return f"{number:05d}"
 
 
-def _parts_in(folder: Path, pattern: str = "*") -> list[Path]:
-    """Files of the batches in the folder of a sweep, sorted."""
-    found = (folder / PARTS).glob(pattern)
-    return sorted(path for path in found if _PART.fullmatch(path.name) and not path.is_symlink())
+def parts_of(folder: Path, sha256: str, then: str) -> Parts:
+    """The results of the batches of the sweep in a folder whose description has this hash."""
+    return Parts(folder / PARTS, ".parquet", sha256, then)
 
 
 def read_parts(folder: Path) -> "list[pa.Table]":
     """The batches that the sweep in a folder has finished; a damaged one is left out, with a warning."""
-    known, tables = read_description(folder), []
-    for path in _parts_in(folder):
-        content = path.read_bytes()
-        if path.name != _part_name(int(path.name.split("-")[0]), content, known["sha256"]):
-            warnings.warn(
-                f"{path} is damaged: its content is not what was written; it is left out.", RuntimeWarning, stacklevel=2
-            )
-            continue
-        tables.append(parquet().read_table(io.BytesIO(content)))
-    return tables
+    parts = parts_of(folder, read_description(folder)["sha256"], then="it is left out")
+    found = (parts.get(key, lambda content: parquet().read_table(io.BytesIO(content))) for key in parts.stored_keys())
+    return [table for table in found if table is not None]
 
 
 def read_description(folder: Path) -> dict[str, Any]:
@@ -196,12 +157,16 @@ def read_description(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise ValueError(f"{folder} holds no sweep: there is no {SPEC} in it.")
     try:
-        found = read_json(path)
-        for name, fits in _ENTRIES.items():
-            if not fits(found.get(name)):
-                raise ValueError(f"its entry {name!r} is {str(found.get(name))[:40]!r}")
+        return _read(path)
     except ValueError as error:
-        raise ValueError(f"{path} must be the description of a sweep, but {error}; choose another folder.") from None
+        raise ValueError(f"{path} must describe {_WHAT}, but {error}; choose another folder.") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found = read_json(path)
+    for name, fits in _ENTRIES.items():
+        if not fits(found.get(name)):
+            raise ValueError(f"its entry {name!r} is {str(found.get(name))[:40]!r}")
     return found
 
 

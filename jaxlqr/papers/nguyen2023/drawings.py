@@ -5,15 +5,17 @@ import io
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxlqr.families.numpy_files import is_of_the_disk
-from jaxlqr.io.disk import check_regular, npz_bytes, write_whole
+from jaxlqr.io.disk import check_regular, npz_bytes
+from jaxlqr.io.locking import CheckpointError
+from jaxlqr.io.store import Parts
 
 _MOST_BYTES = 1 << 20  # of one compressed drawing; those of Omniglot have less than a thousandth of it
 _MOST_TOTAL = 1 << 28  # bytes of all compressed drawings; those of Omniglot have 10 MB
@@ -177,20 +179,30 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxlqr"
 
 
-def load_cached(path: Path) -> dict[str, np.ndarray] | None:
-    """Arrays of an earlier :func:`store_cached`; None when there are none, or they cannot be read."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:  # np.load leaves a broken one open
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
-        return None
+class Cache:
+    """Arrays that can be made again: kept in a folder if it can be written, and made again where they are damaged.
 
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cache = Cache(Path(folder))
+    ...     cache.put("squares", {"of": np.arange(3) ** 2})
+    ...     cache.get("squares")["of"].tolist(), cache.get("cubes")
+    ([0, 1, 4], None)
+    """
 
-def store_cached(path: Path, arrays: dict[str, np.ndarray]) -> bool:
-    """Write arrays, whole or not at all; False when the folder cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, npz_bytes(arrays))
-    except OSError:
-        return False
-    return True
+    def __init__(self, folder: Path) -> None:
+        self._parts = Parts(folder, ".npz", then="it is made again")
+
+    def get(self, key: str) -> dict[str, np.ndarray] | None:
+        """Arrays of an earlier :meth:`put` of this key; None when there are none, or they are damaged."""
+
+        def arrays(content: bytes) -> dict[str, np.ndarray]:
+            with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+
+        return self._parts.get(key, arrays)
+
+    def put(self, key: str, arrays: dict[str, np.ndarray]) -> None:
+        """Write arrays, whole or not at all; a folder that cannot be written is left as it is."""
+        with suppress(CheckpointError):
+            self._parts.put(key, npz_bytes(arrays))

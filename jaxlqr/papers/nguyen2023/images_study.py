@@ -1,5 +1,6 @@
 """The runs of the part ``images``: every rule, design and seed, each saved when it is done and never run twice."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -15,7 +16,7 @@ from tqdm.auto import tqdm
 
 from jaxlqr.meta.weight_trajectory import State
 from jaxlqr.papers.nguyen2023 import images
-from jaxlqr.papers.nguyen2023.drawings import load_cached, store_cached
+from jaxlqr.papers.nguyen2023.drawings import Cache
 from jaxlqr.papers.nguyen2023.few_shot import Design, Episode, ImageClasses, check_design, episodes
 from jaxlqr.papers.nguyen2023.images import CONTROLS, MYOPIC, STRETCH, Learner, examine, start
 from jaxlqr.papers.nguyen2023.omniglot import digits, omniglot_runs, omniglot_split, run_subsets
@@ -168,15 +169,13 @@ def _kept(plan: Plan, name: str, rule: str, seed: int, work: Callable[[], dict[s
         CHUNK,
         constants,
     ]
-    settings = np.array(json.dumps(told))
     words = "".join(letter if letter.isalnum() else "_" for letter in f"{name} {rule} {seed}")
-    path = plan.folder / f"{words}.npz"
-    stored = load_cached(path)
-    if stored is not None and str(stored.pop("settings", "")) == str(settings):
-        return stored
-    result = work()
-    store_cached(path, {**result, "settings": settings})
-    return result
+    cache, key = Cache(plan.folder), f"{words}-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]}"
+    stored = cache.get(key)
+    if stored is None:
+        stored = work()
+        cache.put(key, stored)
+    return stored
 
 
 def _run(plan: Plan, setting: Setting, rule: str, seed: int, warmed: set[Any]) -> dict[str, np.ndarray]:

@@ -12,13 +12,12 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.papers.nguyen2023.drawings import (
+    Cache,
     Pixels,
     find_sources,
     fingerprint,
-    load_cached,
     read_entries,
     resize,
-    store_cached,
     user_cache,
 )
 from jaxlqr.papers.nguyen2023.few_shot import Episode, ImageClasses
@@ -166,8 +165,8 @@ def digits() -> tuple[ImageClasses, ImageClasses]:
 def _load(root: str | Path, cache: str | Path | None) -> _Drawings:
     sources = find_sources(root, _SOURCES)
     folder = user_cache() if cache == "user" else None if cache is None else Path(cache)
-    stored = None if folder is None else folder / f"omniglot-{fingerprint(sources)}.npz"
-    kept = None if stored is None else load_cached(stored)
+    stored, key = None if folder is None else Cache(folder), f"omniglot-{fingerprint(sources)}"
+    kept = None if stored is None else stored.get(key)
     if kept is not None and set(kept) == {"packed", "side", *_Drawings._fields[1:]}:
         side = int(kept.pop("side"))
         bits = np.unpackbits(kept.pop("packed"), axis=1, count=side * side).astype(bool)
@@ -176,7 +175,7 @@ def _load(root: str | Path, cache: str | Path | None) -> _Drawings:
     if stored is not None:
         side = drawings.bits.shape[-1]
         packed = np.packbits(drawings.bits.reshape(-1, side * side), axis=1)
-        store_cached(stored, {"packed": packed, "side": np.array(side), **_without_bits(drawings)})
+        stored.put(key, {"packed": packed, "side": np.array(side), **_without_bits(drawings)})
     return drawings
 
 

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from jaxlqr.papers.nguyen2023.drawings import (
+    Cache,
     Entry,
     find_sources,
     fingerprint,
     ink,
-    load_cached,
     read_entries,
     resize,
-    store_cached,
     user_cache,
 )
 from tests.papers.nguyen2023.fake_omniglot import drawings, png, write_folder, write_zip
@@ -143,36 +142,28 @@ def test_fingerprint_sees_content_and_names(tmp_path):
 
 
 def test_cache_gives_back_what_was_stored_or_nothing(tmp_path):
-    path = tmp_path / "new" / "x.npz"
-    assert load_cached(path) is None
+    cache = Cache(tmp_path / "new")
+    assert cache.get("x") is None
     arrays = {"a": np.arange(5), "names": np.array(["x", "yz"])}
-    assert store_cached(path, arrays)
-    loaded = load_cached(path)
+    cache.put("x", arrays)
+    loaded = cache.get("x")
     assert loaded is not None
     assert loaded.keys() == arrays.keys()
     for name, value in arrays.items():
         np.testing.assert_array_equal(loaded[name], value)
-    assert [file.name for file in path.parent.iterdir()] == ["x.npz"]  # no temporary file is left
+    (path,) = (tmp_path / "new").iterdir()  # no temporary file is left
     path.write_bytes(path.read_bytes()[:-40])
-    assert load_cached(path) is None
+    with pytest.warns(RuntimeWarning, match="is damaged: its content is not what was written; it is made again"):
+        assert cache.get("x") is None
     np.savez(path, pickled=np.array([{}], dtype=object))
-    assert load_cached(path) is None
+    with pytest.warns(RuntimeWarning, match="is damaged"):
+        assert cache.get("x") is None
 
 
 def test_folder_that_cannot_be_written_is_no_error(tmp_path):
     (tmp_path / "file").write_text("")
-    assert not store_cached(tmp_path / "file" / "below" / "x.npz", {"a": np.arange(3)})
-
-
-def test_half_written_cache_is_removed(tmp_path, monkeypatch):
-    def interrupted(file, **arrays):
-        file.write(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(np, "savez_compressed", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        store_cached(tmp_path / "x.npz", {"a": np.arange(3)})
-    assert not list(tmp_path.iterdir())
+    Cache(tmp_path / "file" / "below").put("x", {"a": np.arange(3)})
+    assert Cache(tmp_path / "file" / "below").get("x") is None
 
 
 def test_cache_of_the_user_follows_the_convention(monkeypatch, tmp_path):
