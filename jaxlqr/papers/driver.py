@@ -1,4 +1,4 @@
-"""What ``jaxlqr reproduce`` runs: a paper, its parts, what a part gets, and what it returns."""
+"""Interfaces of ``jaxlqr reproduce``: a paper, its parts, the request of a part, and its outcome."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +23,7 @@ class Request(NamedTuple):
 
     Attributes:
         quick: fewer seeds and steps.
-        num_seeds: overrides what ``quick`` says, unless None.
+        num_seeds: overrides the number of ``quick``, unless None.
         seed: of all random numbers.
         data: folder of the files that a part reads, or None.
         progress: show progress bars; None shows them in a terminal or a notebook.
@@ -40,14 +40,14 @@ class Request(NamedTuple):
     units: Units = Units()
 
     def seeds(self, quick: int, full: int) -> int:
-        """The number of seeds: the one that was given, else that of a quick or of a full run."""
+        """The number of seeds: the given one, else the default of a quick or of a full run."""
         if self.num_seeds is not None:
             return self.num_seeds
         return quick if self.quick else full
 
 
 class Outcome(NamedTuple):
-    """What a part found; file names are those in the output folder.
+    """The results of a part; file names are relative to the output folder.
 
     Attributes:
         summary: entries of the summary; no two parts of a run have an entry of the same name.
@@ -93,7 +93,7 @@ class Paper:
 
     Attributes:
         name: of its package and of its output folder.
-        parts: by name, in the order in which they run.
+        parts: by name, in the order of their runs.
         trains: whether a unit trains long enough to keep checkpoints on the way.
     """
 

@@ -40,11 +40,11 @@ class Checkpoints:
     Needs the extra ``checkpoints``.
 
     Attributes:
-        folder: a folder of this run's own, which is made; a folder that holds other files is refused.
+        folder: a folder for this run only, which is created; a folder with other files raises an error.
         every: steps between two checkpoints; the last step gets one, too. None for one only where a signal (SIGINT,
             which is Ctrl-C, or SIGTERM) stops the run.
-        resume: go on from the newest sound checkpoint, or begin if there is none. Without it a folder that holds
-            checkpoints is refused, so that none is lost by mistake.
+        resume: go on from the newest sound checkpoint, or begin if there is none. Without it a folder with checkpoints
+            raises an error, so that none is lost by mistake.
         keep: how many checkpoints are kept; an older one serves when a newer one is damaged.
 
     A resumed run ends with the same bits as an uninterrupted one. The number of steps may be larger than before, and
@@ -108,7 +108,7 @@ class Checkpoints:
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds: the leaves of the state, the history, and the steps taken."""
+    """Content of a checkpoint: the leaves of the state, the history, and the number of steps."""
 
     leaves: list[np.ndarray]
     history: dict[str, np.ndarray]
@@ -143,7 +143,7 @@ class Keeper:
         return sorted(step for step in self._manager.all_steps() if self._checksums(step).exists())
 
     def claim(self, fingerprint: Mapping[str, Any], *, resume: bool) -> None:
-        """Write what is computed here, or compare it with what was."""
+        """Write the fingerprint of the run, or compare it with the stored one."""
         self._refuse_links()
         steps = self.steps
         last = f", the last after step {steps[-1]}" if steps else ""

@@ -1,4 +1,4 @@
-"""Stopping a long run between two chunks, so that what is computed can be kept."""
+"""Stops a long run between two chunks, so that its state can be saved."""
 
 import signal
 import sys
@@ -38,8 +38,8 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
     A signal that was ignored before stays ignored.
 
-    Yields a function that tells whether one came. Outside the main thread, which alone can receive signals, it never
-    does.
+    Yields a function that returns whether a signal has arrived. Outside the main thread, which alone can receive
+    signals, it never does.
 
     >>> with stop_requests() as stop_requested:
     ...     signal.raise_signal(signal.SIGTERM)

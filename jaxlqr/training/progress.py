@@ -7,11 +7,11 @@ from typing import Any
 
 from jaxlqr.core.optional import is_installed, optional
 
-INTERVAL = 60.0  # seconds between two lines of a log, which nobody watches
+INTERVAL = 60.0  # seconds between two lines of a log, without a terminal
 
 
 class LogLines:
-    """Counts what is done of ``total`` and prints a line on stderr, at most one in :data:`INTERVAL` seconds."""
+    """Counts finished steps of ``total`` and prints at most one line on stderr in :data:`INTERVAL` seconds."""
 
     def __init__(self, total: int, unit: str) -> None:
         self._total, self._unit = total, unit

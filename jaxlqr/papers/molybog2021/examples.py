@@ -1,6 +1,6 @@
-"""The parameters of the figures, which the paper lacks (erratum L1), and the search that found those of 3b to 3d.
+"""The parameters of the figures, which the paper lacks (erratum L1), and the search for Figures 3b to 3d.
 
-All tasks are scalar with b = 1 and sigma0 = 1; a = 1 unless said otherwise.
+All tasks are scalar with b = 1 and sigma0 = 1; a = 1 by default.
 """
 
 from typing import NamedTuple
@@ -19,10 +19,10 @@ from jaxlqr.meta.landscape.objective import task_values
 #: Nearly all of the gains that stabilise a = b = 1, in steps of 1/1000, and somewhat beyond.
 GRID = np.linspace(-0.1, 2.1, 2201).reshape(-1, 1, 1)
 
-#: Draws of eleven tasks that the search looks at; about one in a thousand shows all that the paper tells.
+#: Number of draws of eleven tasks in the search; about one in a thousand has the whole pattern of the paper.
 NUM_DRAWS = 4000
 
-# The second hit of search(jax.random.key(0)); the first two and five tasks are those of Figures 3b and 3c.
+# The second hit of search(jax.random.key(0)); Figures 3b and 3c use the first two and five tasks.
 STATE_COSTS = (0.75, 1.08, 0.23, 1.41, 1.35, 1.50, 1.07, 0.37, 1.95, 1.88, 1.00)
 INPUT_COSTS = (0.58, 0.10, 0.79, 0.41, 2.47, 2.51, 3.42, 1.04, 3.50, 3.17, 3.68)
 
@@ -51,7 +51,7 @@ def examples() -> dict[str, Example]:
 
 
 class Found(NamedTuple):
-    """What :func:`search` found for one draw: costs [11], and the excess and the minimisers for 2, 5 and 11 tasks."""
+    """Result of :func:`search` for one draw: costs [11], and the excess and the minimisers for 2, 5 and 11 tasks."""
 
     q: Array
     r: Array
@@ -61,11 +61,11 @@ class Found(NamedTuple):
 
 
 def search(key: Array, num_draws: int = NUM_DRAWS, inner_step_size: float = 0.08) -> list[Found]:
-    """Find draws of eleven tasks with common dynamics that show what Figures 3b to 3d say, on a coarse grid.
+    """Find draws of eleven tasks with common dynamics with the pattern of Figures 3b to 3d, on a coarse grid.
 
-    State costs are uniform on (0.1, 2) and input costs on (0.1, 4), rounded to two decimals. Kept is a draw where the
-    excess of the worst minimum falls from 2 to 5 to 11 tasks, to zero; where with two tasks the global minimiser is at
-    least 0.2 from both optima; and where with eleven it is within 0.1 of the mean of the optima.
+    State costs are uniform on (0.1, 2) and input costs on (0.1, 4), rounded to two decimals. The search keeps a draw
+    with three properties. The excess of the worst minimum decreases from 2 to 5 to 11 tasks, to zero. With two tasks
+    the global minimiser is at least 0.2 from both optima. With eleven it is within 0.1 of the mean of the optima.
     """
     state_key, input_key = jax.random.split(key)
     q = jnp.round(jax.random.uniform(state_key, (num_draws, 11), minval=0.1, maxval=2.0), 2)

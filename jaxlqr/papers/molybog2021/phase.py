@@ -1,8 +1,8 @@
 """How often a random family is epsilon-global, against how much its tasks differ and against the inner step.
 
-What the paper hints at with one example of each. A family has five scalar tasks around a = b = q = r = 1, each of
-these numbers times 1 + level u with u uniform on (-1, 1); sigma0 is 1. It counts as epsilon-global when no local
-minimum of its meta-objective lies higher above the least value than a given share of that.
+Fractions for claims that the paper supports with one example each. A family has five scalar tasks around a = b = q = r
+= 1, each of these numbers times 1 + level u with u uniform on (-1, 1); sigma0 is 1. It counts as epsilon-global when no
+local minimum of its meta-objective lies higher above the least value than a given share of that.
 """
 
 from functools import partial
@@ -45,8 +45,8 @@ def stabilising_interval(tasks: LQRTask) -> tuple[Array, Array]:
 def relative_excess(tasks: LQRTask, inner_step_size: Array | float) -> Array:
     """Height of the worst local minimum above the least value, in units of that, a scalar; NaN without a minimum.
 
-    Minima are those of a grid over :func:`stabilising_interval`, outside which the objective is infinite. Between grid
-    points a minimum is that of the parabola through three, so that equal minima come out equal.
+    Minima are computed on a grid over :func:`stabilising_interval`; outside this interval the objective is infinite.
+    Between grid points a minimum is the one of the parabola through three points, so equal minima have equal values.
     """
     low, high = stabilising_interval(tasks)
     gains = low + (high - low) * (jnp.arange(_NUM_POINTS) + 0.5) / _NUM_POINTS
@@ -117,5 +117,5 @@ def wilson(successes: np.ndarray, trials: int) -> tuple[np.ndarray, np.ndarray]:
     share = np.asarray(successes) / trials
     centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
     half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    # At 0 and 1 the ends are exact, and rounding must not say otherwise.
+    # At 0 and 1 the ends are exact, and rounding must not change them.
     return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)

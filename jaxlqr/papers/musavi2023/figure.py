@@ -18,7 +18,7 @@ _SIDE = 360  # points along each side of the map
 
 
 def draw(tasks: LQRTask, histories: list[dict[str, np.ndarray]]) -> "Figure":
-    """``tasks``: those of the first draw, for the map; ``histories``: one for each start, over all draws."""
+    """``tasks``: tasks of the first draw, for the map; ``histories``: one for each start, over all draws."""
     figure, axes = new_figure(num_rows=1, num_columns=2, panel_size=(4.6, 3.8))
     plane, speed = axes[0]
     first, second = np.linspace(0, 3.6, _SIDE), np.linspace(-5.2, -0.4, _SIDE)
@@ -51,7 +51,7 @@ def draw(tasks: LQRTask, histories: list[dict[str, np.ndarray]]) -> "Figure":
 
 
 def _explain_rise(ax: "Axes", norms: np.ndarray, color: str) -> None:
-    """Say at the end of the curve of the growing inner step why it rises: each inner step has its own objective."""
+    """Write at the end of the curve of the growing inner step why it rises: each inner step has its own objective."""
     ax.annotate(
         "$\\eta$ grows faster than\nthe steps follow the\nmoving minimiser",
         (len(norms) - 1, norms[-1]),

@@ -105,7 +105,7 @@ def _check_total(size: int, name: str) -> None:
 
 
 class Pixels:
-    """Counts the pixels of drawings that are kept, and refuses more than memory should hold."""
+    """Counts the pixels of stored drawings, and raises an error above the memory limit."""
 
     def __init__(self) -> None:
         self._total = 0

@@ -29,7 +29,7 @@ def draw(
     told: dict[str, dict[str, dict[str, Any]]],
     best: dict[str, str],
 ) -> "Figure":
-    """The figure, from the results of the study, what is told of them, and the best uniform rule of each setting."""
+    """The figure, from the results of the study, their summary, and the best uniform rule of each setting."""
     figure, axes = new_figure(num_rows=2, num_columns=3, panel_size=(3.9, 3.2))
     kinds = {name.split(",")[0]: name for name in reversed(found)}  # the first setting of each kind
     first = [kinds[kind] for kind in ("maml", "proto") if kind in kinds]

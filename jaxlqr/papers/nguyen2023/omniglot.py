@@ -22,7 +22,7 @@ from jaxlqr.papers.nguyen2023.drawings import (
 )
 from jaxlqr.papers.nguyen2023.few_shot import Episode, ImageClasses
 
-#: Alphabets that are held out where the data do not say which are for evaluation.
+#: Held-out alphabets, for data without an evaluation set.
 HELD_OUT = ("Japanese_(katakana)", "Sanskrit", "Tagalog")
 _DRAWING = re.compile(r"(?:^|/)([^/]+)/(character\d+)/(\d+_\d+)\.png$")
 _RUN_FILE = re.compile(r"(?:^|/)(run\d+)/(?:(training|test)/)?([^/]+\.png|class_labels\.txt)$")
@@ -55,13 +55,14 @@ def omniglot(
         alphabets: their names; all unless given.
         image_size: side of the images; each pixel holds the share of ink in its part of the drawing, 0 to 255.
         cache: folder for the drawings packed to bits, so that the PNGs are decoded once; ``"user"`` for the user's own,
-            None for none. What is stored is found again by a digest of the sources, and never trusted blindly.
+            None for none. A digest of the sources identifies the stored drawings, and they are checked when they are
+            read.
 
     Raises:
-        ValueError: when ``root`` is missing, an archive is truncated or leads out of itself, nothing is found, an
+        ValueError: if ``root`` is missing, an archive is truncated or has paths outside itself, no drawing is found, an
             alphabet is unknown, or a drawing cannot be read.
 
-    Source: Lake, Salakhutdinov, Tenenbaum, Science 2015; the folders are those of its published data.
+    Source: Lake, Salakhutdinov, Tenenbaum, Science 2015; with the folders of its published data.
     """
     drawings = _load(root, cache)
     names = sorted(set(drawings.alphabets.tolist()))
@@ -155,7 +156,7 @@ def digits() -> tuple[ImageClasses, ImageClasses]:
             "without the Omniglot files the handwritten digits of scikit-learn are used, but it is not installed; give "
             "the folder of the Omniglot files, or install jaxlqr[images]."
         ) from None
-    loaded: Any = load_digits()  # a Bunch, unless asked for a tuple
+    loaded: Any = load_digits()  # a Bunch by default, not a tuple
     images, labels = np.rint(loaded.images * (255 / 16)).astype(np.uint8), np.asarray(loaded.target)
     groups = (("digits 0 to 4", range(5)), ("digits 5 to 9", range(5, 10)))
     train, test = (_stack([images[labels == digit] for digit in which], [name] * 5) for name, which in groups)

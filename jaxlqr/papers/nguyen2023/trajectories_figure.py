@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_CAR_LENGTH, _CAR_WIDTH = 0.5, 0.25  # drawn smaller than its axle's distance of 2 m, so that positions can be told
+_CAR_LENGTH, _CAR_WIDTH = 0.5, 0.25  # drawn smaller than its axle's distance of 2 m, to separate positions
 
 
 def draw(problems: dict[str, TrajectoryProblem], found: dict[str, dict[str, IlqrResult]]) -> "Figure":

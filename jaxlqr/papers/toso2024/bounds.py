@@ -41,8 +41,8 @@ def bounds(
     """Write ``bounds.json`` to the folder ``out``, print it as a table, and return its content.
 
     Arguments:
-        tasks_file, gain_file, dt: as for training; with no gain, that of the tasks file or the optimum of the average
-            task.
+        tasks_file, gain_file, dt: as for training; without a gain, the gain of the tasks file or the optimum of the
+            average task.
         out: output folder.
         epsilon, delta, seed: as in :func:`jaxlqr.papers.toso2024.theory.report`.
     """

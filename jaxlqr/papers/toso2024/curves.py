@@ -1,4 +1,4 @@
-"""Curves over seeds, and the numbers that are told of them."""
+"""Curves over seeds, and their summary."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -19,13 +19,13 @@ _TITLES = {
     ("fair", "middle"): "heterogeneity, equal steps",
     ("fair", "right"): "adaptation to held-out tasks, one step rule",
 }
-# What is plotted differs: the paper's gap is that of one task from one state.
+# The plotted quantities differ: the paper's gap is for one task from one state.
 _LABELS = {
     "released": "J(K) - J(K*), nominal task,\nfrom the paper's x0",
     "fair": "J(K) - J(K*), mean over tasks,\n$\\Sigma_0$ = I/4",
 }
 _PANELS = ("left", "middle", "right")
-# Curves that lie on one another are told apart by their dashes.
+# Different dashes distinguish curves that coincide.
 _DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 

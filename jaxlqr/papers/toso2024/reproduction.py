@@ -11,7 +11,7 @@ from jaxlqr.papers.toso2024 import fair, figure, released, theory_part
 from jaxlqr.papers.toso2024.curves import Curve, count_summary, iterations_until
 from jaxlqr.papers.toso2024.tasks import Optima, draw, solve
 
-# Seeds and steps of meta-training; a quick run leaves out the baselines that are programs of their own to compile.
+# Seeds and steps of meta-training; a quick run omits the baselines that need separate compiled programs.
 NUM_SEEDS, RELEASED_STEPS, FAIR_STEPS = 20, 500, 200
 NUM_QUICK_SEEDS, QUICK_RELEASED_STEPS = 6, 300
 ITERATIONS = (0, 50, 100, 200, 300, 500)
@@ -57,7 +57,7 @@ def _summary(rows, average_gap, num_seeds: int, seed: int) -> dict[str, Any]:
     for version, by_panel in rows.items():
         for panel, curves in by_panel.items():
             panels[panel][version] = {name: curve.summary(ITERATIONS) for name, curve in curves.items()}
-    # The curve of the released level stands for the left panel; that of the printed level is beside it.
+    # The curve of the released level represents the left panel; the curve of the printed level is next to it.
     panels["left"]["printed"] = panels["left"]["released"].get("printed")
     panels["left"]["released"] = panels["left"]["released"]["maml"]
     panels["left"]["fair"]["average_task"] = {"gap": average_gap}

@@ -62,7 +62,7 @@ def draw_as_printed(key: Array, num_seeds: int, num_tasks: int) -> LQRTask:
 
 @jax.jit
 def _solve(tasks: LQRTask) -> tuple[Regulator, Array]:
-    """Optima of the tasks, the last of which is the average, and the costs of its optimum."""
+    """Optima of the tasks, with the average task as the last one, and the costs of its optimum."""
 
     def one(task: LQRTask) -> Regulator:
         return discrete_lqr(task.A, task.B, task.Q, task.R)

@@ -4,8 +4,9 @@
 
 For each width of the bumps and each step size of Adam the starts are trained on 20 tasks of each development split; the
 table is of the return after one step on its other 20 tasks. The width is that of the best meta-learned start: 0.452
-with steps of 0.1 and of 0.3, of which the longer need fewer. The step size of each other learner is the one that is
-best for itself at that width: a stop of the average-return policy gains from long steps, which its end does not.
+with steps of 0.1 and of 0.3; the longer steps need fewer iterations. The step size of each other learner is the one
+that is best for itself at that width: a stop of the average-return policy gains from long steps, which its end does
+not.
 """
 
 from dataclasses import replace

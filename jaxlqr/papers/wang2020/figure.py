@@ -23,7 +23,7 @@ def draw_adaptation(curves: dict[str, dict[str, np.ndarray]], optima: dict[str, 
     Arguments:
         curves: by title, then by start: mean and both ends of its interval [3, MAX_STEPS + 1].
         optima: mean return of the optima by title.
-        num_splits: number of splits that the intervals are over. Bands are drawn from four on: those of two splits
+        num_splits: number of splits that the intervals are over. Bands need at least four splits: bands of two splits
             are wider than the whole range of returns.
     """
     columns = min(2, len(curves))

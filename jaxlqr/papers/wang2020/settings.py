@@ -1,4 +1,4 @@
-"""The families of tasks that are learned: goals on a gridworld, chains and rivers; how they were chosen is told.
+"""The families of tasks: goals on a gridworld, chains and rivers, and the reasons for this choice.
 
 The processes and eta are the problem. Those of the first gridworld are the paper's companion setting: 81 states, 24
 features, eta = 10; that the agent starts in a corner and the goals are far was chosen because the prior matters there,

@@ -25,7 +25,7 @@ def draw_theory(
 
     Arguments:
         gaps, bounds: of :func:`jaxlqr.papers.wang2020.bounds.draw`.
-        used, networks: widths, and what :func:`jaxlqr.papers.wang2020.widths.sweep` tells of them.
+        used, networks: widths, and their summary from :func:`jaxlqr.papers.wang2020.widths.sweep`.
         errors: of :func:`jaxlqr.papers.wang2020.samples.complexity`.
     """
     complete = bool(networks and errors)

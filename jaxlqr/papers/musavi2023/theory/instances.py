@@ -9,7 +9,7 @@ from jaxlqr.iterations.bisection import bisect
 from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.task import LQRTask
 
-# Spectral radius up to which a gain is drawn.
+# Largest spectral radius of a drawn gain.
 _WITHIN = 0.97
 _NUM_TASKS = 3
 # How far short of the boundary a ray ends, relative to its length.

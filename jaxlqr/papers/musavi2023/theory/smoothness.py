@@ -1,7 +1,7 @@
 r"""Smoothness constants of the LQR cost and of the meta-objective, valid in a ball around a gain.
 
-The paper refers for the constants of Lemma 2 to other papers and to an appendix. Those here are derived below, for the
-ball :math:`\|U - K\| \le \delta(K)`; printed, the lemma speaks of any two stabilising gains, for which no constants
+The paper refers for the constants of Lemma 2 to other papers and to an appendix. The constants here are derived below,
+for the ball :math:`\|U - K\| \le \delta(K)`. The printed lemma is about any two stabilising gains, but no constants
 exist that depend on one of them only (docs/errata.md, M5).
 
 Derivation. Let :math:`T_U(X) = \sum_t A_U^t X A_U'^t` with :math:`A_U = A - BU`, and :math:`t_K` the larger of
@@ -118,8 +118,8 @@ def meta_smoothness(K: Array, tasks: LQRTask, inner_step_size: Array | float) ->
 
 @compiled(prepare=gain_and_tasks)
 def meta_smoothness_radius(K: Array, tasks: LQRTask, inner_step_size: Array | float) -> Array:
-    r"""Radius around K in which :func:`meta_smoothness` holds: the smallest over tasks of :math:`\delta(K)` and of
-    :math:`\delta_i(\tilde K_i) / (1 + \eta\ell_i)`, since adapted gains must be near, too.
+    r"""Radius around K where :func:`meta_smoothness` holds: the smallest over tasks of :math:`\delta(K)` and of
+    :math:`\delta_i(\tilde K_i) / (1 + \eta\ell_i)`, since adapted gains must be near too.
 
     >>> import jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.families.scalar(a=0.5, q=[1.0, 2.0])

@@ -1,4 +1,4 @@
-"""What musavi2023 states, the rows of a table: the inequalities that ``margins.py`` evaluates."""
+"""The statements of musavi2023 as rows of a table: the inequalities that ``margins.py`` evaluates."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Statement(NamedTuple):
-    """One row: where it is stated, what is compared, the largest ratio that it allows, and what kind it is.
+    """One row: its place in the paper, the compared quantities, the largest allowed ratio, and its kind.
 
     Kinds: ``"corrected"`` and ``"printed"`` statements, and ``"condition"``, which an instance meets or not.
     """
@@ -17,7 +17,7 @@ class Statement(NamedTuple):
     kind: str = "corrected"
 
 
-#: All rows by name. A limit of 1e-9 is that of an equation: the ratio is its residual.
+#: All rows by name. A limit of 1e-9 belongs to an equation: the ratio is its residual.
 STATEMENTS = {
     "hessian": Statement("(4)", "<Y, H[Y]> against autodiff", 1e-9),
     "lemma_1": Statement("Lemma 1", "spectral radius at W - 0.999 eta_max grad C"),

@@ -21,7 +21,7 @@ class Bound(NamedTuple):
 def weight_norm(delta: float, num_tasks: int) -> Bound:
     r"""Bounds on the norm of weights within delta of 1/M: :math:`\delta + 1`, and :math:`\delta + 1/\sqrt M`.
 
-    The norm of the uniform weights is :math:`1/\sqrt M`, as (14b) says and its proof, (16), does not.
+    The norm of the uniform weights is :math:`1/\sqrt M`, as in (14b), but not in its proof, (16).
 
     >>> weight_norm(0.1, 4)
     Bound(printed=1.1, corrected=0.6)
@@ -52,11 +52,11 @@ def gradient_variance(sigma: float, delta: float, num_tasks: int, gamma: float, 
 
 
 def stationarity_floor(bound: float, delta: float, num_tasks: int, alpha: float) -> float:
-    r"""What :math:`\epsilon_0` of Theorem 5 exceeds for any smoothness and any variance,
-    :math:`2 \delta B \sqrt M / \alpha`.
+    r"""Lower bound of :math:`\epsilon_0` of Theorem 5 for any smoothness and any variance, :math:`2 \delta B \sqrt M /
+    \alpha`.
 
-    It is (10) with its other terms, all of which make it larger, at zero. The squared norm of the weighted gradient
-    need not fall below it, so where it is larger than that norm at the start the theorem says nothing.
+    It is (10) without its other terms, which are nonnegative. The squared norm of the weighted gradient need not fall
+    below it, so if it is larger than this norm at the start, the theorem is vacuous.
 
     Arguments:
         bound: B, the largest loss.
@@ -90,10 +90,10 @@ def theorem_5(
     first_loss: float,
     num_updates: int,
 ) -> StationarityBound:
-    r"""What Theorem 5 prints for the mean of :math:`\|\nabla u_t' \bar\ell(x_t)\|^2` over the updates.
+    r"""The bound of Theorem 5, as printed, for the mean of :math:`\|\nabla u_t' \bar\ell(x_t)\|^2` over the updates.
 
-    It holds where every mini-batch consists of the same tasks. Algorithm 1 takes new ones, and then it is false: the
-    proof subtracts the loss of one mini-batch from that of another as if they were one function (docs/errata.md, N13).
+    It holds where every mini-batch consists of the same tasks. Algorithm 1 takes new tasks, and then the bound is
+    false: the proof subtracts the losses of two mini-batches as if they were one function (docs/errata.md, N13).
 
     Arguments:
         bound: B, the largest loss.
@@ -140,8 +140,8 @@ def adapted_smoothness(S: float, rho: float, L: float, gamma: float) -> float:
 def cross_entropy_lipschitz(S: Array) -> Bound:
     r"""Lipschitz constant of :func:`cross_entropy`: :math:`2 \|S\|_1` as printed, and :math:`\sqrt 2 \|S\|_2`.
 
-    The gradient is :math:`S^\top (p - y)`, and :math:`|p - y| \le \sqrt 2`. The norms are those induced by the vector
-    norms, as appendix A.1 says; with the sum of all entries in place of the largest column sum the printed one holds.
+    The gradient is :math:`S^\top (p - y)`, and :math:`|p - y| \le \sqrt 2`. The norms are induced by the vector norms,
+    as in appendix A.1. With the sum of all entries in place of the largest column sum, the printed constant holds.
 
     >>> rows = jnp.stack([jnp.ones(25), -jnp.ones(25)])
     >>> [round(float(constant), 3) for constant in cross_entropy_lipschitz(rows)]
@@ -181,7 +181,7 @@ def printed_cross_entropy_gradient(x: Array, S: Array, y: Array) -> Array:
     r"""(118) as printed, :math:`\sum_j y_j (1(j = i) - p_i) S_{ij}`: [D], for as many classes as parameters only.
 
     Raises:
-        ValueError: when S is not square; the indices of (117) do not say what else could be meant.
+        ValueError: if S is not square; the indices of (117) have no other meaning.
     """
     _check_square(S, "(118)", "cross_entropy_gradient")
     p = jax.nn.softmax(_times(S, x))

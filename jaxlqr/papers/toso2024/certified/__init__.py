@@ -1,4 +1,4 @@
-"""Runs with the step sizes, radii and samples of toso2024 beside what it promises for them: ``jaxlqr certified``."""
+"""Runs with the step sizes, radii and samples of toso2024, next to its guarantees: ``jaxlqr certified``."""
 
 import time
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ class CertifiedSettings:
     Attributes:
         epsilon: accuracy, relative to the first gap of each task.
         delta: probability that a model-free run misses it.
-        max_steps: no run takes more iterations; what is promised for more is said, not run.
-        max_queries: a model-free run that needs more cost queries is not run; that is said too.
+        max_steps: cap of the iterations of each run; guarantees for more iterations are only reported.
+        max_queries: a model-free run that needs more cost queries is omitted, and the result states it.
         sublevel_samples: gains of the sub-level set over which the constants are maximised.
         seed: of these gains, of the directions of the report and of the zeroth-order oracle.
     """
@@ -66,8 +66,8 @@ def certified(
     """Write the figure, the curves and the numbers of :func:`study` to the folder ``out``; return the numbers.
 
     Arguments:
-        tasks_file, gain_file, dt: as for training; with no gain, that of the tasks file or the optimum of the average
-            task, from where there is little to improve.
+        tasks_file, gain_file, dt: as for training; without a gain, the gain of the tasks file or the optimum of the
+            average task, which leaves little to improve.
         out: output folder.
         settings: of the runs.
         progress: show progress bars; ``None`` shows them in a terminal or a notebook.
@@ -92,8 +92,8 @@ def certified(
 def study(
     tasks: LQRTask, K0: jax.Array, settings: CertifiedSettings, *, progress: bool | None = None
 ) -> tuple[list[Run], dict[str, Any]]:
-    """The runs, model-based with the steps of Theorem 1 over the sub-level set and at each iterate, and model-free with
-    those of Theorem 2 where it can be paid for; and what is told of them as plain numbers."""
+    """The runs and their summary as plain numbers. The model-based runs have the steps of Theorem 1 over the sub-level
+    set and at each iterate. The model-free run has the steps of Theorem 2, if its queries are within the limit."""
     began = time.perf_counter()
     key, report_key, run_key = jax.random.split(jax.random.key(settings.seed), 3)
     told = report(tasks, K0, epsilon=settings.epsilon, delta=settings.delta, key=report_key)

@@ -24,7 +24,7 @@ def draw(runs: list[Run], content: dict[str, Any]) -> "Figure":
 def _draw_runs(ax: "Axes", runs: list[Run], content: dict[str, Any]) -> None:
     for run, color in zip(runs, COLORS, strict=False):
         numbers = np.arange(1, len(run.gap))
-        # Runs that lie on one another are told apart by their width.
+        # Different widths distinguish runs that coincide.
         wide = 3.0 if run.name == "sublevel" else 1.5
         ax.plot(numbers, np.max(run.gap[1:] / run.gap[0], axis=1), color=color, label=run.label, linewidth=wide)
         ax.plot(numbers, np.max(run.guarantee[1:] / run.gap[0], axis=1), color=color, linestyle="--")

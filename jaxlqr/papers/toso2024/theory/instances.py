@@ -22,7 +22,7 @@ class Instance(NamedTuple):
 
 
 def draw(key: Array, num_states: int, num_inputs: int, num_tasks: int = 2, least_log_level: float = -7.0) -> Parameters:
-    """Unconstrained numbers of which :func:`instance` makes a task set.
+    """Unconstrained numbers from which :func:`instance` makes a task set.
 
     The scale of each matrix varies by e^2, the logarithm of the level of heterogeneity between ``least_log_level``
     and 0.

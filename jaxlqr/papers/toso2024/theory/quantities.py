@@ -18,12 +18,12 @@ from jaxlqr.papers.checks import assumed
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Quantities:
-    r"""Scalars of a task set at a gain K, with the paper's symbols; a norm is spectral unless said otherwise.
+    r"""Scalars of a task set at a gain K, with the paper's symbols; norms are spectral by default.
 
     Attributes:
         J_max: largest cost :math:`\max_i J^{(i)}(K)`.
         J_min: least cost of any task :math:`\min_i J^{(i)}(K_i^*)`. The paper writes :math:`J_{\min}(K)` and does not
-            define it; this is the choice with which Lemma 5 is Fazel's bound for a single task.
+            define it; with this choice, Lemma 5 is Fazel's bound for a single task.
         mu: smallest eigenvalue of any :math:`\Sigma_0`.
         A, B, Q, R, P, closed, K: largest norms of A, B, Q, R, P_K, A - BK, and the norm of K.
         Q_least: :math:`\min_i \|Q^{(i)}\|`, the least of the norms.

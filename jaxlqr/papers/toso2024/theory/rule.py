@@ -1,4 +1,4 @@
-"""The step sizes of Theorem 1 of toso2024 at every iterate, with what they promise."""
+"""The step sizes of Theorem 1 of toso2024 at every iterate, with their guarantees."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
@@ -40,7 +40,7 @@ class CertifiedSteps:
     model_free: bool = False
 
     def check(self, tasks: LQRTask) -> None:
-        """Raise ``ValueError`` for a single task, to which Theorem 1 does not apply."""
+        """Raise ``ValueError`` for a single task: Theorem 1 does not apply to it."""
         check_several(tasks)
 
     def inner(self, params: Array, tasks: LQRTask, step: Array) -> Array:
@@ -56,7 +56,7 @@ class CertifiedSteps:
 
 
 class Promise(NamedTuple):
-    """What one certified step from each gain of a run promises, leading axis of the gains.
+    """The guarantees of one certified step from each gain of a run, with the leading axis of the gains.
 
     Attributes:
         gap: gaps [steps, M].
@@ -76,9 +76,8 @@ class Promise(NamedTuple):
 def promises(gains: Array, tasks: LQRTask) -> Promise:
     r""":class:`Promise` at each of the ``gains`` [steps, m, n] of a run with :class:`CertifiedSteps`.
 
-    Theorem 1 asks for :math:`f_z^2 \le \min_i \lambda_i \Delta_0^{(i)} / (288\, n_u^3)`, so that a step from anywhere
-    in the
-    sub-level set of the first gain stays there.
+    Theorem 1 requires :math:`f_z^2 \le \min_i \lambda_i \Delta_0^{(i)} / (288\, n_u^3)`, so that a step from anywhere
+    in the sub-level set of the first gain stays there.
     """
     cubed = gains.shape[1] ** 3
 

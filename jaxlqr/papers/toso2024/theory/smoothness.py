@@ -1,6 +1,6 @@
 r"""The Lipschitz constants of Lemma 6 of toso2024, as printed and as corrected.
 
-What the corrected ones use, with :math:`\|\Delta\| \le h_\Delta`, :math:`s = J_{\max}/\sigma_{\min}(Q)`,
+The quantities of the corrected constants, with :math:`\|\Delta\| \le h_\Delta`, :math:`s = J_{\max}/\sigma_{\min}(Q)`,
 :math:`\nu = s/\mu`, :math:`W = R + B^\top P_K B` and :math:`\mathcal{F}_K(X) = A_K X A_K^\top`:
 
 - :math:`\mathcal{T}_K = (1 - \mathcal{F}_K)^{-1}` and its adjoint have norms of at most :math:`\nu`, in spectral norm

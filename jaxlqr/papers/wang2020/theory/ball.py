@@ -14,7 +14,7 @@ _LARGE = 1e150  # its square is finite
 
 
 class Approximation(NamedTuple):
-    """The coefficients v [d] and the weighted norm of what is left, infinite where the target is."""
+    """The coefficients v [d] and the weighted norm of the residual, infinite if the target is infinite."""
 
     v: Array
     residual: Array

@@ -29,8 +29,8 @@ class Linearisation(NamedTuple):
 def linearisation(network: TwoLayer, weights: Array, x: Array, rho: Array) -> Linearisation:
     r"""Feature drift and linearisation error at ``weights`` [m, d], over inputs x [N, d] with measure rho [N].
 
-    While weights stay in a ball of fixed radius each of m of them moves by the order of :math:`m^{-1/2}`, so that a
-    share :math:`m^{-1/2}` of the units change their sign: the squared drift is of that order, the drift of
+    While weights stay in a ball of fixed radius, each of the m weights moves by the order of :math:`m^{-1/2}`. So a
+    share :math:`m^{-1/2}` of the units change their sign. The squared drift has this order, and the drift has the order
     :math:`m^{-1/4}`.
 
     >>> import jax
@@ -73,7 +73,7 @@ def tangent_kernel(x: Array) -> Array:
 def kernel_features(kernel: Array) -> Array:
     """Features [N, N] whose inner products are a kernel [N, N], positive semidefinite: its symmetric root.
 
-    The ball of radius R in these features is, on the N points, that of the kernel's Hilbert space, so
+    On the N points, the ball of radius R in these features is the ball of the kernel's Hilbert space, so
     :func:`jaxlqr.papers.wang2020.theory.best_in_ball` with them is the limit of what wide networks reach.
 
     >>> kernel_features(jnp.diag(jnp.array([4.0, 9.0]))).tolist()
