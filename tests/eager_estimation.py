@@ -32,6 +32,7 @@ def estimation_calls() -> Calls:
         "log_likelihood": lambda: module.log_likelihood(y, *system),
         "log_likelihood in blocks": lambda: module.log_likelihood(jnp.ones((40, 1)), *system),
         "log_likelihood, diffuse": lambda: module.log_likelihood(y, *system, diffuse=True),
+        "log_likelihood, parallel": lambda: module.log_likelihood(y, *system, method="parallel"),
         "kalman_filter": lambda: module.kalman_filter(y, *system),
         "smoother": lambda: module.smoother(y, *system, diffuse=True),
         "forecast": lambda: module.forecast(y, *system, 2),

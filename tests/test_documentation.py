@@ -11,12 +11,15 @@ import matplotlib
 import pytest
 
 import jaxlqr
+from jaxlqr.core.optional import is_installed
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PACKAGE = Path(jaxlqr.__file__).parent
 #: Pages whose Python blocks are executed, in order, in one namespace a page.
 PAGES = [ROOT / "README.md", DOCS / "index.md", *sorted((DOCS / "howto").glob("*.md"))]
+#: Packages of samplers, which only .ci/full installs: blocks that name one are skipped elsewhere.
+SOMETIMES = ("numpyro", "blackjax", "pytensor")
 #: Modules that users import by their dotted name, beside the rooms.
 MODULES = [
     "jaxlqr.lqr.closed_form",
@@ -49,7 +52,8 @@ def marked(path):
         "input_limits",
         "fifty_queries",
         "watch_a_run",
-    )  # they train
+        "samplers",
+    )  # they train, or draw
     return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
 
 
@@ -61,10 +65,17 @@ def test_examples_of_the_page_run(path, tmp_path, monkeypatch, capsys):
     assert found
     namespace = {"__name__": "__main__"}
     for number, block in enumerate(found):
+        if not imports_are_installed(block):
+            continue
         capsys.readouterr()
         exec(compile(block, f"{path.name}, block {number + 1}", "exec"), namespace)
         if (expected := shown_output(path, block)) is not None:
             assert capsys.readouterr().out == expected
+
+
+def imports_are_installed(block):
+    """Whether the packages are installed that a block imports and that no extra for tests brings."""
+    return all(is_installed(name) for name in SOMETIMES if re.search(rf"\b{name}\b", block))
 
 
 def shown_output(path, block):

@@ -24,6 +24,7 @@ EXEMPT = {
     "no_metrics",
     "record_for",
     "within_ball",
+    "register_in_pytensor",
 }
 # Of each mechanism one that compiles quickly; the slow test calls all of them.
 QUICK = {

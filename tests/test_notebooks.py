@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
@@ -36,7 +39,15 @@ def lines_of_code(text):
 
 
 def test_all_notebooks_are_there():
-    assert {*PAPERS, "quickstart", "first_hour", "gradients", "bring_your_own_system", "scale"} <= set(IDS)
+    assert {
+        *PAPERS,
+        "quickstart",
+        "first_hour",
+        "gradients",
+        "bring_your_own_system",
+        "bayesian_estimation",
+        "scale",
+    } <= set(IDS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
@@ -80,8 +91,23 @@ def test_quickstart_runs_and_says_what_it_should(tmp_path):
     assert not list(tmp_path.iterdir())  # it leaves nothing behind
 
 
+def test_the_posterior_of_the_tutorial_has_the_gradient_of_differences():
+    """The cells before the sampler, which an extra brings."""
+    text = (FOLDER / "bayesian_estimation.py").read_text(encoding="utf-8")
+    code = [source for kind, source in cells(text) if kind == "code"]
+    before = code[: next(k for k, source in enumerate(code) if "minimize(" in source and "import" not in source)]
+    space = {}
+    exec("\n".join(before), space)
+    density, point, step = space["log_density"], space["prior_mean"], 1e-5
+    gradient = jax.jit(jax.grad(density))(point)
+    directions = jnp.eye(len(point))
+    differences = [(density(point + step * e) - density(point - step * e)) / (2 * step) for e in directions]
+    np.testing.assert_allclose(gradient, differences, rtol=1e-6, atol=1e-5)  # of differences of numbers of size 1e2
+    assert density(space["passive"]) == -np.inf  # many stable solutions
+
+
 def needs_the_extra():
-    if importlib.util.find_spec("ipywidgets") is None or importlib.util.find_spec("nbclient") is None:
+    if any(importlib.util.find_spec(name) is None for name in ("ipywidgets", "nbclient", "blackjax")):
         pytest.skip("needs pip install 'jaxlqr[notebooks]'")
 
 

@@ -29,8 +29,11 @@ def as_floating(value: MatrixLike, name: str, function: str) -> Array:
 
     Raises ``TypeError`` for integers, masked arrays and half precision, which is too coarse for the equations.
     """
-    refuse_masked(value, f"{function}: argument {name}")
-    array = jnp.asarray(value)
+    if isinstance(value, Array):
+        array = value  # asarray would return it as well, but takes as long as a small kernel
+    else:
+        refuse_masked(value, f"{function}: argument {name}")
+        array = jnp.asarray(value)
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         raise TypeError(
             f"{function}: argument {name} must have a floating dtype, got {array.dtype}; write 1.0 for 1, or convert "
@@ -38,6 +41,11 @@ def as_floating(value: MatrixLike, name: str, function: str) -> Array:
         )
     refuse_half(function, **{name: array})
     return array
+
+
+def with_dtype(array: Array, dtype: Any) -> Array:
+    """The array with this dtype; one that has it already is returned itself, without a kernel."""
+    return array if array.dtype == dtype and not array.weak_type else array.astype(dtype)
 
 
 def refuse_half(function: str, **arguments: Any) -> None:
@@ -76,7 +84,7 @@ def as_matrices(function: str, **arguments: MatrixLike) -> list[Array]:
     dtype = jnp.result_type(*typed.values())
     if any(jnp.iscomplexobj(array) for array in arrays.values()):
         dtype = jnp.result_type(dtype, jnp.complex64)
-    return [array.astype(dtype) for array in arrays.values()]
+    return [with_dtype(array, dtype) for array in arrays.values()]
 
 
 def check_shapes(function: str, **expected: tuple[Array | None, str]) -> None:

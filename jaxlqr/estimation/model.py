@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from jaxlqr.core.checks import as_floating, as_matrices
+from jaxlqr.core.checks import as_floating, as_matrices, with_dtype
 from jaxlqr.core.products import hermitian
 from jaxlqr.matrix_equations import stable_discrete_lyapunov
 
@@ -84,12 +84,12 @@ def check_model(
     dtype = as_matrices(function, **flat)[0].dtype
     if jnp.issubdtype(dtype, jnp.complexfloating):
         raise TypeError(f"{function}: all arguments must be real, got {dtype}; stack real and imaginary parts.")
-    arrays = {name: array.astype(dtype) for name, array in arrays.items()}
+    arrays: dict[str, Any] = {name: with_dtype(array, dtype) for name, array in arrays.items()}
     num_steps, n, p = len(arrays["y"]), len(flat["A"]), len(flat["C"])
     m = arrays["u"].shape[1] if "u" in arrays else 0
     for name, size in (("B", n), ("D", p)):
-        arrays.setdefault(name, jnp.zeros((size, m), dtype))
-    arrays.setdefault("u", jnp.zeros((num_steps + num_ahead, m), dtype))
+        arrays.setdefault(name, np.zeros((size, m), dtype))  # NumPy's: no kernel for each call
+    arrays.setdefault("u", np.zeros((num_steps + num_ahead, m), dtype))
     steps = num_steps + num_ahead
     sizes = {"n": n, "p": p, "m": m}
     shapes = {name: tuple(sizes[letter] for letter in letters) for name, letters in _LETTERS.items()}

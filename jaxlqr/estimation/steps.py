@@ -76,10 +76,14 @@ def predict(model: Model, columns: Array, covariance: Array, observed: Observed,
 
 
 def moved(model: Model, columns: Array, gain: Array, errors: Array, u: Array) -> Array:
-    """The predicted means of the next state; the input moves the first column."""
-    pushed = matmul(model.B, u[:, None])
-    pushed = jnp.concatenate([pushed, jnp.zeros((len(pushed), columns.shape[1] - 1), pushed.dtype)], axis=1)
-    return matmul(model.A, columns) + matmul(gain, errors) + pushed
+    """The predicted means of the next state."""
+    return matmul(model.A, columns) + matmul(gain, errors) + pushed(model, columns.shape[1], u)
+
+
+def pushed(model: Model, num_columns: int, u: Array) -> Array:
+    """What the input adds to the means [n, num_columns] of the next state: it moves the first column."""
+    first = matmul(model.B, u[:, None])
+    return jnp.concatenate([first, jnp.zeros((len(first), num_columns - 1), first.dtype)], axis=1)
 
 
 def filtered(columns: Array, covariance: Array, observed: Observed) -> tuple[Array, Array]:

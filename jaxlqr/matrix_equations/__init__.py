@@ -13,6 +13,7 @@ from jaxlqr.matrix_equations.lyapunov import is_schur_stable as is_schur_stable
 from jaxlqr.matrix_equations.lyapunov import solve_continuous_lyapunov as solve_continuous_lyapunov
 from jaxlqr.matrix_equations.lyapunov import solve_discrete_lyapunov as solve_discrete_lyapunov
 from jaxlqr.matrix_equations.lyapunov import stable_discrete_lyapunov as stable_discrete_lyapunov
+from jaxlqr.matrix_equations.pytensor_dispatch import register_in_pytensor as register_in_pytensor
 from jaxlqr.matrix_equations.quadratic import quadratic_matrix_equation_result as quadratic_matrix_equation_result
 from jaxlqr.matrix_equations.quadratic import solve_quadratic_matrix_equation as solve_quadratic_matrix_equation
 from jaxlqr.matrix_equations.results import EquationResult as EquationResult

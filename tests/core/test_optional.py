@@ -9,6 +9,7 @@ from jaxlqr import __main__, commands, plots
 from jaxlqr.core.optional import MissingExtraError, is_installed
 from jaxlqr.io import console
 from jaxlqr.io.locking import locked
+from jaxlqr.matrix_equations import register_in_pytensor
 from jaxlqr.training import Checkpoints
 from jaxlqr.training.progress import LogLines, Silent, open_progress
 
@@ -30,6 +31,7 @@ def lock(folder):
         ("filelock", "checkpoints", lock),
         ("tqdm.auto", "cli", lambda _: open_progress(3, "step", progress=True)),
         ("rich.console", "cli", lambda _: console.open_console()),
+        ("pytensor.link.jax.dispatch.basic", "pytensor", lambda _: register_in_pytensor()),
         ("matplotlib", "cli", lambda _: importlib.reload(commands)),  # before a run whose end would draw
     ],
 )
