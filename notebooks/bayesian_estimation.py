@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
+import jaxlqr
 from jaxlqr import estimation
 from jaxlqr.plots import new_figure
 
@@ -70,7 +71,7 @@ def state_space(params):
 # %% [markdown]
 # ## Data
 #
-# Thirty years of quarters, drawn from the model at known parameters. The gap is not published for the last four quarters, and
+# Twenty years of quarters, drawn from the model at known parameters. The gap is not published for the last four quarters, and
 # one year of interest rates is lost. A missing entry is NaN.
 
 
@@ -84,7 +85,7 @@ def simulated(params, key, num_steps):
     return states @ C.T + noise
 
 
-y = simulated(truth, jax.random.key(0), 120).at[-4:, 0].set(jnp.nan).at[50:54, 2].set(jnp.nan)
+y = simulated(truth, jax.random.key(0), 80).at[-4:, 0].set(jnp.nan).at[50:54, 2].set(jnp.nan)
 
 
 def log_density(theta):
@@ -97,7 +98,7 @@ def log_density(theta):
 value_and_gradient = jax.jit(jax.value_and_grad(log_density))
 print("log density at the prior mean", f"{value_and_gradient(prior_mean)[0]:.3f}")
 passive = prior_mean.at[1].set(0.8)  # a rule that reacts less than one for one does not determine inflation
-status = estimation.LinearREStatus(int(solution(constrained(passive))[0].status))
+status = jaxlqr.SolveStatus(int(solution(constrained(passive))[0].status))
 print("phi_pi = 0.8:", value_and_gradient(passive)[0], status.name)
 
 # %% [markdown]
@@ -135,11 +136,11 @@ import blackjax  # noqa: E402
 @jax.jit
 @jax.vmap
 def chain(key):
-    """600 draws in the units of the Laplace approximation, the first 100 of which are dropped."""
+    """400 draws in the units of the Laplace approximation, the first 100 of which are dropped."""
     nuts = blackjax.nuts(
         lambda w: log_density(mode + widths @ w), step_size=0.8, inverse_mass_matrix=jnp.ones(len(mode))
     )
-    first, *keys = jax.random.split(key, 601)
+    first, *keys = jax.random.split(key, 401)
     start = nuts.init(0.5 * jax.random.normal(first, mode.shape))
 
     def step(state, key):
