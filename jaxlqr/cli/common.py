@@ -85,7 +85,7 @@ def _check_drawing() -> None:
         import matplotlib  # noqa: F401
     except ValueError as error:
         raise ValueError(
-            f"matplotlib cannot read its settings: {error}; mend or remove the file matplotlibrc."
+            f"matplotlib cannot read its settings: {error}; correct or remove the file matplotlibrc."
         ) from None
 
 

@@ -192,7 +192,7 @@ def _checkpoints(folder: Path, settings: TrainSettings) -> Checkpoints:
             raise ValueError(f"{folder} holds checkpoints of a run that was stopped; resume it, or remove that folder.")
     elif settings.resume and settings.checkpoint_every is None:
         # With both options it begins: a job that the cluster may start again has one command line.
-        raise ValueError(f"there is nothing to resume in {folder}; leave out resume to begin.")
+        raise ValueError(f"resume needs a checkpoint in {folder}, got none; leave out resume to start a new run.")
     return Checkpoints(folder=folder, every=settings.checkpoint_every, resume=settings.resume)
 
 

@@ -129,7 +129,7 @@ class OutputFolder:
 
     def _check_name(self, name: str) -> None:
         if name in ("", ".", "..") or PurePath(name).name != name:
-            raise OutputError(f"an output file needs a plain name without folders, got {name!r}.")
+            raise OutputError(f"the name of an output file must be plain, without folders, got {name!r}.")
         if (self.path / name).is_dir():
             raise OutputError(f"the output file {self.path / name} cannot be written, because a folder has its name.")
 

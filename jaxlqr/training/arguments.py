@@ -125,7 +125,7 @@ def reject_start(deterministic: bool, row: dict[str, np.ndarray]) -> None:
             f"{losses.shape[1]} tasks: {listed}; start from parameters that are (for LQR, a gain that stabilises them)."
         )
     if not np.all(row["feasible"]):
-        raise ValueError("params must be feasible for every task, but the test passed as feasible says they are not.")
+        raise ValueError("params must be feasible for every task, but the function feasible returns false for them.")
     if deterministic:  # a random direction may be finite at the next draw
         raise ValueError(
             "params are feasible, but the meta-gradient there is not finite: the adapted parameters leave the feasible "

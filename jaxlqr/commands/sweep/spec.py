@@ -214,7 +214,7 @@ def _with_steps(settings: TrainSettings, axes: tuple[str, ...], K0: Array, tasks
 
 def _runs(document: Mapping[str, Any]) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
     if ("grid" in document) == ("random" in document):
-        raise ValueError("the file must have one of the tables [grid] and [random], which say what differs.")
+        raise ValueError("the file must have one of the tables [grid] and [random], with the settings that differ.")
     return _grid(document["grid"]) if "grid" in document else _random(document["random"])
 
 
