@@ -1,7 +1,7 @@
 """Does a default test fail where the mathematics is wrong? Twenty mistakes, each in a copy of the package.
 
     python .ci/mutations.py            # all of them, some minutes on two cores
-    python .ci/mutations.py hessian    # those whose name contains a word
+    python .ci/mutations.py hessian    # those whose name contains one of the words
 
 Each mistake is one changed place of the numerical core: a sign, a factor, a transpose, an off-by-one. Of the default
 tests (none that is marked slow) a few are run against it, and at least one must fail; without a mistake all of them
@@ -141,8 +141,8 @@ MUTATIONS = [
     Mutation(
         "meta-gradient of a process without a discount",
         "mdp/gradient.py",
-        "second = eta * mdp.gamma * horizon",
-        "second = eta * horizon",
+        "second = inner_step_size * mdp.gamma * horizon",
+        "second = inner_step_size * horizon",
         "tests/mdp/test_gradient.py::test_closed_form_equals_automatic_differentiation_of_the_generic_core[linear-0]",
     ),
     Mutation(
@@ -223,7 +223,7 @@ def failing_test(mutation: Mutation) -> str | None:
 
 
 def main(words: list[str]) -> int:
-    chosen = [mutation for mutation in MUTATIONS if all(word in mutation.name for word in words)]
+    chosen = [mutation for mutation in MUTATIONS if not words or any(word in mutation.name for word in words)]
     with tempfile.TemporaryDirectory() as scratch:
         tree = copied(Path(scratch))
         done = pytest_in(tree, list(dict.fromkeys(test for mutation in chosen for test in mutation.tests.split())))
