@@ -1,4 +1,4 @@
-"""What all results have in common: one line for the reader, and ``check()``, which raises where a lane failed."""
+"""Base of all results: a one-line text, and ``check()``, which raises if a lane failed."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -36,10 +36,10 @@ class Result:
     def check(self, *, allow_ill_conditioned: bool = True) -> Self:
         """Return the result itself unless a lane failed; then raise an error that names the lanes and what to do.
 
-        A lane failed if its :class:`SolveStatus` has an advice, with which the message ends. ILL_CONDITIONED passes
-        unless ``allow_ill_conditioned=False``: its value satisfies the equation, but its digits may be spoilt. The
-        error is ``ArithmeticError`` where an equation has no good value, and ``RuntimeError`` where a run ended badly.
-        Outside ``jit`` only.
+        A lane failed if its :class:`SolveStatus` has an advice; the message ends with this advice. ILL_CONDITIONED
+        passes unless ``allow_ill_conditioned=False``: its value satisfies the equation, but its digits may be spoilt.
+        The error is ``ArithmeticError`` where an equation has no good value, and ``RuntimeError`` where a run ended
+        badly. Outside ``jit`` only.
         """
         check_lanes(self.status, self._noun, self._error, allow_ill_conditioned=allow_ill_conditioned)
         return self

@@ -1,4 +1,4 @@
-"""Folders that one process holds against every other, and what is said where one cannot be used."""
+"""Folders that one process locks against all others, and the errors for folders that cannot be used."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ def explained(folder: Path, done: str, steps: list[int] | None = None) -> Iterat
         yield
     except (CheckpointError, WorkspaceError):
         raise
-    except Exception as error:  # orbax wraps what the system says in types of its own
+    except Exception as error:  # orbax wraps errors of the system in its own types
         kept = f" The checkpoint after step {steps[-1]} is kept." if steps else ""
         reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).strip().splitlines()[0]
         raise CheckpointError(f"the checkpoints in {folder} cannot be {done}: {reason}.{kept}") from error

@@ -1,4 +1,4 @@
-"""Damped Newton: a local minimum of a function of a few numbers whose Hessian is at hand."""
+"""Damped Newton: a local minimum of a function of a few numbers with a known Hessian."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -59,7 +59,7 @@ def damped_newton(
     that no unit of an entry matters.
 
     Arguments:
-        objective: function of a vector [d] -> scalar; +inf marks what is infeasible.
+        objective: function of a vector [d] -> scalar; +inf marks infeasible vectors.
         derivatives: function of a vector [d] -> its gradient [d] and Hessian [d, d].
         start: vector [d], feasible.
         max_steps: at most so many steps.
@@ -126,6 +126,6 @@ def _direction(gradient: Array, hessian: Array, scaled: bool) -> Array:
 
 
 def units_of(hessian: Array) -> Array:
-    """Units [d] in which the diagonal of a Hessian has moduli of one; one where it is zero."""
+    """Units [d] that scale the diagonal of a Hessian to moduli of one; one where it is zero."""
     size = jnp.abs(jnp.diagonal(hessian))
     return jnp.where(size > 0, lax.rsqrt(jnp.where(size > 0, size, 1)), 1)

@@ -42,7 +42,7 @@ def first_accepted(
     Arguments:
         attempt: function (fraction, value) -> (new value, whether it is acceptable); ``value`` is that of the attempt
             before, so that an attempt can count what all of them cost.
-        start: :func:`before_trials`, or a trial from which the search goes on with the next fraction.
+        start: :func:`before_trials`, or a trial; the search then continues with the next fraction.
         max_backtracks: number of fractions that are tried at most.
         factor: between 0 and 1.
         then_none: try the fraction 0 when no other one is accepted.
