@@ -3,6 +3,7 @@
 """Times of likelihoods and their parts against what a user would pick instead, in one run on one core.
 
     taskset -c 0 python benchmarks/likelihood.py [--models rbc rbc_sv ...] [--draws 4096] [--steps 200] [--repeats 5]
+        [--write]
 
 The models are those of tests/estimation/dsge. Competitors of a row are timed in turns, so that a busy machine slows
 both. Value, gradient and Hessian-vector product go from four parameters through Klein's map to the log-likelihood.
@@ -23,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy
 import scipy.linalg
-from timing import markdown, medians
+from timing import DOCS, markdown, medians, replace_between
 
 from jaxlqr import estimation
 
@@ -31,6 +32,7 @@ jax.config.update("jax_enable_x64", True)
 
 MODELS = Path(__file__).resolve().parent.parent / "tests" / "estimation" / "dsge"
 NAMES = ("rbc", "rbc_sv", "sgu", "fvgq", "sw07pfeifer")
+_SMALL = ("rbc", "rbc_sv", "sgu")
 _NOISE = 1e-4  # variance of the measurements
 Row = list[str]
 
@@ -90,8 +92,10 @@ def filter_rows(name: str, model: dict[str, np.ndarray], num_steps: int, repeats
     R = _NOISE * np.eye(num_measured)
     arrays = [jnp.asarray(array) for array in (y, A, C, Q, R)]
     runs: dict[str, Callable[[], object]] = {
-        method: partial(estimation.log_likelihood, *arrays, method=method) for method in ("auto", "exact")
+        method: partial(jax.jit(partial(estimation.log_likelihood, method=method)), *arrays)
+        for method in ("auto", "exact")
     }
+    runs["the same call without jit"] = partial(estimation.log_likelihood, *arrays)
     try:
         from statsmodels.tsa.statespace.kalman_filter import KalmanFilter
     except ImportError:
@@ -154,15 +158,21 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=4096, help="beside one draw")
     parser.add_argument("--steps", type=int, default=200, help="measurements")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks/likelihood.md")
     options = parser.parse_args()
     rows: list[Row] = []
     for name in options.models:
-        for draws in (1, options.draws):
+        # A lane of the two large models works for milliseconds: fewer lanes say as much about each.
+        many = min(options.draws, 4096 if name in _SMALL else 256)
+        for draws in (1, many):
             rows += likelihood_rows(name, draws, options.steps, options.repeats)
-        rows += [lyapunov_row(name, options.repeats), klein_row(name, options.draws, options.repeats)]
-    versions = f"JAX {jax.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}, one core"
-    print(f"{versions}, T = {options.steps}.\n")
-    print(markdown(["work", "against", "ours, ms", "theirs, ms", "ratio"], rows))
+        rows += [lyapunov_row(name, options.repeats), klein_row(name, many, options.repeats)]
+        print(f"{name}: done", flush=True)
+    text = f"JAX {jax.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}, one core, "
+    text += f"T = {options.steps}.\n\n" + markdown(["work", "against", "ours, ms", "theirs, ms", "ratio"], rows)
+    print(text)
+    if options.write:
+        replace_between(DOCS / "benchmarks" / "likelihood.md", "likelihood", text)
 
 
 if __name__ == "__main__":

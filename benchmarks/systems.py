@@ -2,11 +2,11 @@
 # pyright: reportMissingImports=false
 """Times of norms and Hankel penalties of linear systems against what a user would pick instead, on one core.
 
-    taskset -c 0 python benchmarks/systems.py [--quick] [--tiny]
+    taskset -c 0 python benchmarks/systems.py [--quick] [--tiny] [--write]
 
 Competitors of a row are timed in turns, so that a busy machine slows both; medians over the turns are reported. A peer
 that is not installed is named and left out. ``--tiny`` runs every row on systems so small that the times mean nothing:
-it shows that the script works.
+it shows that the script works. ``--write`` puts the tables into docs/benchmarks/systems.md.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-from timing import markdown, medians
+from timing import DOCS, markdown, medians, replace_between
 
 from jaxlqr import systems
 
@@ -64,6 +64,18 @@ def scipy_h2(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> floa
     return float(norm + sum(np.sum(x) for x in (q @ p, q @ b, c @ p)) / norm)
 
 
+def control_gradient(control, each: list[np.ndarray], dt: float) -> list[float]:
+    """The norm at the system, and with each entry of A, B and C moved: what a user of python-control would do."""
+    values = [control.system_norm(control.ss(*each, dt), 2)]
+    for matrix in each[:3]:
+        for index in np.ndindex(matrix.shape):
+            kept = matrix[index]
+            matrix[index] = kept + 1e-6
+            values.append(control.system_norm(control.ss(*each, dt), 2))
+            matrix[index] = kept
+    return values
+
+
 def h2_rows(count: int, n: int, repeats: int, control) -> list[list[str]]:
     """H2 norm with gradient of many small systems; the peers compute what they can."""
     family = stable(0, count, n)
@@ -73,9 +85,13 @@ def h2_rows(count: int, n: int, repeats: int, control) -> list[list[str]]:
         host = list(zip(*matrices(few), strict=True))
         candidates: Candidates = {"ours": partial(jax.jit(jax.vmap(jax.value_and_grad(systems.h2_norm))), tasks)}
         if control is not None:
-            models = [control.ss(*each, 0 if name == "continuous" else 0.1) for each in host]
+            time_step = 0 if name == "continuous" else 0.1
+            models = [control.ss(*each, time_step) for each in host]
             candidates["python-control loop, norm alone"] = lambda models=models: [
                 control.system_norm(model, 2) for model in models
+            ]
+            candidates["python-control loop, with gradient by differences"] = lambda host=host, dt=time_step: [
+                control_gradient(control, each, dt) for each in host[:4]
             ]
         if name == "continuous":
             candidates["SciPy loop, with gradient"] = lambda host=host: [scipy_h2(*each) for each in host]
@@ -86,8 +102,9 @@ def h2_rows(count: int, n: int, repeats: int, control) -> list[list[str]]:
         times = medians(candidates, repeats)
         for peer, time in times.items():
             if peer != "ours":
-                # The loops run over the first few systems, and are multiplied to the count.
-                whole = time * (count / len(host) if "loop" in peer else 1)
+                # The loops run over the first few systems, and their time is multiplied to the count.
+                shown = len(host[:4]) if "differences" in peer else len(host)
+                whole = time * (count / shown if "loop" in peer else 1)
                 rows.append(row(f"H2 norm and gradient, {count} systems, n = {n}, {name}", peer, times["ours"], whole))
     return rows
 
@@ -169,12 +186,18 @@ def hankel_rows(n: int, count: int, repeats: int) -> tuple[list[list[str]], list
         name: jax.jit(jax.vmap(jax.grad(penalty))).lower(family).compile()
         for name, penalty in (("ours", systems.hankel_nuclear_norm), ("Kronecker", kronecker_penalty))
     }
-    # At n = 64 the peer has two dense systems of 134 MB for each of 16 lanes, and their factors: it is not timed there.
-    timed = {name: partial(program, family) for name, program in programs.items() if name == "ours" or n <= 32}
-    times = medians(timed, repeats)
+    timed: Candidates = {name: partial(program, family) for name, program in programs.items()}
+    peer = "Kronecker solve"
+    if n > 32:
+        # All lanes at once would take 11 GB: the peer solves one, and its time is multiplied to the count.
+        first = jax.tree.map(lambda leaf: leaf[0], family)
+        timed["Kronecker"] = partial(jax.jit(jax.grad(kronecker_penalty)), first)
+        peer += f", {count} times one system"
+    times = medians(timed, min(repeats, 3) if n > 32 else repeats)
+    times["Kronecker"] *= count if n > 32 else 1
     work = f"gradient of the sum of Hankel values, n = {n}, batch {count}"
     memory = {name: temporary_megabytes(program) for name, program in programs.items()}
-    timed_rows = [row(work, "Kronecker solve", times["ours"], times.get("Kronecker", float("nan")))]
+    timed_rows = [row(work, peer, times["ours"], times["Kronecker"])]
     sizes = [work, f"{memory['ours']:.3g}", f"{memory['Kronecker']:.3g}", f"{memory['Kronecker'] / memory['ours']:.3g}"]
     return timed_rows, [sizes]
 
@@ -187,6 +210,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--tiny", action="store_true", help="the smallest sizes: the times mean nothing")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks/systems.md")
     options = parser.parse_args()
     repeats = 1 if options.tiny else 5 if options.quick else 15
     control, ctrlsys = optional("control"), optional("ctrlsys")
@@ -197,10 +221,12 @@ def main() -> None:
     for n in (4,) if options.tiny else (32, 64):
         timed, sizes = hankel_rows(n, 2 if options.tiny else 16, repeats)
         rows, memory = rows + timed, memory + sizes
-    print(f"JAX {jax.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}, one core.\n")
-    print(markdown(["work", "against", "ours, ms", "theirs, ms", "ratio"], rows))
-    print()
-    print(markdown(["compiled", "ours, MB", "Kronecker, MB", "ratio"], memory))
+    text = f"JAX {jax.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}, one core.\n\n"
+    text += markdown(["work", "against", "ours, ms", "theirs, ms", "ratio"], rows) + "\n\n"
+    text += markdown(["temporary memory of", "ours, MB", "Kronecker, MB", "ratio"], memory)
+    print(text)
+    if options.write:
+        replace_between(DOCS / "benchmarks" / "systems.md", "systems", text)
 
 
 if __name__ == "__main__":

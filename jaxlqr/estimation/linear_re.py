@@ -1,10 +1,10 @@
 """The stable solution of a linear model of rational expectations: Klein's map, without QZ, on any device."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 
 from jaxlqr.core.arguments import check_count
+from jaxlqr.core.batching import with_batch_rule
 from jaxlqr.core.checks import as_matrices, check_shapes
 from jaxlqr.core.products import adjoint, matmul
 from jaxlqr.core.result import Result
@@ -21,6 +22,7 @@ from jaxlqr.matrix_equations.attempts import finite_or_zero
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.pencil import split_at_circle
 from jaxlqr.matrix_equations.scaling import equilibrated, relative
+from jaxlqr.matrix_equations.star import star_limit
 from jaxlqr.matrix_equations.stein import solve_two_sided_stein, two_sided_sum
 
 # With V = [I; g] a solution satisfies A V h + B V = 0. Split the columns of A and B in those of x and those of y,
@@ -143,11 +145,62 @@ def _linearised(A: Array, B: Array, g: Array, rhs: Array) -> tuple[Array, Array,
     return blocks[:num_states], blocks[num_states:], solved[:num_states], solved[num_states:]
 
 
+class _Found(NamedTuple):
+    """What an attempt found, in balanced units; g and h are arbitrary unless the status is SOLVED."""
+
+    g: Array
+    h: Array
+    status: Array
+
+
 def _klein(A: Array, B: Array, num_states: int) -> tuple[Array, Array, Array]:
-    """g, h and status, in units in which rows and columns of A and B have comparable sizes."""
+    """g, h and status, found in units in which rows and columns of A and B have comparable sizes."""
     finite, (A, B) = finite_or_zero(A, B)
     rows, columns = (scale.astype(A.dtype) for scale in equilibrated(jnp.abs(A) + jnp.abs(B)))
     A, B = (matrix * rows[:, None] * columns[None, :] for matrix in (A, B))
+    first, second = partial(_by_star_products, num_states), partial(_by_split, num_states)
+    attempts = with_batch_rule(partial(_attempts, first, second), partial(_attempts, jax.vmap(first), jax.vmap(second)))
+    g, h, status = attempts(A, B)
+    status = jnp.where(finite, status, int(SolveStatus.NOT_FINITE)).astype(jnp.int32)
+    unique = status == SolveStatus.SOLVED
+    states, jumps = columns[:num_states], columns[num_states:]
+    g = jnp.where(unique, g * jumps[:, None] / states[None, :], jnp.nan)
+    h = jnp.where(unique, h * states[:, None] / states[None, :], jnp.nan)
+    return g, h, status
+
+
+def _attempts(first: Callable[..., _Found], second: Callable[..., _Found], A: Array, B: Array) -> _Found:
+    """The first attempt, and the second if any lane of the batch needs it; other lanes keep their bits."""
+    found = first(A, B)
+    done = found.status == SolveStatus.SOLVED
+
+    def try_again() -> _Found:
+        # Lanes that are done become z' = 0, which takes one step: they must not hold up the loop of the others.
+        blank = done[..., None, None]
+        other = second(jnp.where(blank, jnp.eye(A.shape[-1], dtype=A.dtype), A), jnp.where(blank, 0, B))
+        return _Found(*(jnp.where(done.reshape(done.shape + (1,) * (x.ndim - done.ndim)), x, y)
+                        for x, y in zip(found, other, strict=True)))  # fmt: skip
+
+    return lax.cond(jnp.all(done), lambda: found, try_again)
+
+
+def _by_star_products(num_states: int, A: Array, B: Array) -> _Found:
+    """Products and small LU factorisations only; fails where [A1, B2] is nearly singular or a root near the circle."""
+    # A1 x' + A2 y' + B1 x + B2 y = 0, solved for the states of the next period and the other unknowns of this one.
+    today = -jnp.concatenate([B[:, :num_states], A[:, num_states:]], axis=1)
+    solved = jnp.linalg.solve(jnp.concatenate([A[:, :num_states], B[:, num_states:]], axis=1), today)
+    (e, g), (h, f) = (jnp.split(block, [num_states], axis=1) for block in jnp.split(solved, [num_states]))
+    limit = star_limit(e, g, f, h)
+    # x' = e x + g y' with y' = limit x'.
+    g, h = limit.value, jnp.linalg.solve(jnp.eye(num_states, dtype=A.dtype) - matmul(g, limit.value), e)
+    g, h, size = _refined(A, B, g, h)
+    rounding = len(A) * float(jnp.finfo(A.dtype).eps)
+    good = limit.converged & (size <= rounding)
+    return _Found(g, h, jnp.where(good, int(SolveStatus.SOLVED), int(SolveStatus.NOT_SEPARATED)).astype(jnp.int32))
+
+
+def _by_split(num_states: int, A: Array, B: Array) -> _Found:
+    """QR factorisations only: slower, finds roots near the circle, and counts the stable ones."""
     split = split_at_circle(A, B)
     g, h, good = _from_subspace(A, B, split.annihilator, num_states)
     count = jnp.round(split.num_stable)
@@ -156,14 +209,9 @@ def _klein(A: Array, B: Array, num_states: int) -> tuple[Array, Array, Array]:
         (~good | (count < num_states), SolveStatus.NO_STABLE_SOLUTION),
         (count > num_states, SolveStatus.NOT_UNIQUE),
         (~split.converged, SolveStatus.NOT_SEPARATED),
-        (~finite, SolveStatus.NOT_FINITE),
     ):
         status = jnp.where(condition, jnp.int32(code), status)
-    unique = status == SolveStatus.SOLVED
-    states, jumps = columns[:num_states], columns[num_states:]
-    g = jnp.where(unique, g * jumps[:, None] / states[None, :], jnp.nan)
-    h = jnp.where(unique, h * states[:, None] / states[None, :], jnp.nan)
-    return g, h, status
+    return _Found(g, h, status)
 
 
 def _from_subspace(A: Array, B: Array, annihilator: Array, num_states: int) -> tuple[Array, Array, Array]:
@@ -174,22 +222,31 @@ def _from_subspace(A: Array, B: Array, annihilator: Array, num_states: int) -> t
     # One step of the time iteration, A V h + B2 g = -B1, whose error is that of g times u and h.
     matrix = jnp.concatenate([_extended(A, g), B[:, num_states:]], axis=1)
     both = -jnp.linalg.solve(matrix, B[:, :num_states])
-    h, g = both[:num_states], both[num_states:]
+    g, h, size = _refined(A, B, both[num_states:], both[:num_states])
+    _, u, _, _ = _linearised(A, B, g, B[:, :num_states])
+    stable = doubling_sum(h, jnp.zeros_like(h)).converged & doubling_sum(u, jnp.zeros_like(u)).converged
+    return g, h, stable & (size < math.sqrt(float(jnp.finfo(A.dtype).eps)))
 
-    def newton(_, best: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        g, h, size = best
+
+def _refined(A: Array, B: Array, g: Array, h: Array) -> tuple[Array, Array, Array]:
+    """g and h after Newton's method, and their relative residual; a step that gains nothing is not taken."""
+    enough = float(jnp.finfo(A.dtype).eps)
+
+    def newton(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        g, h, size, steps = state
         t, u, r, s = _linearised(A, B, g, -_residual(A, B, g, h))
         dg = two_sided_sum(u, h, s).value
         moved = g + dg, h + r + matmul(t, dg, h)
         new = _error(A, B, *moved)
         better = new < size  # false for NaN
         g, h = jnp.where(better, moved[0], g), jnp.where(better, moved[1], h)
-        return g, h, jnp.where(better, new, size)
+        return g, h, jnp.where(better, new, size), steps + 1
 
-    g, h, size = lax.fori_loop(0, _NEWTON_STEPS, newton, (g, h, _error(A, B, g, h)))
-    _, u, _, _ = _linearised(A, B, g, B[:, :num_states])
-    stable = doubling_sum(h, jnp.zeros_like(h)).converged & doubling_sum(u, jnp.zeros_like(u)).converged
-    return g, h, stable & (size < math.sqrt(float(jnp.finfo(A.dtype).eps)))
+    def unfinished(state: tuple[Array, ...]) -> Array:
+        *_, size, steps = state
+        return (size > enough) & (steps < _NEWTON_STEPS)
+
+    return lax.while_loop(unfinished, newton, (g, h, _error(A, B, g, h), jnp.asarray(0, jnp.int32)))[:3]
 
 
 def _error(A: Array, B: Array, g: Array, h: Array) -> Array:
