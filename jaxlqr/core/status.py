@@ -43,8 +43,8 @@ class SolveStatus(enum.IntEnum):
         INACCURATE: the residual is larger than rounding explains. The value is returned.
         ILL_CONDITIONED: the value satisfies the equation to rounding, but the equation is so near to a singular one
             that no digit need be right. For a Riccati equation also: the closed loop is within rounding of the
-            boundary of stability, or what is inverted for its gain, r + b^H x b or r, is within rounding of a singular
-            matrix, whatever the units of the inputs.
+            boundary of stability, or r + b^H x b (continuous: r), which is inverted for the gain, is so near to a
+            singular matrix, whatever the units of the inputs, that the gain has lost half of its digits.
 
     >>> SolveStatus.SOLVED.successful, SolveStatus.NOT_STABLE.successful
     (True, False)

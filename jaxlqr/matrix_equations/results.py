@@ -90,8 +90,10 @@ def condition_number(
     return inverse_norm(lambda e: inverse * solve(terms * e), lambda d: terms * solve_adjoint(inverse * d), like)
 
 
-def is_nearly_singular(matrix: Array) -> Array:
+def is_nearly_singular(matrix: Array, *, tolerance: float = 1.0) -> Array:
     """Whether rounding may make a Hermitian matrix singular, whose rows and columns are scaled to a diagonal of one.
+
+    ``tolerance``: the relative error of the inverse, condition times eps, from which on the answer is yes.
 
     >>> [bool(is_nearly_singular(x)) for x in (jnp.diag(jnp.array([1.0, 1e-30])), jnp.ones((2, 2)))]
     [False, True]
@@ -99,7 +101,7 @@ def is_nearly_singular(matrix: Array) -> Array:
     root = jnp.sqrt(jnp.abs(jnp.diagonal(matrix)))
     root = jnp.where(root > 0, root, 1)
     scaled = matrix / root[:, None] / root[None, :]
-    return ~(jnp.linalg.cond(scaled) * jnp.finfo(matrix.dtype).eps < 1)
+    return ~(jnp.linalg.cond(scaled) * jnp.finfo(matrix.dtype).eps < tolerance)
 
 
 def empty_result(value: Array) -> EquationResult:

@@ -1,5 +1,6 @@
 """The discrete and the continuous algebraic Riccati equation, with their derivatives."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -178,8 +179,13 @@ def _discrete_result(*inputs: Array) -> EquationResult:
     change = magnitude(adjoint(closed), p, jnp.abs(a) + magnitude(b, gain))
     terms = change + change.T + jnp.abs(p) + jnp.abs(q) + magnitude(adjoint(gain), r, gain)
     residual = discrete_bellman(a, b, q, r, s, gain, p) - p
-    marginal = is_nearly_singular(r + matmul(adjoint(b), p, b))
+    marginal = _spoils_gain(r + matmul(adjoint(b), p, b))
     return _diagnosed(solved, inputs, residual, terms, marginal, closed, lambda m, y: doubling_sum(m, y).value)
+
+
+def _spoils_gain(matrix: Array) -> Array:
+    """Whether the inverse of r + b^H x b, or of r, has lost half of its digits, and with it gain and residual."""
+    return is_nearly_singular(matrix, tolerance=math.sqrt(float(jnp.finfo(matrix.dtype).eps)))
 
 
 def _diagnosed(
@@ -226,6 +232,4 @@ def _continuous_result(*inputs: Array) -> EquationResult:
     drift, change = matmul(p, a), magnitude(p, jnp.abs(a) + magnitude(b, gain))
     terms = change + change.T + jnp.abs(q)
     residual = drift + adjoint(drift) - matmul(matmul(p, b) + s, gain) + q
-    return _diagnosed(
-        solved, inputs, residual, terms, is_nearly_singular(r), closed, lambda m, y: sign_lyapunov(m, y).value
-    )
+    return _diagnosed(solved, inputs, residual, terms, _spoils_gain(r), closed, lambda m, y: sign_lyapunov(m, y).value)

@@ -15,7 +15,7 @@ from jaxlqr.core.products import adjoint, hermitian, matmul
 from jaxlqr.matrix_equations.attempts import Solved, Solver
 from jaxlqr.matrix_equations.doubling import doubling_sum
 from jaxlqr.matrix_equations.riccati_loop import Equation, Shifted, solver
-from jaxlqr.matrix_equations.scaling import covariance_scale, relative, scaled_solve, symplectic
+from jaxlqr.matrix_equations.scaling import covariance_scale, relative, scaled_back, scaled_solve, symplectic
 from jaxlqr.matrix_equations.sign import sign_lyapunov, sign_riccati
 
 
@@ -80,7 +80,7 @@ def _balanced(solver: Solver, floor: float) -> Solver:
         per_weight = jnp.abs(b) / jnp.where(weights > 0, weights, jnp.inf)[None, :]  # of r, the diagonal alone
         d = symplectic(a, matmul(per_weight, adjoint(jnp.abs(b))), q, floor)[:, None]
         solved = solver(a * d.T / d, b / d, q * d * d.T, r, s * d)
-        return solved._replace(value=solved.value / d / d.T)
+        return scaled_back(solved, solved.value / d / d.T)
 
     return solve
 

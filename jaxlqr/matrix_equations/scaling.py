@@ -89,7 +89,7 @@ def balanced_stein(solver: Solver) -> Solver:
     def solve(a: Array, q: Array) -> Solved:
         d = similarity(a, 1)[:, None]
         solved = solver(a * d.T / d, q / d / d.T)
-        return _finite(solved, solved.value * d * d.T)
+        return scaled_back(solved, solved.value * d * d.T)
 
     return solve
 
@@ -100,12 +100,12 @@ def balanced_sylvester(solver: Solver) -> Solver:
     def solve(a: Array, b: Array, q: Array) -> Solved:
         d, e = similarity(a, 0)[:, None], similarity(b, 0)[None, :]
         solved = solver(a * d.T / d, b * e / e.T, q / d * e)
-        return _finite(solved, solved.value * d / e)
+        return scaled_back(solved, solved.value * d / e)
 
     return solve
 
 
-def _finite(solved: Solved, value: Array) -> Solved:
+def scaled_back(solved: Solved, value: Array) -> Solved:
     """``solved`` with this value, scaled back, which may have overflowed."""
     converged = solved.converged & jnp.all(jnp.isfinite(value))
     return solved._replace(value=jnp.where(converged, value, jnp.nan), converged=converged)

@@ -41,6 +41,8 @@ def check(result, solution, operator, inputs, size):
     if truth is None:  # exactly singular: rounding of the coefficients makes a solution, whose condition says so
         assert result.condition > 1e-3 / EPS
         return
+    if gap == 0:
+        return  # the inverse of the operator overflows: a coefficient that is flushed to zero may move the solution so
     condition = max(float(result.condition), 1.0)
     # What is smaller than the smallest normal number, on the way or in the end, counts as zero.
     error, scale = largest(exact(result.value) - truth), largest(truth)
