@@ -91,9 +91,9 @@ def weak(count: int, coordinator: str, processes: int, number: int) -> dict[str,
     steps = 20
 
     def run():
-        return result(jaxlqr.cost, K, tasks, num_steps=steps, chunk_size=steps + 1, inner_step_size=STEP,
-                      outer_step_size=1e-5, key=key, batch_size=1024, safeguard=False, metrics=no_metrics,
-                      progress=False).params  # fmt: skip
+        return result(jaxlqr.cost, K, tasks, num_steps=steps, objective=jaxlqr.Maml(inner_step_size=STEP),
+                      outer_step_size=1e-5, key=key, guard=None, limits=jaxlqr.Limits(batch_size=1024),
+                      output=jaxlqr.Output(every=steps + 1, metrics=no_metrics, progress=False)).params  # fmt: skip
 
     jax.block_until_ready(run())
     for _ in range(3):

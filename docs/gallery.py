@@ -59,7 +59,13 @@ def histories():
     ax = new_figure()[1][0, 0]
     for step in (1e-6, 4e-6):
         result = jaxlqr.meta_train(
-            jaxlqr.cost, K0, tasks, num_steps=200, inner_step_size=1e-6, outer_step_size=step, progress=False
+            jaxlqr.cost,
+            K0,
+            tasks,
+            num_steps=200,
+            objective=jaxlqr.Maml(inner_step_size=1e-6),
+            outer_step_size=step,
+            output=jaxlqr.Output(progress=False),
         )
         plot_history(result, "gap", ax=ax, label=f"outer step {step:g}")
     return ax
@@ -97,8 +103,8 @@ def sweep():
 
     def last(outer_step, inner_step):
         result = jaxlqr.meta_train(
-            jaxlqr.cost, K0, tasks, num_steps=50, inner_step_size=inner_step, outer_step_size=outer_step,
-            safeguard=False, progress=False,
+            jaxlqr.cost, K0, tasks, num_steps=50, objective=jaxlqr.Maml(inner_step_size=inner_step),
+            outer_step_size=outer_step, guard=None, output=jaxlqr.Output(progress=False),
         )  # fmt: skip
         return np.median(result.history["gap"][-1])
 
@@ -134,7 +140,9 @@ def trajectories():
     """States and inputs of a Boeing task under the first gain, and after its adaptation to this task."""
     tasks, K0 = boeing_tasks()
     task = jax.tree.map(lambda leaf: leaf[1], tasks)
-    adapted = jaxlqr.policy_gradient(jaxlqr.cost, K0, task, num_steps=300, step_size=2e-6, progress=False).params
+    adapted = jaxlqr.policy_gradient(
+        jaxlqr.cost, K0, task, num_steps=300, step_size=2e-6, output=jaxlqr.Output(progress=False)
+    ).params
     axes = new_figure(num_rows=1, num_columns=2)[1]
     for ax, signal in zip(axes[0], ("states", "inputs"), strict=True):
         plot_trajectories({"before": K0, "after": adapted}, task, np.full(4, 0.5), ax=ax, signal=signal, horizon=60)

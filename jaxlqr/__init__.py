@@ -31,6 +31,8 @@ from jaxlqr.matrix_equations import solve_discrete_lyapunov as solve_discrete_ly
 from jaxlqr.matrix_equations import solve_sylvester as solve_sylvester
 from jaxlqr.matrix_equations import sylvester_result as sylvester_result
 from jaxlqr.meta import FeasibleLoss as FeasibleLoss
+from jaxlqr.meta import Maml as Maml
+from jaxlqr.meta import Mean as Mean
 from jaxlqr.meta import adapt as adapt
 from jaxlqr.meta import maml_gradient as maml_gradient
 from jaxlqr.meta import maml_loss as maml_loss
@@ -38,6 +40,9 @@ from jaxlqr.meta import mean_over_feasible as mean_over_feasible
 from jaxlqr.oracles import ExactOracle as ExactOracle
 from jaxlqr.oracles import ZerothOrderOracle as ZerothOrderOracle
 from jaxlqr.systems import zero_order_hold as zero_order_hold
+from jaxlqr.training import Guard as Guard
+from jaxlqr.training import Limits as Limits
+from jaxlqr.training import Output as Output
 from jaxlqr.training import TrainingResult as TrainingResult
 from jaxlqr.training import meta_train as meta_train
 from jaxlqr.training import policy_gradient as policy_gradient

@@ -65,7 +65,7 @@ print("spectral radii", np.round(radius, 3))
 hessians = jax.vmap(jax.hessian(jaxlqr.cost), in_axes=(None, 0))(K0, fleet).reshape(8, 4, 4)
 step = float(1 / jnp.max(jnp.linalg.eigvalsh(hessians)))
 result = jaxlqr.meta_train(
-    jaxlqr.cost, K0, fleet, num_steps=400, inner_step_size=step / 2, outer_step_size=step
+    jaxlqr.cost, K0, fleet, num_steps=400, objective=jaxlqr.Maml(inner_step_size=step / 2), outer_step_size=step
 ).check()
 print(f"step {step:.1e}, mean gap {result.history['gap'][0].mean():.3f} -> {result.history['gap'][-1].mean():.3f}")
 
@@ -124,5 +124,7 @@ def gentle(K, task):
     return jaxlqr.cost(K, task) + 5.0 * jnp.sum(K**2)
 
 
-small = jaxlqr.meta_train(gentle, K0, fleet, num_steps=200, inner_step_size=step / 4, outer_step_size=step / 4).check()
+small = jaxlqr.meta_train(
+    gentle, K0, fleet, num_steps=200, objective=jaxlqr.Maml(inner_step_size=step / 4), outer_step_size=step / 4
+).check()
 print("norm of the gain", float(jnp.linalg.norm(result.params)), "->", float(jnp.linalg.norm(small.params)))

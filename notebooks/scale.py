@@ -91,7 +91,12 @@ figure
 # %%
 spread = shard_tasks(many(512, level=1e-4), make_mesh())
 print(spread.A.sharding)
-settings = {"num_steps": 5, "inner_step_size": 1e-8, "outer_step_size": 1e-7, "batch_size": 256}
+settings = {
+    "num_steps": 5,
+    "objective": jaxlqr.Maml(inner_step_size=1e-8),
+    "outer_step_size": 1e-7,
+    "limits": jaxlqr.Limits(batch_size=256),
+}
 one = jaxlqr.meta_train(jaxlqr.cost, K, many(512, level=1e-4), **settings).check()
 two = jaxlqr.meta_train(jaxlqr.cost, K, spread, **settings).check()
 print("largest difference of the gains", float(jnp.max(jnp.abs(one.params - two.params))))

@@ -79,8 +79,10 @@ for variant, formula in (("corrected", mdp.meta_gradient), ("printed", printed_m
 def train(eta, spread, step_size, gradient="exact"):
     """Mean loss over 150 steps from the uniform policy."""
     loss = mdp.ProximalLoss(eta) if gradient == "exact" else OtherGradientLoss(eta)
-    options = {"num_steps": 150, "inner_step_size": 0.0, "num_inner_steps": 0, "outer_step_size": step_size}
-    result = jaxlqr.meta_train(loss, jnp.zeros((SIZE**2, 4)), draw_tasks(spread), **options, progress=False)
+    options = {"num_steps": 150, "objective": jaxlqr.Mean(), "outer_step_size": step_size}
+    result = jaxlqr.meta_train(
+        loss, jnp.zeros((SIZE**2, 4)), draw_tasks(spread), output=jaxlqr.Output(progress=False), **options
+    )
     return result.params, -np.mean(result.history["loss"], axis=1)
 
 

@@ -254,10 +254,10 @@ def _families() -> Calls:
 
 
 def _training() -> Calls:
-    steps = {"num_steps": 2, "progress": False}
+    steps = {"num_steps": 2, "output": jaxlqr.Output(progress=False)}
     return {
         "meta_train": lambda: jaxlqr.meta_train(
-            jaxlqr.cost, K, TASKS, inner_step_size=1e-3, outer_step_size=1e-3, **steps
+            jaxlqr.cost, K, TASKS, objective=jaxlqr.Maml(inner_step_size=1e-3), outer_step_size=1e-3, **steps
         ),
         "policy_gradient": lambda: jaxlqr.policy_gradient(jaxlqr.cost, K, TASK, step_size=1e-3, **steps),
         "automatic_steps": lambda: jaxlqr.training.automatic_steps(jaxlqr.cost, K, TASKS),

@@ -99,7 +99,7 @@ def test_what_others_made_is_refused_before_work_and_left(name, tmp_path, capsys
 def test_only_what_was_written_is_removed(tmp_path):
     folder = tmp_path / "run"
     checkpoints = Checkpoints(folder=folder, every=4)
-    train_quartic(num_steps=8, chunk_size=4, checkpoints=checkpoints)
+    train_quartic(num_steps=8, every=4, checkpoints=checkpoints)
     (folder / "notes.txt").write_text("mine")
     Checkpoints(folder=folder, every=4).clear()  # by a run that never opened the folder
     assert (folder / "8").is_dir()

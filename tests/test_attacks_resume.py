@@ -88,7 +88,7 @@ def test_a_malformed_description_of_a_training(name, stopped, tmp_path, capsys):
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_checksums_are_a_damaged_checkpoint(name, tmp_path):
     def run(**options):
-        return train_quartic(num_steps=8, chunk_size=4, checkpoints=Checkpoints(folder=tmp_path / "c", **options))
+        return train_quartic(num_steps=8, every=4, checkpoints=Checkpoints(folder=tmp_path / "c", **options))
 
     run(every=4)
     spoil(tmp_path / "c" / "checksums-8.json", MALFORMED[name])

@@ -167,8 +167,7 @@ def test_adam_first_order_from_a_csv_gain(systems, tmp_path, monkeypatch):
     options = ["--k0", str(tmp_path / "k.csv"), "--optimizer", "adam", "--first-order", "--inner-step", "0.5"]
     assert main(["train", "--tasks", str(systems / "tasks.npz"), "--out", str(tmp_path / "o"), *options]) == 2
     np.testing.assert_array_equal(passed["params"], [[2.0, 1.0]])
-    assert passed["first_order"]
-    assert passed["inner_step_size"] == 0.5
+    assert passed["objective"] == jaxlqr.Maml(inner_step_size=0.5, first_order=True)
     # The first step of Adam has the length of its step size, whatever the gradient.
     optimizer = passed["optimizer"]
     update, _ = optimizer.update(np.array([[1e4]]), optimizer.init(np.zeros((1, 1))))

@@ -164,10 +164,10 @@ def test_many_mutated_files_are_read_or_refused(name, tmp_path, monkeypatch):
 def test_mutated_checkpoints_are_used_whole_or_not_at_all(tmp_path, count):
     def run(folder, num_steps, *, resume):
         checkpoints = Checkpoints(folder=folder, every=4, resume=resume)
-        return train_quartic(num_steps=num_steps, chunk_size=4, checkpoints=checkpoints)
+        return train_quartic(num_steps=num_steps, every=4, checkpoints=checkpoints)
 
     run(tmp_path / "good", 8, resume=False)
-    expected = np.asarray(train_quartic(num_steps=8, chunk_size=4).params)
+    expected = np.asarray(train_quartic(num_steps=8, every=4).params)
 
     def resume_to_the_same_bits(folder):
         np.testing.assert_array_equal(run(folder, 8, resume=True).params, expected)

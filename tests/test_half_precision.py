@@ -54,7 +54,12 @@ DOORS = {
     "RolloutCost": lambda a, b, q, r, k, t: jaxlqr.RolloutCost(horizon=3, num_rollouts=1)(k, t),
     "perturb": lambda a, b, q, r, k, t: families.perturb(jax.random.key(0), t, 2, 0.01),
     "meta_train": lambda a, b, q, r, k, t: jaxlqr.meta_train(
-        jaxlqr.cost, k, jaxlqr.stack_tasks([TASK]), num_steps=1, inner_step_size=0.1, outer_step_size=0.1
+        jaxlqr.cost,
+        k,
+        jaxlqr.stack_tasks([TASK]),
+        num_steps=1,
+        objective=jaxlqr.Maml(inner_step_size=0.1),
+        outer_step_size=0.1,
     ),
     "policy_gradient": lambda a, b, q, r, k, t: jaxlqr.policy_gradient(
         jaxlqr.cost, k, TASK, num_steps=1, step_size=0.1

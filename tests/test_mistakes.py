@@ -19,7 +19,7 @@ PAIR = jaxlqr.stack_tasks([TASK, TASK])  # as many tasks as states: what used to
 SQUARE = jaxlqr.make_task([[0.9, 0.1], [0.0, 0.5]], np.eye(2))  # as many inputs as states
 K, KK = jnp.array([[0.1, 0.2]]), jnp.array([[0.1, 0.2], [0.0, 0.1]])
 DEEP = jax.tree.map(lambda leaf: leaf[:, None], PAIR)
-MANY = {"outer_step_size": 1e-3, "num_steps": 2, "progress": False}
+MANY = {"outer_step_size": 1e-3, "num_steps": 2, "output": jaxlqr.Output(progress=False)}
 
 ONE_TASK = r"task must be one task, whose A is a matrix, got a stack with A of shape \(2, 2, 2\); .*jax\.vmap"
 MISTAKES = {
@@ -59,11 +59,13 @@ MISTAKES = {
         r"got A of shape \(2, 1, 2, 2\); take out",
     ),
     "a deep stack in training": (
-        lambda: jaxlqr.meta_train(jaxlqr.cost, K, DEEP, inner_step_size=0.1, **MANY),
+        lambda: jaxlqr.meta_train(jaxlqr.cost, K, DEEP, objective=jaxlqr.Maml(inner_step_size=0.1), **MANY),
         r"got A of shape \(2, 1, 2, 2\); take out",
     ),
     "one stack for several runs": (
-        lambda: jaxlqr.meta_train(jaxlqr.cost, jnp.stack([K, K]), PAIR, inner_step_size=0.1, batched=True, **MANY),
+        lambda: jaxlqr.meta_train(
+            jaxlqr.cost, jnp.stack([K, K]), PAIR, objective=jaxlqr.Maml(inner_step_size=0.1), batched=True, **MANY
+        ),
         r"tasks must be a stack for each run .* got A of shape \(2, 2, 2\)",
     ),
     "a name for an oracle": (
@@ -71,11 +73,15 @@ MISTAKES = {
         r"oracle must be an oracle, got 'zeroth-order'; .*ZerothOrderOracle\(num_samples=50",
     ),
     "a class for an oracle": (
-        lambda: jaxlqr.meta_train(jaxlqr.cost, K, PAIR, inner_step_size=0.1, oracle=jaxlqr.ExactOracle, **MANY),
+        lambda: jaxlqr.meta_train(
+            jaxlqr.cost, K, PAIR, objective=jaxlqr.Maml(inner_step_size=0.1), oracle=jaxlqr.ExactOracle, **MANY
+        ),
         r"oracle must be an oracle, .*ExactOracle\(\)",
     ),
     "a name for an optimiser": (
-        lambda: jaxlqr.meta_train(jaxlqr.cost, K, PAIR, inner_step_size=0.1, optimizer="adam", num_steps=2),
+        lambda: jaxlqr.meta_train(
+            jaxlqr.cost, K, PAIR, optimizer="adam", num_steps=2, objective=jaxlqr.Maml(inner_step_size=0.1)
+        ),
         r"optimizer must be an optax optimiser, got 'adam'; .*optax\.adam\(1e-3\)",
     ),
     "text for a key": (lambda: jaxlqr.families.perturb("0", TASK, 3, 0.1), r"key must be a random key .* got str"),
@@ -89,12 +95,20 @@ MISTAKES = {
     ),
     "no inner step": (lambda: jaxlqr.maml_loss(jaxlqr.cost, K, PAIR), "inner_step_size must be a number, got None"),
     "text for an outer step": (
-        lambda: jaxlqr.meta_train(jaxlqr.cost, K, PAIR, num_steps=2, inner_step_size=0.1, outer_step_size="big"),
+        lambda: jaxlqr.meta_train(
+            jaxlqr.cost, K, PAIR, num_steps=2, objective=jaxlqr.Maml(inner_step_size=0.1), outer_step_size="big"
+        ),
         r"the \(outer\) step size must be a number, got 'big'",
     ),
     "a chosen step beside an optimiser": (
         lambda: jaxlqr.meta_train(
-            jaxlqr.cost, K, PAIR, num_steps=2, inner_step_size=0.1, outer_step_size="auto", optimizer=optax.adam(0.1)
+            jaxlqr.cost,
+            K,
+            PAIR,
+            num_steps=2,
+            objective=jaxlqr.Maml(inner_step_size=0.1),
+            outer_step_size="auto",
+            optimizer=optax.adam(0.1),
         ),
         r'the \(outer\) step size "auto" is that of plain gradient descent',
     ),
@@ -130,7 +144,7 @@ def test_what_is_meant_clearly_works():
     by_key = [jaxlqr.families.perturb(key, TASK, 3, 0.1).A for key in (7, np.int64(7), jax.random.key(7))]
     np.testing.assert_array_equal(by_key[0], by_key[2])
     np.testing.assert_array_equal(by_key[1], by_key[2])
-    trained = jaxlqr.meta_train(jaxlqr.cost, K, [TASK, TASK], num_inner_steps=0, key=0, oracle="exact", **MANY)
+    trained = jaxlqr.meta_train(jaxlqr.cost, K, [TASK, TASK], objective=jaxlqr.Mean(), key=0, oracle="exact", **MANY)
     assert trained.history["cost"].shape == (3, 2)
     assert repr(trained).startswith("TrainingResult(params=float64[1, 2], history={")
     assert "status=COMPLETED" in repr(trained)

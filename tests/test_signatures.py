@@ -35,7 +35,6 @@ OTHER_MEANING = {
     ("plots.plot_singular_values", "omega"): "the angular frequency",
     ("plots.band", "alpha"): "matplotlib's word for the opacity",
     ("plots.plot_weights", "steps"): "the numbers of the steps, not how many there are",
-    ("training.meta_train", "chunk_size"): "steps between two updates of the progress bar",
     ("matrix_equations.EquationResult", "iterations"): "a result: how many were taken",
     ("trajectory.IlqrResult", "iterations"): "a result: how many were taken",
 }
@@ -84,7 +83,6 @@ MATHEMATICAL = {
 FORWARDED = {
     "plots.band": "matplotlib's options of a line",
     "plots.plot_sample_complexity": "options of median_band",
-    "training.policy_gradient": "options of meta_train",
 }
 
 
@@ -235,3 +233,17 @@ def test_every_exemption_is_needed():
         positional = {p.name for p in by_name[name].options if p.kind is not p.KEYWORD_ONLY}
         faults += [f"{name}({argument})" for argument in sorted(mathematical - positional)]
     assert not faults, "\n".join(faults)
+
+
+def test_value_and_gradient_take_the_same_arguments_in_the_same_order():
+    loss, gradient = (inspect.signature(f).parameters for f in (jaxlqr.maml_loss, jaxlqr.maml_gradient))
+    assert [(p.name, p.kind, p.default) for p in loss.values()] == [
+        (p.name, p.kind, p.default) for p in gradient.values()
+    ]
+
+
+def test_learners_have_few_options_and_name_them_all():
+    for learner in (jaxlqr.meta_train, jaxlqr.policy_gradient):
+        parameters = inspect.signature(learner).parameters.values()
+        assert len(parameters) <= 15  # of which meta_train had 29
+        assert not any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)

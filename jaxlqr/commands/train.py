@@ -24,9 +24,9 @@ from jaxlqr.io.output import OutputFolder
 from jaxlqr.io.workspace import check_workspace
 from jaxlqr.lqr import LQRTask, cost
 from jaxlqr.lqr.stabilize import average_task_gain, check_stabilizes_all
-from jaxlqr.meta import maml_loss
+from jaxlqr.meta import Maml, maml_loss
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
-from jaxlqr.training import Checkpoints, TrainingResult, meta_train
+from jaxlqr.training import Checkpoints, Guard, Limits, Output, TrainingResult, meta_train
 from jaxlqr.training.automatic import automatic_steps
 from jaxlqr.training.checkpoint import KIND, holds_checkpoints
 
@@ -148,16 +148,12 @@ def train(
         K0,
         tasks,
         num_steps=settings.steps,
-        inner_step_size=inner,
+        objective=Maml(inner_step_size=inner, num_inner_steps=settings.inner_steps, first_order=settings.first_order),
         oracle=make_oracle(settings),
         key=jax.random.key(settings.seed),
-        num_inner_steps=settings.inner_steps,
-        first_order=settings.first_order,
-        safeguard=settings.safeguard,
-        minibatch_size=settings.minibatch,
-        max_queries=settings.max_queries,
-        progress=progress,
-        checkpoints=checkpoints,
+        guard=Guard() if settings.safeguard else None,
+        limits=Limits(minibatch_size=settings.minibatch, max_queries=settings.max_queries),
+        output=Output(progress=progress, checkpoints=checkpoints),
         **outer_rule(settings, outer),
     )
     summary = _summary(tasks, result) | _objective(K0, tasks, result, inner, settings.inner_steps)

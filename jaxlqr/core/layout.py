@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxlqr.core.batching import over_stack
@@ -50,3 +51,17 @@ def over_tasks(layout: Layout, function: Callable[..., Any], *stacks: Any) -> An
     rows = PartitionSpec(TASK_AXIS)
     # JAX's check of replicated values has no rule for the solvers' batching rules; every result here is sharded.
     return jax.shard_map(local, mesh=layout.mesh, in_specs=rows, out_specs=rows, check_vma=False)(*stacks)
+
+
+def num_tasks(tasks: Any) -> int:
+    """Length of the leading task axis."""
+    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(tasks)}
+    if len(lengths) != 1 or () in lengths:
+        raise ValueError(
+            f"tasks must be a pytree of arrays with one common leading task axis, got leading shapes {lengths}; use "
+            "stack_tasks([task]) for a single task."
+        )
+    ((length,),) = lengths
+    if length == 0:
+        raise ValueError("tasks must hold at least one task, got a leading axis of length 0.")
+    return length

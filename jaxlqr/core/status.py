@@ -127,7 +127,7 @@ class SolveStatus(enum.IntEnum):
     )
     DIVERGED = (
         18,
-        "an iterate was infeasible or not finite. Reduce the step sizes, or leave the safeguard on (safeguard=True).",
+        "an iterate was infeasible or not finite. Reduce the step sizes, or keep the safeguard (guard=jaxlqr.Guard()).",
     )
     STALLED = (
         19,

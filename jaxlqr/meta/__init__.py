@@ -2,9 +2,12 @@
 
 from jaxlqr.meta.feasible import FeasibleLoss as FeasibleLoss
 from jaxlqr.meta.feasible import mean_over_feasible as mean_over_feasible
-from jaxlqr.meta.objective import adapt as adapt
-from jaxlqr.meta.objective import maml_gradient as maml_gradient
-from jaxlqr.meta.objective import maml_loss as maml_loss
+from jaxlqr.meta.maml import adapt as adapt
+from jaxlqr.meta.maml import maml_gradient as maml_gradient
+from jaxlqr.meta.maml import maml_loss as maml_loss
+from jaxlqr.meta.objective import Maml as Maml
+from jaxlqr.meta.objective import Mean as Mean
+from jaxlqr.meta.objective import Objective as Objective
 
 _LAZY = ("landscape", "trajectory_weighting", "weighting")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from jax import Array
 
-from jaxlqr.meta.objective import adapt
+from jaxlqr.meta.maml import adapt
 from jaxlqr.oracles.protocol import Loss, PyTree
 
 

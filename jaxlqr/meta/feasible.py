@@ -9,8 +9,9 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from jaxlqr.core.compiled import compiled
+from jaxlqr.core.layout import num_tasks
 from jaxlqr.matrix_equations.gramians import infinite_unless
-from jaxlqr.meta.objective import num_tasks, params_and_tasks
+from jaxlqr.meta.maml import params_and_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree
 
 

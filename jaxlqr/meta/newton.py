@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.products import hermitian
 from jaxlqr.iterations.newton import damped_newton
-from jaxlqr.meta.objective import maml_gradient, maml_loss
+from jaxlqr.meta.maml import maml_gradient, maml_loss
 from jaxlqr.oracles.protocol import Loss, PyTree
 
 _TRIALS = 15  # lengths of a step

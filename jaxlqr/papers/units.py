@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ from jaxlqr.core.status import SolveStatus
 from jaxlqr.io.locking import locked
 from jaxlqr.io.store import Description, Parts
 from jaxlqr.io.workspace import check_workspace, clear_workspace, written_names
-from jaxlqr.training import Checkpoints, TrainingResult
+from jaxlqr.training import Checkpoints, Output, TrainingResult
 from jaxlqr.training.interrupt import terminations_interrupt
 
 FOLDER = "unfinished"
@@ -64,12 +64,12 @@ class Units:
         # As it will be read: a view in another order of memory is summed in another order, and ends in other bits.
         return decode(content, classes)
 
-    def train(self, name: str, run: Callable[..., TrainingResult]) -> TrainingResult:
-        """The result of ``run(checkpoints=...)``, a training, which also goes on from where it was stopped."""
+    def train(self, name: str, run: Callable[..., TrainingResult], output: Output) -> TrainingResult:
+        """The result of ``run(output=...)``, a training, which also goes on from where it was stopped."""
         steps = None
         if self._folder is not None:
             steps = Checkpoints(folder=self._folder / f"{self._key(name)}.steps", every=self._every, resume=True)
-        result = self(name, lambda: run(checkpoints=steps), TrainingResult)
+        result = self(name, lambda: run(output=replace(output, checkpoints=steps)), TrainingResult)
         if steps is not None:
             steps.clear()
         return result

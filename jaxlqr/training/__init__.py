@@ -9,6 +9,9 @@ from jaxlqr.training.learners import policy_gradient as policy_gradient
 from jaxlqr.training.metrics import Recording as Recording
 from jaxlqr.training.metrics import no_metrics as no_metrics
 from jaxlqr.training.metrics import record_for as record_for
+from jaxlqr.training.options import Guard as Guard
+from jaxlqr.training.options import Limits as Limits
+from jaxlqr.training.options import Output as Output
 from jaxlqr.training.result import TrainingResult as TrainingResult
 from jaxlqr.training.steps import BacktrackingSteps as BacktrackingSteps
 from jaxlqr.training.steps import CheckedStepRule as CheckedStepRule

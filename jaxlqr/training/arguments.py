@@ -1,7 +1,8 @@
 """Checks of the arguments of the learners, with one sentence for each mistake."""
 
+from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -9,7 +10,10 @@ from jaxlqr.core.arguments import check_count as check_count
 from jaxlqr.core.arguments import check_number
 from jaxlqr.lqr.checks import check_task
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.meta.objective import params_and_tasks
+from jaxlqr.meta.maml import params_and_tasks
+from jaxlqr.meta.objective import Maml, Objective
+from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
+from jaxlqr.training.automatic import automatic_steps
 from jaxlqr.training.steps import StepRule
 
 if TYPE_CHECKING:
@@ -23,35 +27,80 @@ def _plain_descent() -> "optax.GradientTransformation":
     return optax.sgd(1.0)
 
 
-def resolve_steps(optimizer: Any, inner: Any, outer: Any, step_rule: StepRule | None) -> tuple[Any, Any, Any]:
-    """The optimiser, the factor on its updates and the inner step: traced numbers, so that others compile nothing."""
+class Given(NamedTuple):
+    """What the caller trains: the arguments by which step sizes are chosen."""
+
+    loss: Loss
+    params: PyTree
+    tasks: PyTree
+    oracle: Oracle
+    batched: bool
+
+
+def resolve_steps(
+    given: Given, objective: Any, optimizer: Any, outer: Any, step_rule: StepRule | None
+) -> tuple[Any, Any, Objective]:
+    """The optimiser, the factor on its updates and the objective, with numbers for the step sizes.
+
+    Both step sizes are traced, so that others compile nothing.
+    """
     check_optimizer(optimizer)
+    objective = Maml() if objective is None else objective
+    if isinstance(objective, type) or not isinstance(objective, Objective):
+        raise ValueError(
+            f"objective must be an objective, got {objective!r}; write jaxlqr.Maml(inner_step_size=1e-3) or "
+            "jaxlqr.Mean()."
+        )
+    inner = objective.inner_step_size if isinstance(objective, Maml) else None
+    if _is_auto(inner) or _is_auto(outer):
+        _check_auto(optimizer, outer)
+        steps = automatic_steps(given.loss, given.params, given.tasks, oracle=given.oracle, batched=given.batched)
+        inner = steps.inner if _is_auto(inner) else inner
+        outer = steps.outer if _is_auto(outer) else outer
     for name, value in (("inner_step_size", inner), ("the (outer) step size", outer)):
         if isinstance(value, str):
             check_number(name, value)
-    if (step_rule is None) == (inner is None):
-        raise ValueError("give exactly one of inner_step_size and step_rule.")
+    inner = _inner_step(objective, inner, step_rule)
+    if isinstance(objective, Maml):
+        objective = replace(objective, inner_step_size=inner)
     if step_rule is not None:
         if outer is not None:
             raise ValueError("give no outer step size with a step_rule, which chooses it.")
-        return _plain_descent() if optimizer is None else optimizer, 1.0, 0.0
-    _check_step("inner_step_size", inner, zero_allowed=True)
+        return _plain_descent() if optimizer is None else optimizer, 1.0, objective
     if optimizer is None and outer is None:
         raise ValueError("give an optimizer, the (outer) step size, or both.")
     if outer is None:
-        return optimizer, 1.0, inner
+        return optimizer, 1.0, objective
     _check_step("the (outer) step size", outer, zero_allowed=False)
-    return _plain_descent() if optimizer is None else optimizer, outer, inner
+    return _plain_descent() if optimizer is None else optimizer, outer, objective
 
 
-def is_auto(step: Any) -> bool:
-    """Whether a step size is to be chosen."""
+def _inner_step(objective: Objective, inner: Any, step_rule: StepRule | None) -> Any:
+    """The inner step size; 0 where a rule chooses it or no inner step is taken."""
+    if not isinstance(objective, Maml):
+        if step_rule is not None:
+            raise ValueError(
+                f"step_rule must be None for {type(objective).__name__}, which has no inner step, got {step_rule!r}; "
+                "give outer_step_size or optimizer."
+            )
+        return None
+    if inner is None and step_rule is None and objective.num_inner_steps == 0:
+        return 0.0
+    if (step_rule is None) == (inner is None):
+        raise ValueError("give exactly one of inner_step_size and step_rule.")
+    if step_rule is not None:
+        return 0.0
+    _check_step("inner_step_size", inner, zero_allowed=True)
+    return inner
+
+
+def _is_auto(step: Any) -> bool:
     return isinstance(step, str) and step == "auto"
 
 
-def check_auto(optimizer: Any, outer: Any) -> None:
+def _check_auto(optimizer: Any, outer: Any) -> None:
     """Raise ``ValueError`` where a chosen outer step would be a factor on the updates of an optimiser."""
-    if optimizer is not None and is_auto(outer):
+    if optimizer is not None and _is_auto(outer):
         raise ValueError(
             'the (outer) step size "auto" is that of plain gradient descent; with an optimizer leave it out, or give a '
             "factor on its updates."
@@ -89,7 +138,6 @@ def check_minibatch(minibatch_size: int | None, count: int, *, sharded: bool) ->
     """Raise ``ValueError`` unless so many of ``count`` tasks can be drawn at each step."""
     if minibatch_size is None:
         return
-    check_count("minibatch_size", minibatch_size, 1)
     if minibatch_size > count:
         raise ValueError(f"minibatch_size must be at most the number of tasks, {count}, got {minibatch_size}.")
     if sharded:
@@ -101,10 +149,7 @@ def check_minibatch(minibatch_size: int | None, count: int, *, sharded: bool) ->
 
 def check_budget(max_queries: int | None, deterministic: bool) -> None:
     """Raise ``ValueError`` unless ``max_queries`` can bound what the oracle does."""
-    if max_queries is None:
-        return
-    check_count("max_queries", max_queries, 1)
-    if deterministic:
+    if max_queries is not None and deterministic:
         raise ValueError("max_queries must be None with the exact oracle, which makes no cost queries.")
 
 

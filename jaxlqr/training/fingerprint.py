@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from jaxlqr.core.status import SolveStatus
 from jaxlqr.oracles.protocol import PyTree
-from jaxlqr.training.checkpoint import Checkpoints, Keeper, digest
+from jaxlqr.training.checkpoint import Keeper, digest
+from jaxlqr.training.options import Output
 from jaxlqr.training.problem import Data, MetaProblem
 
 if TYPE_CHECKING:
@@ -19,25 +20,25 @@ if TYPE_CHECKING:
 
 @contextmanager
 def kept_checkpoints(
-    checkpoints: Checkpoints | None,
+    output: Output,
     problem: MetaProblem,
     optimizer: "optax.GradientTransformation",
     data: Data,
     params: PyTree,
     scale: Any,
-    record_params: bool,
 ) -> Iterator[Keeper | None]:
     """The keeper of the checkpoints of this run, None without any."""
-    if checkpoints is None:
+    if output.checkpoints is None:
         yield None
         return
     statics = {name: _described(value) for name, value in vars(problem).items() if name != "layout"}
-    statics["record_params"] = record_params  # the rows of both parts of the history must have the same names
+    statics["record_params"] = output.record_params  # the rows of both parts of the history must have the same names
+    statics["objective"] = _described(jax.tree.structure(data.objective))
     # A state holds the code of its status: what was written with other codes must not be read with these.
     codes = (SolveStatus.COMPLETED, SolveStatus.STALLED, SolveStatus.DIVERGED)
     statics["status codes"] = {status.name: int(status) for status in codes}
     arrays = {"tasks and settings": digest(data), "start": digest((params, scale))}
-    with checkpoints.open(statics | arrays | {"optimizer": _answer(optimizer, params)}) as keeper:
+    with output.checkpoints.open(statics | arrays | {"optimizer": _answer(optimizer, params)}) as keeper:
         yield keeper
 
 

@@ -22,6 +22,7 @@ from jaxlqr.oracles.protocol import PyTree, all_finite
 from jaxlqr.training.checkpoint import Keeper
 from jaxlqr.training.interrupt import stop_requests
 from jaxlqr.training.metrics import refuse_names_of_the_loop
+from jaxlqr.training.options import Output
 from jaxlqr.training.progress import open_progress
 from jaxlqr.training.result import TrainingResult, named_leaves
 from jaxlqr.training.search import Settings, blank, search
@@ -29,10 +30,6 @@ from jaxlqr.training.sharding import to_host
 
 if TYPE_CHECKING:
     import optax
-
-
-# (number of the last step, its parameters, the rows of the history since the last call) -> whether to stop
-Callback = Callable[[int, PyTree, dict[str, np.ndarray]], bool | None]
 
 
 class _State(NamedTuple):
@@ -130,15 +127,12 @@ def run(
     *,
     num_steps: int,
     batched: bool,
-    chunk_size: int,
-    progress: bool | None,
+    output: Output,
     reject: Callable[[dict[str, np.ndarray]], None] | None = None,
     keeper: Keeper | None = None,
-    every: int | None = None,
-    callback: Callback | None = None,
     max_queries: int | None = None,
 ) -> TrainingResult:
-    """The result after ``num_steps`` steps, or fewer where ``callback`` or ``max_queries`` ends the run.
+    """The result after ``num_steps`` steps, or fewer where the callback or ``max_queries`` ends the run.
 
     Arguments:
         settings: static choices.
@@ -146,14 +140,14 @@ def run(
         params: first iterate.
         scale: factor on the optimiser's updates.
         batched: whether ``data``, ``params`` and ``scale`` carry a leading axis of independent runs.
-        chunk_size: steps between two updates of the progress bar.
-        progress: show the bar; see :func:`open_progress`.
+        output: what is shown and stored; the keeper has its checkpoints.
         reject: called with row 0 when the first step finds no acceptable iterate for some run, to raise an error.
         keeper: checkpoints to go on from and to add to when a signal asks the process to stop: then
             ``KeyboardInterrupt`` follows.
-        every: steps after which the next end of a chunk adds one, too; the last step as well.
-        callback, max_queries: as in :func:`jaxlqr.meta_train`.
+        max_queries: as in :class:`jaxlqr.Limits`.
     """
+    every, callback = None if output.checkpoints is None else output.checkpoints.every, output.callback
+    chunk_size = min(output.every, num_steps + 1, every or num_steps + 1)
     state = _initial_state(settings.optimizer, batched, params)
     axis = 1 if batched else 0
     chunks, begin = [], 0
@@ -166,7 +160,7 @@ def run(
                 "resume with as many steps or more, or begin in another folder."
             )
     kept = begin
-    with open_progress(num_steps, "step", progress) as bar, ExitStack() as stack:
+    with open_progress(num_steps, "step", output.progress) as bar, ExitStack() as stack:
         stop_requested = stack.enter_context(stop_requests()) if keeper is not None else None
         bar.update(max(begin - 1, 0))
         for first in range(begin, num_steps + 1, chunk_size):

@@ -43,8 +43,9 @@ class Recording:
     >>> from jaxlqr.training import Recording
     >>> tasks = jaxlqr.families.scalar(a=0.9, q=[1.0, 2.0])
     >>> size = Recording(lambda params, task, loss, value: {"size": jnp.sum(params**2)})
+    >>> output, start = jaxlqr.Output(metrics=size), jnp.array([[0.8]])
     >>> result = jaxlqr.meta_train(
-    ...     jaxlqr.cost, jnp.array([[0.8]]), tasks, num_steps=3, inner_step_size=0.0, outer_step_size=0.01, metrics=size
+    ...     jaxlqr.cost, start, tasks, num_steps=3, objective=jaxlqr.Mean(), outer_step_size=0.01, output=output
     ... )
     >>> result.history["size"].shape
     (4, 2)

@@ -1,7 +1,7 @@
-"""The meta-objective as a problem of the loop: its test of feasibility and its direction."""
+"""An objective as a problem of the loop: its test of feasibility and its direction."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlqr.core.layout import Layout, over_tasks
-from jaxlqr.meta.objective import Perturbations, meta_estimate
+from jaxlqr.meta.objective import Maml, Objective
 from jaxlqr.oracles.exact import ExactOracle
 from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
 from jaxlqr.training.metrics import Metrics, Recording, refuse_names_of_the_loop
@@ -21,21 +21,18 @@ class Data(NamedTuple):
     tasks: PyTree
     oracle: Oracle
     key: Array
-    inner_step_size: Array
+    objective: Objective
     weights: Array
 
 
 @dataclass(frozen=True)
 class MetaProblem:
-    """Static part of the meta-objective; the arrays come as :class:`Data`."""
+    """Static part of the problem; the arrays come as :class:`Data`."""
 
     loss: Loss
     feasible: Callable[[PyTree, Any], Array] | None
     metrics: Metrics | Recording
-    num_inner_steps: int
-    first_order: bool
-    perturbations: Perturbations
-    max_halvings: int
+    max_backtracks: int
     step_rule: StepRule | None
     layout: Layout
     minibatch_size: int | None
@@ -57,30 +54,27 @@ class MetaProblem:
 
     def direct(self, data: Data, params: PyTree, step: Array) -> Direction:
         key, _ = self._keys(data, step)
-        rule, inner_step = self.step_rule, data.inner_step_size
+        rule, objective = self.step_rule, data.objective
         tasks, weights = self._minibatch(data, step)
-        if rule is not None:
-            inner_step = rule.inner(params, tasks, step)
-        estimate = meta_estimate(
+        record = {}
+        if rule is not None and isinstance(objective, Maml):
+            record = {"inner_step": rule.inner(params, tasks, step)}
+            objective = replace(objective, inner_step_size=record["inner_step"])
+        estimate = objective.estimate(
             self.loss,
             params,
             tasks,
-            inner_step,
             data.oracle,
             key,
-            num_inner_steps=self.num_inner_steps,
             weights=weights,
-            first_order=self.first_order,
-            perturbations=self.perturbations,
-            max_halvings=self.max_halvings,
+            max_backtracks=self.max_backtracks,
             layout=self.layout,
         )
-        record = {"failed_queries": estimate.failed_queries, "inner_fraction": estimate.inner_fraction}
+        record |= {"failed_queries": estimate.failed_queries, "inner_fraction": estimate.inner_fraction}
         if rule is None:
-            return Direction(estimate.gradient, record, jnp.ones((), data.inner_step_size.dtype), estimate.queries)
-        scale = rule.outer(params, tasks, inner_step, estimate.gradient, step)
-        record |= {"inner_step": inner_step, "outer_step": scale}
-        return Direction(estimate.gradient, record, scale, estimate.queries)
+            return Direction(estimate.gradient, record, jnp.ones((), data.weights.dtype), estimate.queries)
+        scale = rule.outer(params, tasks, record["inner_step"], estimate.gradient, step)
+        return Direction(estimate.gradient, record | {"outer_step": scale}, scale, estimate.queries)
 
     def _minibatch(self, data: Data, step: Array) -> tuple[PyTree, Array]:
         """The tasks that this step looks at, with weights that keep the gradient unbiased."""

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxlqr.core.layout import RUN_AXIS, TASK_AXIS
-from jaxlqr.meta.objective import num_tasks
+from jaxlqr.core.layout import RUN_AXIS, TASK_AXIS, num_tasks
 from jaxlqr.oracles.protocol import PyTree
 
 

@@ -87,11 +87,11 @@ def test_a_row_is_what_meta_train_gives(whole):
         np.array([[0.5, 0.5]]),
         jaxlqr.families.perturb(jax.random.key(0), task, 3, level=0.001),
         num_steps=3,
-        inner_step_size=1e-4,
+        objective=jaxlqr.Maml(inner_step_size=1e-4),
         outer_step_size=2e-3,
         oracle=jaxlqr.ZerothOrderOracle(num_samples=4, radius=1e-2),
         key=jax.random.key(7),
-        progress=False,
+        output=jaxlqr.Output(progress=False),
     )
     # The two are compiled for batches of other sizes, and the oracle divides the rounding of costs by the radius.
     np.testing.assert_allclose(columns["gain"][run], result.params.ravel(), rtol=1e-9)

@@ -76,7 +76,7 @@ def learning(task: jaxlqr.LQRTask, K: Array) -> None:
         1.1 * K,
         tasks,
         num_steps=3,
-        inner_step_size=1e-4,
+        objective=jaxlqr.Maml(inner_step_size=1e-4),
         optimizer=optax.adam(1e-3),
         oracle=oracle,
         key=key,

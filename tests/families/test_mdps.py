@@ -183,7 +183,7 @@ def test_random_lakes_of_gymnasium_are_tasks():
     )(theta)
     np.testing.assert_allclose(meta_gradient(theta, tasks, 20.0), automatic, atol=1e-14)
     result = jaxlqr.meta_train(
-        ProximalLoss(20.0), theta, tasks, num_steps=20, inner_step_size=0.0, num_inner_steps=0, outer_step_size=50.0
+        ProximalLoss(20.0), theta, tasks, num_steps=20, objective=jaxlqr.Mean(), outer_step_size=50.0
     )
     assert result.history["loss"][-1].mean() < 0.7 * result.history["loss"][0].mean()
 

@@ -50,7 +50,9 @@ def test_runs_are_a_level_of_the_index(results):
 
 def test_without_tasks_the_index_is_the_step():
     task = jaxlqr.make_task([[1.1]], [[1.0]])
-    result = jaxlqr.policy_gradient(jaxlqr.cost, jnp.array([[0.5]]), task, num_steps=3, step_size=0.02, progress=False)
+    result = jaxlqr.policy_gradient(
+        jaxlqr.cost, jnp.array([[0.5]]), task, num_steps=3, step_size=0.02, output=jaxlqr.Output(progress=False)
+    )
     table = result.to_pandas()
     assert table.index.name == "step"
     np.testing.assert_array_equal(table["gap"], result.history["gap"])

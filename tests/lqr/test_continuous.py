@@ -73,7 +73,7 @@ def test_policy_gradient_and_meta_training_lower_it():
     assert "gap" not in result.history  # which would compare with the optimum of a discrete system
     assert np.asarray(result.history["spectral_abscissa"]).max() < 0
     trained = jaxlqr.meta_train(
-        continuous_cost, K, TASKS, num_steps=20, inner_step_size=1e-3, outer_step_size=0.1
+        continuous_cost, K, TASKS, num_steps=20, objective=jaxlqr.Maml(inner_step_size=1e-3), outer_step_size=0.1
     ).check()
     objective = [
         float(jaxlqr.maml_loss(continuous_cost, gain, TASKS, inner_step_size=1e-3)) for gain in (K, trained.params)

@@ -132,7 +132,7 @@ def test_meta_training_raises_the_return_after_adaptation():
     _, tasks = random_tasks(12, tabular=True)
     theta = jnp.zeros((S, A))
     result = jaxlqr.meta_train(
-        ProximalLoss(ETA), theta, tasks, num_steps=20, inner_step_size=0.0, num_inner_steps=0, outer_step_size=5.0
+        ProximalLoss(ETA), theta, tasks, num_steps=20, objective=jaxlqr.Mean(), outer_step_size=5.0
     )
     assert float(objective(result.params, tasks)) > float(objective(theta, tasks)) + 0.01
     assert result.history["loss"].shape == (21, 3)

@@ -152,8 +152,7 @@ def test_it_trains_like_any_other_loss():
         theta,
         tasks,
         num_steps=20,
-        inner_step_size=0.0,
-        num_inner_steps=0,
+        objective=jaxlqr.Mean(),
         outer_step_size=1.0,
         key=jax.random.key(0),
     )

@@ -7,7 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxlqr.meta.adapted import AdaptedLoss
-from jaxlqr.meta.objective import maml_loss
+from jaxlqr.meta.maml import maml_loss
 
 PARAMS = {"first": jnp.array([[0.3, -0.2], [0.5, 0.1]]), "second": (jnp.array([0.7, -0.4]), jnp.array(0.2))}
 STEP = 0.5

@@ -198,7 +198,12 @@ def test_training_on_one_matrix_task_ends_certified_at_the_optimum():
     task = jaxlqr.make_task([[1.0, 0.2], [0.0, 1.1]], [[0.0], [0.5]], [[1.0, 0.0], [0.0, 2.0]])
     tasks = jaxlqr.stack_tasks([task])
     result = jaxlqr.meta_train(
-        jaxlqr.cost, jnp.array([[1.0, 2.0]]), tasks, num_steps=3000, inner_step_size=1e-4, outer_step_size=2e-3
+        jaxlqr.cost,
+        jnp.array([[1.0, 2.0]]),
+        tasks,
+        num_steps=3000,
+        objective=jaxlqr.Maml(inner_step_size=1e-4),
+        outer_step_size=2e-3,
     )
     certificate = landscape.certify(jaxlqr.cost, result.params, tasks, 1e-4)
     assert bool(certificate.holds)

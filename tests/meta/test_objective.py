@@ -130,6 +130,29 @@ def test_first_order_leaves_out_the_hessian():
     assert relative_error(found["w"], exact["w"]) > 1e-2
 
 
+def test_the_value_in_first_order_has_the_derivative_of_first_order_maml():
+    options = {"inner_step_size": 0.05, "num_inner_steps": 2, "first_order": True}
+    slope = jax.jit(jax.grad(lambda p: maml_loss(regression, p, POINTS, **options)))(NETWORK)
+    assert_close(slope, maml_gradient(regression, NETWORK, POINTS, **options), 1e-12)  # rounding
+    whole = maml_loss(regression, NETWORK, POINTS, inner_step_size=0.05, num_inner_steps=2)
+    np.testing.assert_allclose(maml_loss(regression, NETWORK, POINTS, **options), whole, rtol=1e-14)
+
+
+def test_the_value_adapts_by_the_oracle_and_in_any_batches():
+    oracle = ZerothOrderOracle(num_samples=10, radius=0.01)
+    options = {"inner_step_size": 0.05, "oracle": oracle, "key": KEY, "perturbations": "shared"}
+    value = maml_loss(regression, NETWORK, POINTS, **options)
+
+    def one(task):
+        slope = oracle.gradient(regression, NETWORK, task, KEY)
+        return regression(jax.tree.map(lambda leaf, change: leaf - 0.05 * change, NETWORK, slope), task)
+
+    np.testing.assert_allclose(value, np.mean(jax.vmap(one)(POINTS)), rtol=1e-12)  # rounding
+    exact = maml_loss(regression, NETWORK, POINTS, inner_step_size=0.05)
+    assert abs(value - exact) > 1e-6 * abs(exact)
+    np.testing.assert_allclose(maml_loss(regression, NETWORK, POINTS, **options, batch_size=2), value, rtol=1e-12)
+
+
 @partial(jax.jit, static_argnames="perturbations")
 def zeroth(tasks, weights, **options):
     oracle = ZerothOrderOracle(num_samples=10, radius=0.01)

@@ -242,7 +242,8 @@ costs = jax.jit(jax.vmap(lambda K, *arrays: jaxlqr.cost(K, LQRTask(*arrays))))
 
 
 def descend(K, *arrays):
-    arguments = {"num_steps": 3, "step_size": 1e-3, "batched": True, "progress": False, "strict": False}
+    arguments = {"num_steps": 3, "step_size": 1e-3, "batched": True}
+    arguments |= {"output": jaxlqr.Output(progress=False), "guard": jaxlqr.Guard(strict=False)}
     result = jaxlqr.policy_gradient(jaxlqr.cost, jnp.asarray(K), LQRTask(*map(jnp.asarray, arrays)), **arguments)
     return {
         "status": result.status,

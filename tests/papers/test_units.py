@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from jaxlqr.papers.units import FOLDER, Units, decode, encode, units_in
-from jaxlqr.training import TrainingResult
+from jaxlqr.training import Output, TrainingResult
 from tests.training.setting import train_quartic
 
 
@@ -104,19 +104,21 @@ def test_a_run_that_fails_before_its_first_unit_leaves_nothing(tmp_path):
 
 
 def test_a_training_goes_on_from_its_checkpoints(tmp_path):
-    def stopped(**options):
-        train_quartic(num_steps=8, chunk_size=4, **options)
+    def stopped(output):
+        train_quartic(num_steps=8, every=4, checkpoints=output.checkpoints)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Units(tmp_path, every=4).train("run", stopped)
+        Units(tmp_path, every=4).train("run", stopped, Output())
     assert list(tmp_path.glob("*.steps/checksums-*"))
     units = Units(tmp_path, every=4)
-    found = units.train("run", lambda **options: train_quartic(num_steps=8, chunk_size=4, **options))
+    found = units.train(
+        "run", lambda output: train_quartic(num_steps=8, every=4, checkpoints=output.checkpoints), Output()
+    )
     assert isinstance(found, TrainingResult)
-    np.testing.assert_array_equal(found.params, train_quartic(num_steps=8, chunk_size=4).params)
+    np.testing.assert_array_equal(found.params, train_quartic(num_steps=8, every=4).params)
     assert not list(tmp_path.glob("*.steps"))
-    again = Units(tmp_path, every=4).train("run", stopped)  # loaded, not run
+    again = Units(tmp_path, every=4).train("run", stopped, Output())  # loaded, not run
     np.testing.assert_array_equal(again.history["loss"], found.history["loss"])
 
 

@@ -111,7 +111,12 @@ def test_projection_ends_in_the_ball_and_leaves_its_points_alone():
 def test_sinusoids_are_learned():
     tasks = families.sinusoid(jax.random.key(0), 6)
     result = jaxlqr.meta_train(
-        Risk(kind="squared"), jnp.zeros(8), tasks, num_steps=30, inner_step_size=0.5, outer_step_size=0.3
+        Risk(kind="squared"),
+        jnp.zeros(8),
+        tasks,
+        num_steps=30,
+        objective=jaxlqr.Maml(inner_step_size=0.5),
+        outer_step_size=0.3,
     )
     before, after = (
         jaxlqr.maml_loss(Risk(kind="squared"), p, tasks, inner_step_size=0.5) for p in (jnp.zeros(8), result.params)

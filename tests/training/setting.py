@@ -11,6 +11,24 @@ START = jnp.array([[0.5, 0.5]])
 STEP = 2e-3
 
 
+_OBJECTS = {
+    "objective": (jaxlqr.Maml, ("inner_step_size", "num_inner_steps", "first_order", "perturbations")),
+    "guard": (jaxlqr.Guard, ("max_backtracks", "feasible", "strict")),
+    "limits": (jaxlqr.Limits, ("batch_size", "minibatch_size", "max_queries")),
+    "output": (jaxlqr.Output, ("progress", "every", "callback", "metrics", "record_params", "checkpoints")),
+}
+
+
+def on_objects(*, safeguard=True, **options):
+    """The options of a learner, with each that lives on an object there; ``safeguard=False`` is ``guard=None``."""
+    objects = {}
+    for name, (kind, names) in _OBJECTS.items():
+        fields = {field: options.pop(field) for field in names if field in options}
+        if fields:
+            objects[name] = kind(**fields)
+    return options | objects | ({} if safeguard else {"guard": None})
+
+
 def train(**changes):
     """meta_train on the shared family."""
     arguments = {
@@ -19,12 +37,12 @@ def train(**changes):
         "tasks": TASKS,
         "num_steps": 12,
         "inner_step_size": 1e-4,
-        "chunk_size": 5,
+        "every": 5,
         "progress": False,
     } | changes
     if "optimizer" not in changes and "outer_step_size" not in changes:
         arguments["outer_step_size"] = STEP
-    return jaxlqr.meta_train(**arguments)
+    return jaxlqr.meta_train(**on_objects(**arguments))
 
 
 # A loss that compiles in a tenth of the time, for what does not depend on the loss.

@@ -21,7 +21,7 @@ def beyond_training(tasks) -> dict[str, np.ndarray]:
     found |= {"average gain": average_task_gain(tasks)}
     starts = np.broadcast_to(START, (16, *START.shape))
     descents = jaxlqr.policy_gradient(
-        jaxlqr.cost, starts, tasks, num_steps=6, step_size=STEP, batched=True, progress=False
+        jaxlqr.cost, starts, tasks, num_steps=6, step_size=STEP, batched=True, output=jaxlqr.Output(progress=False)
     )
     found |= {"descents": to_host(descents.params), "descents cost": to_host(descents.history["cost"])}
     return found
@@ -45,11 +45,11 @@ def results(run_shards: int = 1, *, sharded: bool = True, training_only: bool = 
             start,
             tasks,
             num_steps=6,
-            inner_step_size=1e-4,
+            objective=jaxlqr.Maml(inner_step_size=1e-4),
             outer_step_size=STEP,
             oracle=oracle,
             batched=batched,
-            progress=False,
+            output=jaxlqr.Output(progress=False),
         )
         found[f"{name} gain"] = to_host(result.params)
         found |= {f"{name} {key}": to_host(result.history[key]) for key in ("cost", "gap", "gradient_norm")}

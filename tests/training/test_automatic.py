@@ -30,10 +30,22 @@ def test_steps_are_fractions_of_the_largest_eigenvalue():
 def test_the_learners_take_them():
     steps = automatic_steps(quartic, ORIGIN, POINTS)
     chosen = jaxlqr.meta_train(
-        quartic, ORIGIN, POINTS, num_steps=5, inner_step_size="auto", outer_step_size="auto", progress=False
+        quartic,
+        ORIGIN,
+        POINTS,
+        num_steps=5,
+        objective=jaxlqr.Maml(inner_step_size="auto"),
+        outer_step_size="auto",
+        output=jaxlqr.Output(progress=False),
     )
     given = jaxlqr.meta_train(
-        quartic, ORIGIN, POINTS, num_steps=5, inner_step_size=steps.inner, outer_step_size=steps.outer, progress=False
+        quartic,
+        ORIGIN,
+        POINTS,
+        num_steps=5,
+        objective=jaxlqr.Maml(inner_step_size=steps.inner),
+        outer_step_size=steps.outer,
+        output=jaxlqr.Output(progress=False),
     )
     np.testing.assert_array_equal(chosen.params, given.params)
     assert jnp.sum(chosen.history["loss"][-1]) < jnp.sum(chosen.history["loss"][0])
@@ -52,7 +64,13 @@ def test_each_run_of_a_batch_has_its_own():
 def test_a_flat_loss_has_no_step():
     with pytest.raises(ValueError, match=r"no step size can be chosen.* give the inner and the outer step size"):
         jaxlqr.meta_train(
-            flat, ORIGIN, POINTS, num_steps=2, inner_step_size="auto", outer_step_size="auto", progress=False
+            flat,
+            ORIGIN,
+            POINTS,
+            num_steps=2,
+            objective=jaxlqr.Maml(inner_step_size="auto"),
+            outer_step_size="auto",
+            output=jaxlqr.Output(progress=False),
         )
 
 

@@ -20,7 +20,7 @@ EVERY = 4
 
 def run(folder=None, *, num_steps=12, every=EVERY, resume=False, **changes):
     checkpoints = None if folder is None else Checkpoints(folder=folder, every=every, resume=resume)
-    changes = {"optimizer": optax.adam(0.01), "chunk_size": EVERY} | changes
+    changes = {"optimizer": optax.adam(0.01), "every": EVERY} | changes
     return train_quartic(num_steps=num_steps, checkpoints=checkpoints, **changes)
 
 
@@ -134,8 +134,8 @@ def test_nothing_is_overwritten_unasked(copy):
     [
         ({"inner_step_size": 0.02}, "tasks and settings"),
         ({"params": np.array([0.9, -1.0])}, "start"),
-        ({"first_order": True}, "first_order"),
-        ({"num_inner_steps": 2}, "num_inner_steps"),
+        ({"first_order": True}, "objective"),
+        ({"num_inner_steps": 2}, "objective"),
         ({"optimizer": optax.adam(0.02)}, "optimizer"),
         ({"optimizer": optax.sgd(0.01)}, "optimizer"),
     ],

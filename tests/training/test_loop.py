@@ -66,10 +66,10 @@ def test_same_key_same_result_another_key_another():
     assert float(jnp.max(jnp.abs(first.params - other.params))) > 1e-6
 
 
-@pytest.mark.parametrize("chunk_size", [1, 100])
-def test_result_does_not_depend_on_the_chunk_size(chunk_size):
+@pytest.mark.parametrize("every", [1, 100])
+def test_result_does_not_depend_on_the_chunk_size(every):
     # 1e-12: XLA may unroll a loop of another length differently.
-    expected, found = (train_quartic(oracle=ORACLE, key=KEY, chunk_size=size) for size in (5, chunk_size))
+    expected, found = (train_quartic(oracle=ORACLE, key=KEY, every=size) for size in (5, every))
     assert relative_error(found.params, expected.params) < 1e-12
     for name, rows in expected.history.items():
         assert found.history[name].shape == rows.shape
@@ -137,7 +137,7 @@ class Counted:
 
 def test_no_retrace_in_the_loop_or_on_a_second_call_with_other_numbers():
     loss = Counted()
-    arguments = {"loss": loss, "params": jnp.zeros(2), "tasks": jnp.ones((3, 2)), "chunk_size": 4}
+    arguments = {"loss": loss, "params": jnp.zeros(2), "tasks": jnp.ones((3, 2)), "every": 4}
     train(**arguments, num_steps=3, oracle=ZerothOrderOracle(num_samples=4, radius=0.1))
     first = loss.traces
     assert first > 0
@@ -152,7 +152,8 @@ def test_policy_gradient_is_compiled_once_and_only_metrics_leave_the_device(monk
     loss, fetched = Counted(), []
     original = loop.to_host
     monkeypatch.setattr(loop, "to_host", lambda array: fetched.append(array.shape) or original(array))
-    arguments = {"loss": loss, "params": jnp.zeros(2), "task": jnp.ones(2), "chunk_size": 4, "progress": False}
+    arguments = {"loss": loss, "params": jnp.zeros(2), "task": jnp.ones(2)}
+    arguments["output"] = jaxlqr.Output(every=4, progress=False)
     policy_gradient(**arguments, num_steps=3, step_size=1e-2)
     traces, before = loss.traces, loop._chunk._cache_size()
     fetched.clear()
@@ -249,7 +250,9 @@ def test_a_reference_needs_a_comparison():
 
 def test_policy_gradient_reaches_the_optimum():
     task = jax.tree.map(lambda leaf: leaf[0], TASKS)
-    result = policy_gradient(jaxlqr.cost, START, task, num_steps=3000, step_size=5e-3, progress=False)
+    result = policy_gradient(
+        jaxlqr.cost, START, task, num_steps=3000, step_size=5e-3, output=jaxlqr.Output(progress=False)
+    )
     assert result.history["gap"].shape == (3001,)
     # The gap is the square of the distance: at 1e-10 the gain is good to 1e-5 of its size.
     assert result.history["gap"][-1] < 1e-10
@@ -258,7 +261,7 @@ def test_policy_gradient_reaches_the_optimum():
 
 def test_policy_gradient_of_a_batch():
     tasks = jax.tree.map(lambda leaf: leaf[:2], POINTS)
-    options = {"num_steps": 5, "step_size": 1e-3, "progress": False}
+    options = {"num_steps": 5, "step_size": 1e-3, "output": jaxlqr.Output(progress=False)}
     together = policy_gradient(quartic, jnp.stack([ORIGIN] * 2), tasks, batched=True, **options)
     assert together.history["loss"].shape == (2, 6)
     alone = policy_gradient(quartic, ORIGIN, jax.tree.map(lambda leaf: leaf[1], tasks), **options)

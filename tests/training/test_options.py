@@ -41,7 +41,7 @@ def test_a_minibatch_of_all_tasks_is_the_whole_family():
 
 
 def test_minibatches_repeat_with_the_key_and_resume_with_the_same_bits(tmp_path):
-    options = {"minibatch_size": 1, "key": KEY, "chunk_size": 4, "num_steps": 12}
+    options = {"minibatch_size": 1, "key": KEY, "every": 4, "num_steps": 12}
     whole = train_quartic(**options)
     stopped = Checkpoints(folder=tmp_path / "steps", every=4)
     train_quartic(**(options | {"num_steps": 7}), checkpoints=stopped)
@@ -131,8 +131,8 @@ def test_a_budget_holds_for_each_of_batched_runs_and_across_a_resume(tmp_path):
 
 def test_policy_gradient_takes_the_same_options():
     result = policy_gradient(
-        quartic, ORIGIN, POINTS[0], num_steps=100, step_size=0.02, oracle=ORACLE, key=KEY, max_queries=50,
-        record_params=True, progress=False,
+        quartic, ORIGIN, POINTS[0], num_steps=100, step_size=0.02, oracle=ORACLE, key=KEY,
+        limits=jaxlqr.Limits(max_queries=50), output=jaxlqr.Output(record_params=True, progress=False),
     )  # fmt: skip
     assert result.history["queries"].tolist() == [13, 13, 13]
     assert result.history["params"].shape == (3, 2)
@@ -174,6 +174,6 @@ def test_minibatches_and_a_mesh_exclude_each_other():
     tasks = shard_tasks(stack, make_mesh(devices=jax.devices()[:1]))
     with pytest.raises(ValueError, match="minibatch_size must be None for tasks that lie on a mesh"):
         jaxlqr.meta_train(
-            jaxlqr.cost, jnp.zeros((1, 1)), tasks, num_steps=1, inner_step_size=0.1, outer_step_size=0.1,
-            minibatch_size=1,
+            jaxlqr.cost, jnp.zeros((1, 1)), tasks, num_steps=1, objective=jaxlqr.Maml(inner_step_size=0.1),
+            outer_step_size=0.1, limits=jaxlqr.Limits(minibatch_size=1),
         )  # fmt: skip

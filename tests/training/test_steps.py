@@ -9,6 +9,7 @@ from jaxlqr import maml_loss
 from jaxlqr.families import scalar
 from jaxlqr.lqr.closed_form import scalar_cost
 from jaxlqr.training import BacktrackingSteps, FixedSteps, ScheduledSteps, StepRule
+from tests.training.setting import on_objects
 
 TASKS, START = scalar(a=0.9, q=[1.0, 2.0]), jnp.array([[0.8]])
 
@@ -18,7 +19,8 @@ def nothing(params, task):
 
 
 def train(**options):
-    return jaxlqr.meta_train(scalar_cost, START, TASKS, num_steps=4, progress=False, metrics=nothing, **options)
+    options = on_objects(progress=False, metrics=nothing, **options)
+    return jaxlqr.meta_train(scalar_cost, START, TASKS, num_steps=4, **options)
 
 
 def test_fixed_steps_are_those_of_the_plain_arguments():

@@ -13,6 +13,7 @@ from jax import Array
 from jaxlqr.commands.landscape.settings import LandscapeSettings
 from jaxlqr.commands.train import Start, unit_adam
 from jaxlqr.lqr import LQRTask, cost, optimal_gain
+from jaxlqr.meta import Maml, Mean
 from jaxlqr.meta.landscape import (
     Kind,
     Plane,
@@ -26,7 +27,7 @@ from jaxlqr.meta.landscape import (
     plane_through,
 )
 from jaxlqr.meta.landscape.objective import mean_value
-from jaxlqr.training import automatic_steps, meta_train
+from jaxlqr.training import Output, automatic_steps, meta_train
 from jaxlqr.training.progress import open_progress
 
 # Points along each side where the spectral radius is computed, and of each frame of an animation.
@@ -168,18 +169,20 @@ class _Entries:
 def _paths(gain: Array, tasks: LQRTask, inner_step: float, num_steps: int, progress: bool | None) -> dict[str, Path]:
     """Descent along the exact meta-gradient, its first-order form, the average cost, and Adam, all safeguarded."""
     outer = float(automatic_steps(cost, gain, tasks).outer)
+    output = Output(metrics=_Entries(gain.size), progress=progress)
     ways: dict[str, dict[str, Any]] = {
         "gradient descent": {"outer_step_size": outer},
-        "first-order MAML": {"outer_step_size": outer, "first_order": True},
-        "no adaptation": {"outer_step_size": outer, "num_inner_steps": 0},
+        "first-order MAML": {
+            "outer_step_size": outer,
+            "objective": Maml(inner_step_size=inner_step, first_order=True),
+        },
+        "no adaptation": {"outer_step_size": outer, "objective": Mean()},
         "Adam": {"optimizer": unit_adam(), "outer_step_size": float(jnp.linalg.norm(gain)) / 50},
     }
 
     def run(options: dict[str, Any]) -> Path:
-        result = meta_train(
-            cost, gain, tasks, num_steps=num_steps, inner_step_size=inner_step, metrics=_Entries(gain.size),
-            progress=progress, **options,
-        )  # fmt: skip
+        options = {"objective": Maml(inner_step_size=inner_step)} | options
+        result = meta_train(cost, gain, tasks, num_steps=num_steps, output=output, **options)
         entries = [np.asarray(result.history[f"entry{i}"])[:, 0] for i in range(gain.size)]
         gains = np.stack(entries, axis=1).reshape(-1, *gain.shape)
         return Path(gains, float(_value(gains[-1], tasks, inner_step)))

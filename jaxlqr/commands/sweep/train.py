@@ -14,7 +14,8 @@ from jaxlqr.commands.train import make_oracle, outer_rule
 from jaxlqr.core.status import SolveStatus
 from jaxlqr.families import perturb
 from jaxlqr.lqr import cost, is_stabilizing
-from jaxlqr.training import Checkpoints, meta_train
+from jaxlqr.meta import Maml
+from jaxlqr.training import Checkpoints, Guard, Limits, Output, meta_train
 
 
 def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | None = None) -> dict[str, list[Any]]:
@@ -36,17 +37,17 @@ def train_batch(spec: SweepSpec, runs: list[int], checkpoints: Checkpoints | Non
         start,
         tasks,
         num_steps=shared.steps,
-        inner_step_size=jnp.asarray(steps["inner_step"]),
+        objective=Maml(
+            inner_step_size=jnp.asarray(steps["inner_step"]),
+            num_inner_steps=shared.inner_steps,
+            first_order=shared.first_order,
+        ),
         oracle=make_oracle(shared, radius=steps["radius"]),
         key=jax.vmap(jax.random.key)(np.array([s.seed for s in settings], np.uint32)),
-        num_inner_steps=shared.inner_steps,
-        first_order=shared.first_order,
-        safeguard=shared.safeguard,
-        minibatch_size=shared.minibatch,
         batched=True,
-        strict=False,
-        progress=False,
-        checkpoints=checkpoints,
+        guard=Guard(strict=False) if shared.safeguard else None,
+        limits=Limits(minibatch_size=shared.minibatch),
+        output=Output(progress=False, checkpoints=checkpoints),
         **outer_rule(shared, steps["outer_step"]),
     )
     feasible = _feasible(start, tasks)

@@ -8,9 +8,9 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from jaxlqr.core.compiled import compiled
+from jaxlqr.core.layout import num_tasks
 from jaxlqr.core.result import short_repr
 from jaxlqr.meta.landscape.objective import check_step, mean_value, task_values
-from jaxlqr.meta.objective import num_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree
 
 

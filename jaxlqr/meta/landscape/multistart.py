@@ -9,9 +9,9 @@ import numpy as np
 from jax import Array, lax
 
 from jaxlqr.core.compiled import compiled
+from jaxlqr.core.layout import num_tasks
 from jaxlqr.meta.landscape.objective import check_step, in_parts, mean_value, nowhere_feasible
 from jaxlqr.meta.landscape.points import StationaryPoints, classify
-from jaxlqr.meta.objective import num_tasks
 from jaxlqr.oracles.protocol import Loss, PyTree
 
 # Starts in flight together: each holds a Hessian of every task's adaptation.

@@ -14,7 +14,8 @@ from jax import Array, lax
 from jax.core import Tracer
 
 from jaxlqr.core.compiled import compiled
-from jaxlqr.meta.objective import adapt, num_tasks
+from jaxlqr.core.layout import num_tasks
+from jaxlqr.meta.maml import adapt
 from jaxlqr.oracles.protocol import Loss, PyTree, step_along
 
 #: Losses (points times tasks) in flight at a time: what fits the second cache at n = 4. With sixteen times as many, a

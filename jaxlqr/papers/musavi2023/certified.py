@@ -11,7 +11,7 @@ from jaxlqr.papers.musavi2023.setting import INNER_STEPS, OUTER_STEP, STARTS
 from jaxlqr.papers.musavi2023.tables import entries
 from jaxlqr.papers.musavi2023.theory import CertifiedSteps
 from jaxlqr.papers.units import Units
-from jaxlqr.training import BacktrackingSteps, meta_train
+from jaxlqr.training import BacktrackingSteps, Output, meta_train
 
 NUM_CERTIFIED_STEPS, NUM_BACKTRACKING_STEPS = 40_000, 100
 #: Gradient norms, relative to the first one, to which steps are counted.
@@ -43,10 +43,10 @@ def compare(
     histories = {}
     for name, (rule, count) in rules.items():
         run = partial(
-            meta_train, cost, gains, drawn, num_steps=count, step_rule=rule, safeguard=False, metrics=entries,
-            batched=True, chunk_size=min(count, 500) + 1, progress=progress,
+            meta_train, cost, gains, drawn, num_steps=count, step_rule=rule, batched=True, guard=None,
         )  # fmt: skip
-        result = (units or Units()).train(name, run)
+        output = Output(metrics=entries, every=min(count, 500) + 1, progress=progress)
+        result = (units or Units()).train(name, run, output)
         histories[name] = {key: np.asarray(rows) for key, rows in result.history.items()}
     counts = {
         name: {f"{target:g}": _steps_to(history["gradient_norm"], target) for target in targets}

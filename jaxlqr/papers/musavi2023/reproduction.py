@@ -13,10 +13,11 @@ from jaxlqr.papers.driver import Outcome, Paper, Part, Request, unchecked
 from jaxlqr.papers.musavi2023 import figure, report
 from jaxlqr.papers.musavi2023.certified import compare
 from jaxlqr.papers.musavi2023.setting import INNER_STEPS, NUM_STEPS, OUTER_STEP, SIGMA0, STARTS, draw
-from jaxlqr.papers.musavi2023.tables import RESOLUTION, table_2, train
+from jaxlqr.papers.musavi2023.tables import RESOLUTION, entries, table_2, train
 from jaxlqr.papers.musavi2023.theory.margins import random_margins
 from jaxlqr.papers.musavi2023.theory.statements import table
 from jaxlqr.papers.units import Units
+from jaxlqr.training import Output
 
 NUM_SEEDS, NUM_QUICK_SEEDS = 10, 2
 #: States and inputs of the random instances on which the inequalities are evaluated, and how many there are of each.
@@ -32,9 +33,9 @@ def _run(request: Request) -> Outcome:
     quick, seed, progress, units = request.quick, request.seed, request.progress, request.units
     draws = [draw(key) for key in jax.random.split(jax.random.key(seed), count)]
     drawn = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *draws)
+    output = Output(metrics=entries, progress=progress)
     histories = [
-        units.train(f"start {start}", partial(train, drawn, start, progress=progress)).history
-        for start in range(len(STARTS))
+        units.train(f"start {start}", partial(train, drawn, start), output).history for start in range(len(STARTS))
     ]
     histories = [{name: np.asarray(rows) for name, rows in history.items()} for history in histories]
     final = np.stack([np.stack([h["w1"][:, -1, 0], h["w2"][:, -1, 0]], axis=1) for h in histories])

@@ -12,7 +12,7 @@ from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.landscape import evaluate
 from jaxlqr.papers.musavi2023.setting import INNER_STEPS, NUM_STEPS, OUTER_STEP, STARTS, stabilising_grid
-from jaxlqr.training import Checkpoints, TrainingResult, meta_train
+from jaxlqr.training import Output, TrainingResult, meta_train
 
 RESOLUTION, REFINED = 0.05, 0.0025
 
@@ -45,8 +45,7 @@ def train(
     start: int,
     *,
     num_steps: int = NUM_STEPS,
-    progress: bool | None = None,
-    checkpoints: Checkpoints | None = None,
+    output: Output = Output(metrics=entries),
 ) -> TrainingResult:
     """Run number ``start`` of the paper for every draw; ``tasks`` has axes [draws, tasks, ...].
 
@@ -56,10 +55,7 @@ def train(
     # One rule for all runs, also those with a constant step: what differs is a number of the rule.
     rule = GrowingSteps(first, last, NUM_STEPS, OUTER_STEP)
     gains = np.broadcast_to(np.array([gain]), (tasks.A.shape[0], 1, 2))
-    return meta_train(
-        cost, gains, tasks, num_steps=num_steps, step_rule=rule, metrics=entries, batched=True, progress=progress,
-        checkpoints=checkpoints,
-    )  # fmt: skip
+    return meta_train(cost, gains, tasks, num_steps=num_steps, step_rule=rule, batched=True, output=output)
 
 
 def grid_minimiser(tasks: LQRTask, inner_step_size: float) -> tuple[np.ndarray, np.ndarray]:

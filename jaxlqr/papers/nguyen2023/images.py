@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from jaxlqr.meta.adapted import AdaptedLoss
 from jaxlqr.meta.gram_weighting import advance, losses_and_rows
-from jaxlqr.meta.objective import adapt
+from jaxlqr.meta.maml import adapt
 from jaxlqr.meta.trajectory_weighting import tow
 from jaxlqr.meta.weight_trajectory import State, Training
 from jaxlqr.meta.weighting import exploitation, exploration, uniform

@@ -17,11 +17,12 @@ from jax import Array
 from jaxlqr.families import boeing_initial_gain
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
+from jaxlqr.meta import Maml
 from jaxlqr.oracles import ExactOracle, ZerothOrderOracle
 from jaxlqr.papers.toso2024.curves import Curve, diverged_from
 from jaxlqr.papers.toso2024.tasks import LEVELS, NUM_DRAWN, NUM_HELD_OUT, Optima
 from jaxlqr.papers.units import Units
-from jaxlqr.training import TrainingResult, meta_train, policy_gradient
+from jaxlqr.training import Output, TrainingResult, meta_train, policy_gradient
 
 LEVEL = 0.01  # of the left and right panels
 STEP = 8e-6
@@ -110,18 +111,15 @@ def run(
             num_steps=meta_steps,
             outer_step_size=STEP,
             key=jnp.tile(keys, copies),
-            metrics=nothing,
             batched=True,
-            progress=progress,
-            chunk_size=100,
             **options,
         )
-        return units.train(f"fair, {name}", run)
+        return units.train(f"fair, {name}", run, Output(metrics=nothing, progress=progress, every=100))
 
     # Policy gradient is MAML with an inner step of zero: it runs beside the three levels in one compiled program.
     together = _concatenate(*(_cut(drawn[level], _TRAINED) for level in (*LEVELS, LEVEL)))
     inner_steps = np.repeat([*[STEP] * len(LEVELS), 0.0], num_seeds)
-    model_free = learn("model-free", together, inner_step_size=inner_steps, oracle=TRAINING_ORACLE)
+    model_free = learn("model-free", together, objective=Maml(inner_step_size=inner_steps), oracle=TRAINING_ORACLE)
     parts = {level: _part(drawn[level], optima.result()[level], _TRAINED) for level in LEVELS}
     train, held_out = parts[LEVEL], _part(drawn[LEVEL], optima.result()[LEVEL], _HELD_OUT)
     optimal = np.concatenate([parts[level].optimal for level in (*LEVELS, LEVEL)])
@@ -132,7 +130,8 @@ def run(
     starts = {"maml": gains[main], "policy_gradient": gains[-1]}
     if baselines:
         for name, oracle in (("first_order", TRAINING_ORACLE), ("maml_exact", ExactOracle())):
-            other = learn(name, train.tasks, inner_step_size=STEP, oracle=oracle, first_order=name == "first_order")
+            maml = Maml(inner_step_size=STEP, first_order=name == "first_order")
+            other = learn(name, train.tasks, objective=maml, oracle=oracle)
             left_gaps[name] = _mean_gap(other, train.optimal)
             starts[name] = np.asarray(other.params)
     average = optima.result()[LEVEL].average_gain
@@ -175,12 +174,9 @@ def _adaptation(
         optimizer=_adaptation_rule(),
         oracle=ADAPTATION_ORACLE,
         key=jnp.tile(jax.random.split(key, runs), len(starts)),
-        metrics=nothing,
         batched=True,
-        progress=progress,
-        chunk_size=100,
     )
-    result = units.train("fair, adaptation", run)
+    result = units.train("fair, adaptation", run, Output(metrics=nothing, progress=progress, every=100))
     losses = np.asarray(result.history["loss"]).reshape(len(starts), runs, -1)
     gaps = losses - held_out.optimal.reshape(1, runs, 1)
     gaps = gaps.reshape(len(starts), num_seeds, NUM_HELD_OUT, -1).mean(axis=2)

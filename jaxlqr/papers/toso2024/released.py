@@ -20,12 +20,13 @@ from jax import Array
 from jaxlqr.families import boeing, boeing_initial_gain
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
+from jaxlqr.meta import Maml
 from jaxlqr.oracles import ZerothOrderOracle
 from jaxlqr.papers.toso2024.curves import Curve, diverged_from
 from jaxlqr.papers.toso2024.printed import PrintedOracle
 from jaxlqr.papers.toso2024.tasks import PRINTED_LEVELS, Optima, draw_as_printed
 from jaxlqr.papers.units import Units
-from jaxlqr.training import TrainingResult, meta_train, policy_gradient
+from jaxlqr.training import Output, TrainingResult, meta_train, policy_gradient
 
 NUM_TASKS = 10
 META_STEPS = 200
@@ -107,21 +108,18 @@ def run(
     start = np.broadcast_to(boeing_initial_gain(), (len(steps), 2, 4))
     common = {
         "oracle": TRAINING_ORACLE,
-        "perturbations": "shared",
-        "metrics": nominal_cost,
-        "safeguard": False,
+        "objective": Maml(inner_step_size=steps, perturbations="shared"),
+        "guard": None,
         "batched": True,
-        "progress": progress,
-        "inner_step_size": steps,
         "outer_step_size": steps,
-        "chunk_size": 100,
     }
+    output = Output(metrics=nominal_cost, progress=progress, every=100)
     loss = SampledStateCost()
     first_key, second_key = jax.random.split(train_key)
 
     # In two legs, because the gain after the first is where the adaptation of the right panel starts.
     def leg(name: str, begin: Any, **options: Any) -> TrainingResult:
-        return units.train(f"released, {name}", partial(meta_train, loss, begin, tasks, **options, **common))
+        return units.train(f"released, {name}", partial(meta_train, loss, begin, tasks, **options, **common), output)
 
     first = leg("first leg", start, num_steps=META_STEPS, key=first_key)
     second = leg("second leg", first.params, num_steps=long_steps - META_STEPS, key=second_key)
@@ -176,13 +174,11 @@ def _adaptation(
             step_size=step_size,
             oracle=oracle,
             key=run_key,
-            metrics=plotted_cost,
-            safeguard=False,
             batched=True,
-            progress=progress,
-            chunk_size=100,
+            guard=None,
         )
-        return units.train(f"released, {name}", run)
+        output = Output(metrics=plotted_cost, progress=progress, every=100)
+        return units.train(f"released, {name}", run, output)
 
     initial = np.broadcast_to(boeing_initial_gain(), (2 * num_seeds, 2, 4))
     early = descend("before adaptation", initial, META_STEPS, LEFT[1], START_ORACLE, early_key)

@@ -18,7 +18,7 @@ from jaxlqr.papers.statistics import student_interval
 from jaxlqr.papers.toso2024.theory import constants, optimality_bounds, quantities, step_size_limits
 from jaxlqr.papers.toso2024.theory.quantities import hessians
 from jaxlqr.papers.units import Units
-from jaxlqr.training import FixedSteps, meta_train, no_metrics
+from jaxlqr.training import FixedSteps, Output, meta_train, no_metrics
 
 LEVELS = np.geomspace(1e-4, 1e-2, 5)
 NUM_TASKS = 10
@@ -82,10 +82,9 @@ def study(
         outer = 0.5 / float(jnp.max(values))
         run = partial(
             meta_train, cost, jnp.broadcast_to(start, (len(LEVELS) * num_seeds, *start.shape)), flat,
-            num_steps=NUM_DESCENT_STEPS, step_rule=FixedSteps(inner, outer), batched=True, chunk_size=1000,
-            progress=progress, metrics=no_metrics,
+            num_steps=NUM_DESCENT_STEPS, step_rule=FixedSteps(inner, outer), batched=True,
         )  # fmt: skip
-        result = units.train("descent", run)
+        result = units.train("descent", run, Output(every=1000, progress=progress, metrics=no_metrics))
         trained = np.asarray(_largest_gaps(result.params, flat)).reshape(len(LEVELS), num_seeds)
     shape = (len(LEVELS), num_seeds)
     return Heterogeneity(

@@ -10,10 +10,11 @@ from jax import Array
 
 from jaxlqr.mdp import MDPTask, ProximalLoss, evaluate, mdp_loss, optimal_policy, proximal_step
 from jaxlqr.mdp.policy import tilt
+from jaxlqr.meta import Mean
 from jaxlqr.papers.units import Units
 from jaxlqr.papers.wang2020.printed import OtherGradientLoss
 from jaxlqr.papers.wang2020.settings import NUM_TASKS, Setting
-from jaxlqr.training import meta_train, no_metrics
+from jaxlqr.training import Output, meta_train, no_metrics
 
 MAX_STEPS = 10
 Kind = Literal["exact", "first_order", "printed"]  # of the gradient of a meta-learned start
@@ -74,15 +75,13 @@ def learn(
             zero,
             train,
             num_steps=num_steps,
-            inner_step_size=0.0,
-            num_inner_steps=0,
+            objective=Mean(),
             optimizer=_adam(step_size),
-            safeguard=False,
-            metrics=metrics,
             batched=True,
-            progress=progress,
+            guard=None,
         )
-        return (units or Units()).train(f"{setting.title}, {name}", run)
+        output = Output(metrics=metrics, progress=progress)
+        return (units or Units()).train(f"{setting.title}, {name}", run, output)
 
     average = trained("average", mdp_loss, step_sizes.average, _iterate)
     early = average

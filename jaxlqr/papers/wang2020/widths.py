@@ -16,6 +16,7 @@ from jax import Array
 
 from jaxlqr.families import garnet
 from jaxlqr.mdp import MDPTask, ProximalLoss, make_tasks
+from jaxlqr.meta import Maml
 from jaxlqr.papers.units import Units
 from jaxlqr.papers.wang2020.theory import (
     best_in_ball,
@@ -29,7 +30,7 @@ from jaxlqr.papers.wang2020.theory import (
     theorem_4_4,
 )
 from jaxlqr.supervised import Risk, SupervisedTask, TwoLayer, make_supervised_tasks, two_layer, two_layer_network
-from jaxlqr.training import meta_train, no_metrics, within_ball
+from jaxlqr.training import Output, meta_train, no_metrics, within_ball
 
 WIDTHS = (16, 64, 256, 1024, 4096)
 NUM_NETWORKS = 10
@@ -104,14 +105,11 @@ def _at_width(
         problem.loss,
         initial,
         jax.tree.map(repeated, problem.tasks),
-        inner_step_size=problem.inner_step,
-        num_inner_steps=problem.num_inner_steps,
+        objective=Maml(inner_step_size=problem.inner_step, num_inner_steps=problem.num_inner_steps),
         optimizer=optimizer,
-        safeguard=False,
-        metrics=no_metrics,
         batched=True,
-        chunk_size=EARLY + 1,  # of one length, so that both trainings are one program
-        progress=progress,
+        guard=None,
+        output=Output(metrics=no_metrics, every=EARLY + 1, progress=progress),
     )
     early, late = (train(num_steps=number).params for number in (EARLY, NUM_STEPS))
     told = (_of_policies if kind == "policy" else _of_regressors)(initial, early, late, problem.tasks, problem.inputs)

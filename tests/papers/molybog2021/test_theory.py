@@ -54,7 +54,12 @@ def test_training_ends_at_the_spurious_minimum():
     (a, q, r), step, gain, _ = SPURIOUS[0]
     tasks = scalar(a=a, q=q, r=r)
     result = jaxlqr.meta_train(
-        scalar_cost, jnp.array([[0.45]]), tasks, num_steps=100, inner_step_size=step, outer_step_size=0.1
+        scalar_cost,
+        jnp.array([[0.45]]),
+        tasks,
+        num_steps=100,
+        objective=jaxlqr.Maml(inner_step_size=step),
+        outer_step_size=0.1,
     ).check()
     assert float(result.params[0, 0]) == pytest.approx(gain, abs=5e-5)  # gain has four digits
     reached = float(jaxlqr.maml_loss(scalar_cost, result.params, tasks, inner_step_size=step))

@@ -226,9 +226,9 @@ def test_certified_runs_never_leave_the_stabilising_set(size):
         tasks,
         num_steps=200,
         step_rule=theory.CertifiedSteps(),
-        safeguard=False,
         batched=True,
-        progress=False,
+        guard=None,
+        output=jaxlqr.Output(progress=False),
     )
     history = {name: np.asarray(rows) for name, rows in result.history.items()}
     assert np.all(np.asarray(result.status) == jaxlqr.SolveStatus.COMPLETED)

@@ -17,11 +17,10 @@ def test_policy_gradient_does_as_well_as_maml():
         jnp.broadcast_to(boeing_initial_gain(), (2, 2, 4)),
         jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (2, *leaf.shape)), tasks),
         num_steps=200,
-        inner_step_size=jnp.array([fair.STEP, 0.0]),
+        objective=jaxlqr.Maml(inner_step_size=jnp.array([fair.STEP, 0.0])),
         outer_step_size=fair.STEP,
-        metrics=fair.nothing,
         batched=True,
-        progress=False,
+        output=jaxlqr.Output(metrics=fair.nothing, progress=False),
     )
     least = np.asarray(jax.vmap(jaxlqr.optimal_cost)(tasks))
     maml, plain = np.mean(np.asarray(result.history["loss"]) - least, axis=2)  # [iterations + 1] each

@@ -81,15 +81,13 @@ def test_as_released_the_left_panel_ends_in_the_released_range():
         jnp.broadcast_to(boeing_initial_gain(), (2 * num_seeds, 2, 4)),
         jax.tree.map(lambda *leaves: np.concatenate(leaves), drawn, as_printed),
         num_steps=released.META_STEPS,
-        inner_step_size=released.LEFT[1],
+        objective=jaxlqr.Maml(inner_step_size=released.LEFT[1], perturbations="shared"),
         outer_step_size=released.LEFT[1],
         oracle=released.TRAINING_ORACLE,
         key=jnp.concatenate([keys, keys]),
-        perturbations="shared",
-        metrics=released.nominal_cost,
-        safeguard=False,
         batched=True,
-        progress=False,
+        guard=None,
+        output=jaxlqr.Output(metrics=released.nominal_cost, progress=False),
     )
     gaps = np.asarray(result.history["cost"][..., 0]) - float(jaxlqr.optimal_cost(released._plotted(boeing())))
     np.testing.assert_allclose(gaps[:, 0], START_GAP, atol=5e-5)

@@ -95,8 +95,7 @@ def test_training_stays_in_the_ball():
         network.initial,
         tasks,
         num_steps=30,
-        inner_step_size=0.0,
-        num_inner_steps=0,
+        objective=jaxlqr.Mean(),
         optimizer=within_ball(optax.adam(0.1), radius=0.5),
     )
     assert float(jnp.linalg.norm(result.params - network.initial)) == pytest.approx(0.5)

@@ -12,7 +12,7 @@ from jaxlqr.core.compiled import compiled
 from jaxlqr.families import check_common_dynamics
 from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.meta.objective import maml_gradient
+from jaxlqr.meta.maml import maml_gradient
 from jaxlqr.papers.checks import check_inputs, gain_and_tasks
 from jaxlqr.papers.musavi2023.theory.radius import delta as delta
 from jaxlqr.papers.musavi2023.theory.radius import delta_bar as delta_bar

@@ -16,7 +16,7 @@ from jaxlqr.lqr.closed_form import hessian_quadratic_form
 from jaxlqr.lqr.cost import cost, spectral_radius, value_matrix
 from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.meta.objective import maml_gradient, maml_loss
+from jaxlqr.meta.maml import maml_gradient, maml_loss
 from jaxlqr.papers.musavi2023.theory.instances import near_the_boundary, random_instances
 from jaxlqr.papers.musavi2023.theory.limits import condition_1, inner_step_limit
 from jaxlqr.papers.musavi2023.theory.radius import delta, delta_bar, spectral_norm

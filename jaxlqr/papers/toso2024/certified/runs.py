@@ -24,7 +24,7 @@ from jaxlqr.papers.toso2024.theory import (
     stability_tolerance,
     step_size_limits,
 )
-from jaxlqr.training import meta_train
+from jaxlqr.training import Output, meta_train
 from jaxlqr.training.steps import FixedSteps
 
 # Gaps are compared with what was promised up to rounding, which near the optimum is that of the gap itself.
@@ -85,8 +85,8 @@ def _gain(params: Array, task: LQRTask) -> dict[str, Array]:
 def _train(tasks: LQRTask, K0: Array, num_steps: int, rule, oracle, key, progress) -> dict[str, np.ndarray]:
     # No safeguard: the theorem is the safeguard.
     result = meta_train(
-        cost, K0, tasks, num_steps=num_steps, step_rule=rule, oracle=oracle, key=key, metrics=_gain,
-        perturbations="independent", safeguard=False, chunk_size=500, progress=progress,
+        cost, K0, tasks, num_steps=num_steps, step_rule=rule, oracle=oracle, key=key, guard=None,
+        output=Output(metrics=_gain, every=500, progress=progress),
     )  # fmt: skip
     history = {name: np.asarray(rows) for name, rows in result.history.items()}
     gains = history["gain"][:, 0]

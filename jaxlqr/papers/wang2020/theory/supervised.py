@@ -16,7 +16,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
 from jaxlqr.core.compiled import compiled
-from jaxlqr.meta.objective import adapt
+from jaxlqr.meta.maml import adapt
 from jaxlqr.papers.wang2020.theory.ball import best_in_ball
 from jaxlqr.papers.wang2020.theory.reinforcement import GapBound
 from jaxlqr.supervised.risks import Risk, frechet_derivative, linear
