@@ -28,6 +28,7 @@ EXEMPT = {
 }
 # Of each mechanism one that compiles quickly; the slow test calls all of them.
 QUICK = {
+    "matrix_equations": ("continuous_gramian_trace",),
     "systems": ("feedback", "zeros", "frequency_response"),
     "lqr": ("cost", "vmap of cost", "RolloutCost"),
     "meta": ("maml_loss", "maml_gradient", "maml_gradient of a local function"),

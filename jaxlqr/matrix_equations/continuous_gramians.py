@@ -29,7 +29,7 @@ def continuous_gramian_trace(a: Array, q: Array, s: Array) -> Array:
     Source: Roberts, Int. J. Control 32 (1980), sign iteration.
     """
     refuse_half("continuous_gramian_trace", a=a, q=q, s=s)
-    return _trace(a, (q + q.T) / 2, (s + s.T) / 2)
+    return _compiled_trace(a, (q + q.T) / 2, (s + s.T) / 2)
 
 
 @jax.custom_jvp
@@ -45,6 +45,10 @@ def _(primals, tangents):
     (a, q, s), (da, dq, ds) = primals, tangents
     x, y = _gramians(a, q, s)
     return jnp.sum(x * s), 2 * jnp.sum(matmul(y, x) * da) + jnp.sum(y * dq) + jnp.sum(x * ds)
+
+
+# Called without jit, the sign iteration would be compiled anew in each call.
+_compiled_trace = jax.jit(_trace)
 
 
 @jax.custom_jvp
