@@ -211,10 +211,7 @@ def failing_test(mutation: Mutation) -> str | None:
     with tempfile.TemporaryDirectory() as scratch:
         tree = copied(Path(scratch))
         path = tree / "jaxlqr" / mutation.file
-        text = path.read_text(encoding="utf-8")
-        if text.count(mutation.old) != 1:
-            raise SystemExit(f"{mutation.file} must contain once what is to be changed: {mutation.old!r}; update it.")
-        path.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
+        path.write_text(path.read_text(encoding="utf-8").replace(mutation.old, mutation.new), encoding="utf-8")
         done = pytest_in(tree, ["-x", *mutation.tests.split()])
     if done.returncode not in (0, 1):
         raise SystemExit(f"{mutation.name}: the tests could not be run:\n{done.stdout}{done.stderr}")
@@ -224,6 +221,12 @@ def failing_test(mutation: Mutation) -> str | None:
 
 def main(words: list[str]) -> int:
     chosen = [mutation for mutation in MUTATIONS if not words or any(word in mutation.name for word in words)]
+    texts = {mutation: (ROOT / "jaxlqr" / mutation.file).read_text(encoding="utf-8") for mutation in chosen}
+    stale = [f"{mutation.file}: {mutation.old!r}" for mutation, text in texts.items() if text.count(mutation.old) != 1]
+    if stale:
+        raise SystemExit(
+            "these files must contain once what is to be changed; update .ci/mutations.py:\n" + "\n".join(stale)
+        )
     with tempfile.TemporaryDirectory() as scratch:
         tree = copied(Path(scratch))
         done = pytest_in(tree, list(dict.fromkeys(test for mutation in chosen for test in mutation.tests.split())))
