@@ -42,7 +42,7 @@ def load_tasks(path: str | Path, *, dt: float | None = None) -> LoadedTasks:
     inputs B, or B2 where there is no B (B1 is the disturbances'), and optionally Q, R, Sigma0 and K0; other variables,
     such as C, are ignored. Several systems are arrays A(:, :, k) or cell arrays A{k}; a plain matrix next to them
     applies to all systems. Its time is continuous unless it holds a sampling time Ts other than 0; -1 is MATLAB's for
-    one that is not known. A descriptor matrix E other than the identity, and a cross term N or S, raise ``ValueError``:
+    one that is not known. A descriptor matrix E other than the identity, and a cross term N or S, are errors:
     they would change the meaning of the other matrices.
 
     Arguments:
