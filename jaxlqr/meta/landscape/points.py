@@ -1,4 +1,4 @@
-"""What stationary points are, and what they say about the landscape they were found on."""
+"""The kinds of stationary points, and measures of a landscape that follow from them."""
 
 import enum
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from jaxlqr.core.result import short_repr
 
 
 class Kind(enum.IntEnum):
-    """What a stationary point is, from the eigenvalues of the Hessian there.
+    """The kind of a stationary point, from the eigenvalues of its Hessian.
 
     Attributes:
         MINIMUM: all are positive.
@@ -49,7 +49,7 @@ def classify(eigenvalues: Any, *, tolerance: float = 1e-9, scale: Any = None) ->
 
 @dataclass(frozen=True, kw_only=True)
 class StationaryPoints:
-    """Stationary points of the meta-objective, those of an interval in the order of the parameter, others by value.
+    """Stationary points of the meta-objective; on an interval in the order of the parameter, otherwise by value.
 
     Attributes:
         params: parameters [k, ...], for LQR gains [k, m, n].
