@@ -136,6 +136,33 @@ def test_nothing_imports_papers_but_their_commands_when_they_run():
         assert not any(map(names_papers, top)), name
 
 
+def types_of(path: Path) -> set[str]:
+    """Public names of the classes, and of the aliases of types, that a file defines."""
+    names = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            names.add(node.name)
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        names |= {target.id for target in targets if isinstance(target, ast.Name) and not target.id.isupper()}
+    return {name for name in names if name[0].isupper()}
+
+
+def test_no_type_has_the_name_of_another():
+    """Two papers may use one name, as they do not import each other; no paper uses a name of the library."""
+    owners: dict[tuple[str, str], list[str]] = {}
+    for path in FILES:
+        parts = path.relative_to(ROOT).parts
+        paper = parts[1] if parts[0] == "papers" and len(parts) > 2 else ""
+        for name in types_of(path):
+            owners.setdefault((name, paper), []).append("/".join(parts))
+    assert ("LQRTask", "") in owners
+    assert ("PyTree", "") in owners
+    assert not {name: files for name, files in owners.items() if len(files) > 1}
+    assert not {name: files for (name, paper), files in owners.items() if paper and (name, "") in owners}
+
+
 def test_papers_do_not_import_each_other():
     shared = {path.stem for path in (ROOT / "papers").glob("*.py")}
     for path in sorted((ROOT / "papers").glob("*/**/*.py")):

@@ -52,7 +52,7 @@ def check_memory(settings: TrainSettings, B_shape: tuple[int, ...], num_runs: in
         check_samples(settings.samples, num_runs * num_tasks, num_states, num_inputs)
 
 
-class Start(NamedTuple):
+class TrainStart(NamedTuple):
     """Where training starts: the tasks, the gain K0 [m, n], and where that came from."""
 
     tasks: LQRTask
@@ -62,7 +62,7 @@ class Start(NamedTuple):
 
 def load_start(
     tasks_file: str | Path | Sequence[str | Path], gain_file: str | Path | None = None, *, dt: float | None = None
-) -> Start:
+) -> TrainStart:
     """Tasks and an initial gain that stabilises them all: from ``gain_file``, else from the tasks file, else the
     optimum of the average task. ``dt`` is the sampling time of systems in continuous time.
 
@@ -82,7 +82,7 @@ def load_start(
             )
         name = "the optimum of the average task, taken because no K0 is given,"
     check_stabilizes_all(K0, tasks, name=name, hint_if_none=hint)
-    return Start(tasks, K0, source)
+    return TrainStart(tasks, K0, source)
 
 
 def _hint_at_continuous_time(tasks: LQRTask) -> str:

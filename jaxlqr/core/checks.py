@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 MatrixLike = ArrayLike | Sequence[Sequence[float]]
@@ -108,3 +109,63 @@ def check_shapes(function: str, **expected: tuple[Array | None, str]) -> None:
                     f"{function}: argument {name} must have shape [{letters[0]}, {letters[1]}] with {letter} = "
                     f"{wanted} as in argument {owner}, got shape {array.shape}; check the order of the arguments."
                 )
+
+
+def equation_arguments(
+    function: str, method: str | None = None, methods: Sequence[str] = (), /, **given: tuple[ArrayLike, str]
+) -> list[Array]:
+    """The arguments of a matrix equation as :func:`as_matrices`, after checks of their shapes and of the method.
+
+    Arguments:
+        function: name of the public function, for the messages.
+        method: one of ``methods``; None where the function has none.
+        given: each argument, by its name, with the two letters of its shape, see :func:`check_shapes`.
+
+    Raises:
+        ValueError: when the method is unknown, or an argument is no matrix of its shape.
+        TypeError: as :func:`as_matrices`.
+
+    >>> [x.shape for x in equation_arguments("f", a=([[1.0]], "nn"), q=([[1.0, 2.0]], "nm"))]
+    [(1, 1), (1, 2)]
+    """
+    if method is not None and method not in methods:
+        *first, last = (f'"{name}"' for name in methods)
+        raise ValueError(
+            f'{function}: method must be {", ".join(first)} or {last}, got {method!r}; use "{methods[0]}".'
+        )
+    arrays = as_matrices(function, **{name: value for name, (value, _) in given.items()})
+    letters = [letters for _, letters in given.values()]
+    check_shapes(function, **dict(zip(given, zip(arrays, letters, strict=True), strict=True)))
+    return arrays
+
+
+def real_array(
+    value: Any, name: str, *, function: str, result: str, kind: str = "an array of real numbers"
+) -> np.ndarray:
+    """The value as float64: real and finite, of any shape.
+
+    Arguments:
+        value: what a caller passed as the argument ``name`` of ``function``, which looks at values outside ``jit``.
+        result: class that ``function`` builds, for the messages.
+        kind: of what the value must be.
+
+    Raises:
+        TypeError: inside ``jit``, and for a masked array.
+        ValueError: for what is not real or not finite.
+    """
+    if isinstance(value, Tracer):
+        raise TypeError(
+            f"{function} looks at the values of {name} and cannot run inside jit, vmap or grad; call it outside, or "
+            f"construct {result} from arrays that were checked before."
+        )
+    refuse_masked(value, name)
+    try:
+        if np.iscomplexobj(value):
+            raise TypeError("it has complex entries")
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be {kind}, got {type(value).__name__}: {error}.") from None
+    if not np.all(np.isfinite(array)):
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name} must be finite, got {array[where]} at index {where}.")
+    return array

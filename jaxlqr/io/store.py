@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from jaxlqr.io.disk import read_json, write_whole
 from jaxlqr.io.locking import CheckpointError
 
-Value = TypeVar("Value")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Parts:
     fingerprint: str = ""
     then: str = "it is computed again"
 
-    def get(self, key: str, read: Callable[[bytes], Value]) -> Value | None:
+    def get(self, key: str, read: Callable[[bytes], Kept]) -> Kept | None:
         """The part of this key as ``read`` makes it of the content; None if it is absent, or damaged, with a warning.
 
         A part is damaged where the hash in its name is not that of its content, or where ``read`` raises OSError,

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 from jaxtyping import Float
 
-from jaxlqr.core.checks import MatrixLike, refuse_masked
+from jaxlqr.core.checks import MatrixLike, real_array
 from jaxlqr.core.optional import optional
 from jaxlqr.core.result import short_repr
 from jaxlqr.lqr.admissible import rounding_unit, symmetric_part, unstabilizable_modes
@@ -233,23 +232,7 @@ def _check_time(kind: str, own: Any, dt: float | None) -> None:
 
 def checked_matrix(value: Any, name: str) -> np.ndarray:
     """The value in float64: real and finite, of any shape, or one sentence with its ``name``."""
-    if isinstance(value, Tracer):
-        raise TypeError(
-            f"make_task looks at the values of {name} and cannot run inside jit, vmap or grad; build the task outside, "
-            "or construct LQRTask from arrays that were checked before."
-        )
-    refuse_masked(value, name)
-    try:
-        value = plain(value)
-        if np.iscomplexobj(value):
-            raise TypeError("it has complex entries")
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a real matrix, got {type(value).__name__}: {error}.") from None
-    if not np.all(np.isfinite(array)):
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name} must be finite, got {array[where]} at index {where}.")
-    return array
+    return real_array(plain(value), name, function="make_task", result="LQRTask", kind="a real matrix")
 
 
 def symmetric_matrix(value: Any, name: str, size: int, *, definite: bool) -> np.ndarray:

@@ -39,7 +39,7 @@ _BLOCK_BYTES = 16384
 _DOUBLINGS_PER_TEST = 2
 
 
-class Sums(NamedTuple):
+class PowerSums(NamedTuple):
     """One or two sums over the powers of one matrix (NaN unless converged), a flag, and the doublings."""
 
     values: tuple[Array, ...]
@@ -47,7 +47,7 @@ class Sums(NamedTuple):
     doublings: Array
 
 
-class Layout(NamedTuple):
+class Axes(NamedTuple):
     """How matrices are stored: the products and reductions that the iterations need."""
 
     product: Callable[[Array, Array], Array]
@@ -62,7 +62,7 @@ class Layout(NamedTuple):
         return x + self.product(self.product(power, x), self.adjoint(power))
 
 
-MATRIX = Layout(
+MATRIX = Axes(
     product=matmul,
     adjoint=adjoint,
     identity=lambda a: jnp.broadcast_to(jnp.eye(a.shape[-1], dtype=a.dtype), a.shape),
@@ -85,7 +85,7 @@ def _task_last_largest(a: Array) -> Array:
     return reduce(jnp.maximum, [a[i, j] for i in range(n) for j in range(n)])
 
 
-TASK_LAST = Layout(
+TASK_LAST = Axes(
     product=_task_last_product,
     adjoint=lambda a: a.conj().transpose(1, 0, 2),
     identity=lambda a: jnp.broadcast_to(jnp.eye(a.shape[0], dtype=a.dtype)[:, :, None], a.shape),
@@ -95,12 +95,12 @@ TASK_LAST = Layout(
 )
 
 
-def sizes_of(layout: Layout, power: Array) -> Array:
+def sizes_of(layout: Axes, power: Array) -> Array:
     """Absolute values of the entries, on the diagonal at least one."""
     return jnp.maximum(jnp.abs(power), layout.identity(power).real)
 
 
-def decide(layout: Layout, n: int, power: Array, sizes: Array) -> tuple[Array, Array]:
+def decide(layout: Axes, n: int, power: Array, sizes: Array) -> tuple[Array, Array]:
     """Whether the power of each lane has vanished beside ``sizes``, and whether it is still finite."""
     # The next term adds at most n^2 times the square of this to what the entries seen before have added: below
     # sqrt(eps) / n it is smaller than the rounding of the sum. NaN and infinity stay themselves, and compare false.
@@ -109,7 +109,7 @@ def decide(layout: Layout, n: int, power: Array, sizes: Array) -> tuple[Array, A
     return excess <= 0, excess < jnp.inf
 
 
-def iterate(layout: Layout, n: int, a: Array, *sums: Array, reach: int) -> Sums:
+def iterate(layout: Axes, n: int, a: Array, *sums: Array, reach: int) -> PowerSums:
     """Double until every lane is decided; ``sums`` start as q, or as q and s.
 
     The first ``reach`` doublings are not tested. They find the sizes beside which a power vanishes.
@@ -148,20 +148,20 @@ def iterate(layout: Layout, n: int, a: Array, *sums: Array, reach: int) -> Sums:
     _, sums, converged, _, spent, _ = lax.while_loop(lambda s: jnp.any(s[3]) & (s[5] < cap), step, start)
     for x in sums:  # a sum may overflow though the powers vanish
         converged = converged & (layout.largest(jnp.abs(x)) < jnp.inf)
-    return Sums(tuple(jnp.where(layout.spread(converged), x, jnp.nan) for x in sums), converged, spent)
+    return PowerSums(tuple(jnp.where(layout.spread(converged), x, jnp.nan) for x in sums), converged, spent)
 
 
 # Separately compiled functions, so that all traces of a solve (one task, batches, the transpose) share one trace of the
 # kernel. This halves the time to trace a training loop.
 @jax.jit
-def _task_last(a: Array, *sums: Array) -> Sums:
+def _task_last(a: Array, *sums: Array) -> PowerSums:
     n = a.shape[-1]
     turned = iterate(TASK_LAST, n, *(x.transpose(1, 2, 0) for x in (a, *sums)), reach=_reach(n))
     return turned._replace(values=tuple(x.transpose(2, 0, 1) for x in turned.values))
 
 
 @jax.jit
-def _matrix(a: Array, *sums: Array) -> Sums:
+def _matrix(a: Array, *sums: Array) -> PowerSums:
     n = a.shape[-1]
     return iterate(MATRIX, n, a, *sums, reach=_reach(n))
 
@@ -176,7 +176,7 @@ def is_small(n: int) -> bool:
     return n <= _LARGEST_SMALL
 
 
-def _doubling_batch(a: Array, *sums: Array) -> Sums:
+def _doubling_batch(a: Array, *sums: Array) -> PowerSums:
     """Arrays [tasks, n, n]."""
     if not is_small(a.shape[-1]):
         return _matrix(a, *sums)

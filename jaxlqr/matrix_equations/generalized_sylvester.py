@@ -12,7 +12,7 @@ of the original equation corrects the solution.
 
 import math
 from functools import partial
-from typing import Literal
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Inexact
 
-from jaxlqr.core.checks import as_matrices, check_shapes
+from jaxlqr.core.checks import equation_arguments
 from jaxlqr.core.products import adjoint, matmul
 from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.attempts import Solved, Solver, finite_or_zero, with_fallback
@@ -29,9 +29,9 @@ from jaxlqr.matrix_equations.kronecker import kronecker_two_terms
 from jaxlqr.matrix_equations.lyapunov import on_any_device
 from jaxlqr.matrix_equations.results import EquationResult, condition_number, diagnose, empty_result
 from jaxlqr.matrix_equations.scaling import equilibrated, magnitude, power_of_two, rectangular_scale
+from jaxlqr.matrix_equations.sylvester import SylvesterMethod
 from jaxlqr.matrix_equations.triangular import schur_sylvester
 
-Method = Literal["auto", "schur", "kronecker"]
 # Angles that are tried, between 0 and pi. They include 0, for which a and d are inverted, and pi / 2, for b and c.
 _ANGLES = 8
 # The second attempt factors a dense matrix with as many rows as the solution has entries.
@@ -100,7 +100,7 @@ def _balanced(solver: Solver) -> Solver:
     return solve
 
 
-def _solver(method: Method, e: Array) -> Solver:
+def _solver(method: SylvesterMethod, e: Array) -> Solver:
     size = math.isqrt(max(e.size - 1, 0)) + 1
     schur = with_fallback(_rotated, kronecker_two_terms) if e.size <= _LARGEST_SECOND else _rotated
     solvers = {
@@ -111,16 +111,13 @@ def _solver(method: Method, e: Array) -> Solver:
     return _balanced(solvers[method])
 
 
-def _checked(function: str, method: Method, *arguments: ArrayLike) -> list[Array]:
-    if method not in ("auto", "schur", "kronecker"):
-        raise ValueError(f'{function}: method must be "auto", "schur" or "kronecker", got {method!r}; use "auto".')
-    a, b, c, d, e = as_matrices(function, **dict(zip("abcde", arguments, strict=True)))
-    check_shapes(function, a=(a, "nn"), b=(b, "mm"), c=(c, "nn"), d=(d, "mm"), e=(e, "nm"))
-    return [a, b, c, d, e]
+def _arguments(function: str, method: SylvesterMethod, *coefficients: ArrayLike) -> list[Array]:
+    shapes = zip("abcde", zip(coefficients, ("nn", "mm", "nn", "mm", "nm"), strict=True), strict=True)
+    return equation_arguments(function, method, get_args(SylvesterMethod), **dict(shapes))
 
 
 def solve_generalized_sylvester(
-    a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike, e: ArrayLike, *, method: Method = "auto"
+    a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike, e: ArrayLike, *, method: SylvesterMethod = "auto"
 ) -> Inexact[Array, "n m"]:
     r"""Solution x [n, m] of the generalised Sylvester equation :math:`a x b + c x d = e`.
 
@@ -149,12 +146,12 @@ def solve_generalized_sylvester(
 
     Source: Chu, Linear Algebra Appl. 93 (1987), uniqueness; Gardiner, Laub, Amato, Moler, ACM TOMS 18 (1992).
     """
-    checked = _checked("solve_generalized_sylvester", method, a, b, c, d, e)
+    checked = _arguments("solve_generalized_sylvester", method, a, b, c, d, e)
     return _solve(*checked, method=method) if checked[-1].size else checked[-1]
 
 
 @partial(jax.jit, static_argnames="method")
-def _solve(a: Array, b: Array, c: Array, d: Array, e: Array, *, method: Method) -> Array:
+def _solve(a: Array, b: Array, c: Array, d: Array, e: Array, *, method: SylvesterMethod) -> Array:
     solver = _solver(method, e)
     # L(x) = a x b + c x d is linear in x; its transpose is a^T y b^T + c^T y d^T.
     return lax.custom_linear_solve(
@@ -166,7 +163,7 @@ def _solve(a: Array, b: Array, c: Array, d: Array, e: Array, *, method: Method) 
 
 
 def generalized_sylvester_result(
-    a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike, e: ArrayLike, *, method: Method = "auto"
+    a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike, e: ArrayLike, *, method: SylvesterMethod = "auto"
 ) -> EquationResult:
     """:func:`solve_generalized_sylvester` with status, residual and condition; costs some nine solves.
 
@@ -178,12 +175,12 @@ def generalized_sylvester_result(
     >>> SolveStatus(int(generalized_sylvester_result(one, one, -one, one, one).status)).name  # x - x = 1
     'SINGULAR'
     """
-    checked = _checked("generalized_sylvester_result", method, a, b, c, d, e)
+    checked = _arguments("generalized_sylvester_result", method, a, b, c, d, e)
     return _result(*checked, method=method) if checked[-1].size else empty_result(checked[-1])
 
 
 @partial(jax.jit, static_argnames="method")
-def _result(*inputs: Array, method: Method) -> EquationResult:
+def _result(*inputs: Array, method: SylvesterMethod) -> EquationResult:
     a, b, c, d, e = inputs = lax.stop_gradient(inputs)
     solver = _solver(method, e)
     solved = solver(*inputs)

@@ -1,7 +1,7 @@
 """The discrete and the continuous Lyapunov equation, as equations and as the sums of stable systems."""
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Inexact
 
-from jaxlqr.core.checks import as_matrices, check_shapes, refuse_half
+from jaxlqr.core.checks import equation_arguments, refuse_half
 from jaxlqr.core.products import adjoint, matmul
 from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.attempts import Solved, Solver, with_fallback
@@ -28,7 +28,7 @@ from jaxlqr.matrix_equations.scaling import (
 from jaxlqr.matrix_equations.sign import sign_lyapunov
 from jaxlqr.matrix_equations.triangular import schur_stein, schur_sylvester
 
-Method = Literal["auto", "doubling", "schur", "kronecker"]
+LyapunovMethod = Literal["auto", "doubling", "schur", "kronecker"]
 # Above this the dense system of the Kronecker method, n^4 numbers, would need more than 134 MB in float64.
 _LARGEST_KRONECKER = 64
 
@@ -61,7 +61,7 @@ def _doubling_with_residual(a: Array, q: Array) -> Solved:
     return solved._replace(converged=solved.converged & (error <= 64 * len(a) * jnp.finfo(a.dtype).eps))
 
 
-def _discrete_solver(method: Method, n: int) -> Solver:
+def _discrete_solver(method: LyapunovMethod, n: int) -> Solver:
     general = on_any_device(schur_stein, kronecker_stein, n)
     solvers = {
         "auto": with_fallback(_doubling_with_residual, balanced_stein(general)),
@@ -72,7 +72,7 @@ def _discrete_solver(method: Method, n: int) -> Solver:
     return solvers[method]
 
 
-def _continuous_solver(method: Method, n: int) -> Solver:
+def _continuous_solver(method: LyapunovMethod, n: int) -> Solver:
     def symmetric(solver: Solver) -> Solver:
         solve = balanced_sylvester(solver)
         return lambda a, q: solve(a, adjoint(a), q)
@@ -88,7 +88,9 @@ def _continuous_solver(method: Method, n: int) -> Solver:
 
 # Compiled as a whole also when called outside jit: op by op, a first call would take seconds.
 @partial(jax.jit, static_argnames="method")
-def _solve_discrete(a: Inexact[Array, "n n"], q: Inexact[Array, "n n"], method: Method) -> Inexact[Array, "n n"]:
+def _solve_discrete(
+    a: Inexact[Array, "n n"], q: Inexact[Array, "n n"], method: LyapunovMethod
+) -> Inexact[Array, "n n"]:
     solver = _discrete_solver(method, len(a))
 
     # L(x) = x - a x a^H is linear in x, so differentiating L(x) = q gives L(dx) = dq + (da x a^H + a x da^H): the same
@@ -103,7 +105,9 @@ def _solve_discrete(a: Inexact[Array, "n n"], q: Inexact[Array, "n n"], method: 
 
 
 @partial(jax.jit, static_argnames="method")
-def _solve_continuous(a: Inexact[Array, "n n"], q: Inexact[Array, "n n"], method: Method) -> Inexact[Array, "n n"]:
+def _solve_continuous(
+    a: Inexact[Array, "n n"], q: Inexact[Array, "n n"], method: LyapunovMethod
+) -> Inexact[Array, "n n"]:
     solver = _continuous_solver(method, len(a))
 
     # As above with L(x) = a x + x a^H, whose transpose is a^T y + y conj(a), the same map for a^T.
@@ -172,15 +176,7 @@ def is_schur_stable(a: Inexact[Array, "n n"]) -> Bool[Array, ""]:
     return doubling_sum(lax.stop_gradient(a), jnp.zeros_like(a)).converged
 
 
-def _checked(a: ArrayLike, q: ArrayLike, method: Method, function: str) -> tuple[Array, Array]:
-    if method not in ("auto", "doubling", "schur", "kronecker"):
-        raise ValueError(f'{function}: method must be "auto", "doubling", "schur" or "kronecker", got {method!r}.')
-    a, q = as_matrices(function, a=a, q=q)
-    check_shapes(function, a=(a, "nn"), q=(q, "nn"))
-    return a, q
-
-
-def solve_discrete_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Inexact[Array, "n n"]:
+def solve_discrete_lyapunov(a: ArrayLike, q: ArrayLike, *, method: LyapunovMethod = "auto") -> Inexact[Array, "n n"]:
     r"""Solve the discrete Lyapunov equation :math:`a x a^H - x + q = 0`, with SciPy's sign and order of arguments.
 
     A unique solution exists when no two eigenvalues of ``a`` satisfy :math:`\lambda_i \bar\lambda_j = 1`; ``a`` need
@@ -207,11 +203,11 @@ def solve_discrete_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "aut
 
     Source: Smith, SIAM J. Appl. Math. 16 (1968); Kitagawa, Int. J. Control 25 (1977) for the Schur method.
     """
-    a, q = _checked(a, q, method, "solve_discrete_lyapunov")
+    a, q = equation_arguments("solve_discrete_lyapunov", method, get_args(LyapunovMethod), a=(a, "nn"), q=(q, "nn"))
     return _solve_discrete(a, q, method) if a.size else q
 
 
-def solve_continuous_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Inexact[Array, "n n"]:
+def solve_continuous_lyapunov(a: ArrayLike, q: ArrayLike, *, method: LyapunovMethod = "auto") -> Inexact[Array, "n n"]:
     r"""Solve the continuous Lyapunov equation :math:`a x + x a^H = q`, with SciPy's sign and order of arguments.
 
     A unique solution exists when no two eigenvalues of ``a`` satisfy :math:`\lambda_i + \bar\lambda_j = 0`; ``a`` need
@@ -234,15 +230,15 @@ def solve_continuous_lyapunov(a: ArrayLike, q: ArrayLike, *, method: Method = "a
 
     Source: Roberts, Int. J. Control 32 (1980), sign iteration; Bartels, Stewart, Comm. ACM 15 (1972), Schur method.
     """
-    a, q = _checked(a, q, method, "solve_continuous_lyapunov")
+    a, q = equation_arguments("solve_continuous_lyapunov", method, get_args(LyapunovMethod), a=(a, "nn"), q=(q, "nn"))
     return _solve_continuous(a, q, method) if a.size else q
 
 
-def _failure(method: Method) -> SolveStatus:
+def _failure(method: LyapunovMethod) -> SolveStatus:
     return SolveStatus.NOT_STABLE if method == "doubling" else SolveStatus.SINGULAR
 
 
-def discrete_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> EquationResult:
+def discrete_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: LyapunovMethod = "auto") -> EquationResult:
     """:func:`solve_discrete_lyapunov` with status, residual and condition; costs some nine solves.
 
     It takes the same arguments. It returns an :class:`EquationResult` with the same ``value``; not differentiable.
@@ -251,12 +247,12 @@ def discrete_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "au
     >>> SolveStatus(int(discrete_lyapunov_result(jnp.eye(1), jnp.eye(1)).status)).name
     'SINGULAR'
     """
-    a, q = _checked(a, q, method, "discrete_lyapunov_result")
+    a, q = equation_arguments("discrete_lyapunov_result", method, get_args(LyapunovMethod), a=(a, "nn"), q=(q, "nn"))
     return _discrete_result(a, q, method) if a.size else empty_result(q)
 
 
 @partial(jax.jit, static_argnames="method")
-def _discrete_result(a: Array, q: Array, method: Method) -> EquationResult:
+def _discrete_result(a: Array, q: Array, method: LyapunovMethod) -> EquationResult:
     a, q = lax.stop_gradient((a, q))
     solver = _discrete_solver(method, len(a))
     solved = solver(a, q)
@@ -266,7 +262,7 @@ def _discrete_result(a: Array, q: Array, method: Method) -> EquationResult:
 
 
 def _diagnosed(
-    solver: Solver, solved: Solved, inputs: tuple[Array, Array], residual: Array, terms: Array, method: Method
+    solver: Solver, solved: Solved, inputs: tuple[Array, Array], residual: Array, terms: Array, method: LyapunovMethod
 ) -> EquationResult:
     a, _ = inputs
     terms = outer(jnp.diagonal(terms), terms)
@@ -280,7 +276,7 @@ def _diagnosed(
     return diagnose(solved, inputs, residual, terms, condition, _failure(method))
 
 
-def continuous_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> EquationResult:
+def continuous_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: LyapunovMethod = "auto") -> EquationResult:
     """:func:`solve_continuous_lyapunov` with status, residual and condition; costs some nine solves.
 
     It takes the same arguments. It returns an :class:`EquationResult` with the same ``value``; not differentiable.
@@ -289,12 +285,12 @@ def continuous_lyapunov_result(a: ArrayLike, q: ArrayLike, *, method: Method = "
     >>> SolveStatus(int(continuous_lyapunov_result(-jnp.eye(1), jnp.eye(1)).status)).name
     'SOLVED'
     """
-    a, q = _checked(a, q, method, "continuous_lyapunov_result")
+    a, q = equation_arguments("continuous_lyapunov_result", method, get_args(LyapunovMethod), a=(a, "nn"), q=(q, "nn"))
     return _continuous_result(a, q, method) if a.size else empty_result(q)
 
 
 @partial(jax.jit, static_argnames="method")
-def _continuous_result(a: Array, q: Array, method: Method) -> EquationResult:
+def _continuous_result(a: Array, q: Array, method: LyapunovMethod) -> EquationResult:
     a, q = lax.stop_gradient((a, q))
     solver = _continuous_solver(method, len(a))
     solved = solver(a, q)

@@ -10,7 +10,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 from jaxtyping import Inexact
 
-from jaxlqr.core.checks import as_matrices, check_shapes
+from jaxlqr.core.checks import equation_arguments
 from jaxlqr.core.products import adjoint, matmul
 from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.attempts import Solved, Solver, finite_or_zero, with_fallback
@@ -160,12 +160,6 @@ def _(primals, tangents):
     return x, solve_two_sided_stein(g, x, r)
 
 
-def _checked(function: str, a: ArrayLike, b: ArrayLike, c: ArrayLike) -> list[Array]:
-    a, b, c = as_matrices(function, a=a, b=b, c=c)
-    check_shapes(function, a=(a, "nn"), b=(b, "nn"), c=(c, "nn"))
-    return [a, b, c]
-
-
 def solve_quadratic_matrix_equation(a: ArrayLike, b: ArrayLike, c: ArrayLike) -> Inexact[Array, "n n"]:
     r"""Solution x [n, n] of :math:`a + b x + c x^2 = 0` whose eigenvalues are inside the unit circle.
 
@@ -189,7 +183,7 @@ def solve_quadratic_matrix_equation(a: ArrayLike, b: ArrayLike, c: ArrayLike) ->
     Source: Bini, Latouche, Meini (2005), cyclic reduction; where it breaks down, Bai, Demmel, Gu, Numer. Math. 76
     (1997), inverse-free doubling.
     """
-    a, b, c = _checked("solve_quadratic_matrix_equation", a, b, c)
+    a, b, c = equation_arguments("solve_quadratic_matrix_equation", a=(a, "nn"), b=(b, "nn"), c=(c, "nn"))
     return _solve(a, b, c) if a.size else a
 
 
@@ -210,7 +204,7 @@ def quadratic_matrix_equation_result(a: ArrayLike, b: ArrayLike, c: ArrayLike) -
     >>> SolveStatus(int(quadratic_matrix_equation_result(0.06 * one, -0.5 * one, one).status)).name  # roots 0.2, 0.3
     'NOT_UNIQUE'
     """
-    a, b, c = _checked("quadratic_matrix_equation_result", a, b, c)
+    a, b, c = equation_arguments("quadratic_matrix_equation_result", a=(a, "nn"), b=(b, "nn"), c=(c, "nn"))
     return _result(a, b, c) if a.size else empty_result(a)
 
 

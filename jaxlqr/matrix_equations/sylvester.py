@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Inexact
 
-from jaxlqr.core.checks import as_matrices, check_shapes
+from jaxlqr.core.checks import equation_arguments
 from jaxlqr.core.products import adjoint, matmul
 from jaxlqr.core.status import SolveStatus
 from jaxlqr.matrix_equations.attempts import Solver
@@ -20,10 +20,10 @@ from jaxlqr.matrix_equations.results import EquationResult, condition_number, di
 from jaxlqr.matrix_equations.scaling import balanced_sylvester, magnitude, rectangular_scale
 from jaxlqr.matrix_equations.triangular import schur_sylvester
 
-Method = Literal["auto", "schur", "kronecker"]
+SylvesterMethod = Literal["auto", "schur", "kronecker"]
 
 
-def _solver(method: Method, a: Array, b: Array) -> Solver:
+def _solver(method: SylvesterMethod, a: Array, b: Array) -> Solver:
     size = math.isqrt(max(len(a) * len(b) - 1, 0)) + 1
     solvers = {
         "auto": on_any_device(schur_sylvester, kronecker_sylvester, size),
@@ -33,15 +33,9 @@ def _solver(method: Method, a: Array, b: Array) -> Solver:
     return balanced_sylvester(solvers[method])
 
 
-def _checked(a: ArrayLike, b: ArrayLike, q: ArrayLike, method: Method, function: str) -> list[Array]:
-    if method not in ("auto", "schur", "kronecker"):
-        raise ValueError(f'{function}: method must be "auto", "schur" or "kronecker", got {method!r}.')
-    a, b, q = as_matrices(function, a=a, b=b, q=q)
-    check_shapes(function, a=(a, "nn"), b=(b, "mm"), q=(q, "nm"))
-    return [a, b, q]
-
-
-def solve_sylvester(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> Inexact[Array, "n m"]:
+def solve_sylvester(
+    a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: SylvesterMethod = "auto"
+) -> Inexact[Array, "n m"]:
     r"""Solve the Sylvester equation :math:`a x + x b = q`, with SciPy's order of arguments.
 
     A unique solution exists when no eigenvalue of ``a`` is the negative of an eigenvalue of ``b``.
@@ -64,13 +58,15 @@ def solve_sylvester(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method 
 
     Source: Bartels, Stewart, Comm. ACM 15 (1972).
     """
-    a, b, q = _checked(a, b, q, method, "solve_sylvester")
+    a, b, q = equation_arguments(
+        "solve_sylvester", method, get_args(SylvesterMethod), a=(a, "nn"), b=(b, "mm"), q=(q, "nm")
+    )
     return _solve(a, b, q, method) if q.size else q
 
 
 @partial(jax.jit, static_argnames="method")
 def _solve(
-    a: Inexact[Array, "n n"], b: Inexact[Array, "m m"], q: Inexact[Array, "n m"], method: Method
+    a: Inexact[Array, "n n"], b: Inexact[Array, "m m"], q: Inexact[Array, "n m"], method: SylvesterMethod
 ) -> Inexact[Array, "n m"]:
     solver = _solver(method, a, b)
     # L(x) = a x + x b is linear in x, so L(dx) = dq - (da x + x db); its transpose is a^T y + y b^T.
@@ -82,7 +78,7 @@ def _solve(
     )
 
 
-def sylvester_result(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method = "auto") -> EquationResult:
+def sylvester_result(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: SylvesterMethod = "auto") -> EquationResult:
     """:func:`solve_sylvester` with status, residual and condition; costs some nine solves.
 
     It takes the same arguments. It returns an :class:`EquationResult` with the same ``value``; not differentiable.
@@ -91,12 +87,14 @@ def sylvester_result(a: ArrayLike, b: ArrayLike, q: ArrayLike, *, method: Method
     >>> SolveStatus(int(sylvester_result(jnp.eye(1), -jnp.eye(1), jnp.eye(1)).status)).name
     'SINGULAR'
     """
-    a, b, q = _checked(a, b, q, method, "sylvester_result")
+    a, b, q = equation_arguments(
+        "sylvester_result", method, get_args(SylvesterMethod), a=(a, "nn"), b=(b, "mm"), q=(q, "nm")
+    )
     return _result(a, b, q, method) if q.size else empty_result(q)
 
 
 @partial(jax.jit, static_argnames="method")
-def _result(a: Array, b: Array, q: Array, method: Method) -> EquationResult:
+def _result(a: Array, b: Array, q: Array, method: SylvesterMethod) -> EquationResult:
     a, b, q = lax.stop_gradient((a, b, q))
     solver = _solver(method, a, b)
     solved = solver(a, b, q)

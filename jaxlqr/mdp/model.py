@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
-from jaxlqr.core.checks import refuse_masked
+from jaxlqr.core.checks import real_array
 from jaxlqr.mdp.energy import Energy, linear_energy
 
 
@@ -71,19 +70,19 @@ def make_mdp(P: Any, r: Any, gamma: float, zeta: Any | None = None) -> MDP:
     >>> make_mdp([[[1.0], [1.0]]], [[0.0, 1.0]], gamma=0.9).r.shape
     (1, 2)
     """
-    transitions = _checked(P, "P")
+    transitions = _real(P, "P")
     if transitions.ndim != 3 or transitions.shape[0] != transitions.shape[2] or 0 in transitions.shape:
         raise ValueError(
             f"P must have shape [S, A, S] with P[s, a] the distribution of the next state, got {transitions.shape}."
         )
     S, A, _ = transitions.shape
-    rewards = _checked(r, "r")
+    rewards = _real(r, "r")
     if rewards.shape != (S, A):
         raise ValueError(f"r must have shape [S, A] = ({S}, {A}), got {rewards.shape}.")
-    start = np.full(S, 1 / S) if zeta is None else _checked(zeta, "zeta")
+    start = np.full(S, 1 / S) if zeta is None else _real(zeta, "zeta")
     if start.shape != (S,):
         raise ValueError(f"zeta must have shape [S] = ({S},), got {start.shape}.")
-    discount = _checked(gamma, "gamma")
+    discount = _real(gamma, "gamma")
     if discount.shape != () or not 0 < discount < 1:
         raise ValueError(f"gamma must be one number strictly between 0 and 1, got {gamma}.")
     transitions, start = _distributions(transitions, "P"), _distributions(start, "zeta")
@@ -153,21 +152,8 @@ def make_tasks(
     return MDPTask(mdps, tau, features=jax.tree.map(repeat, features), energy=energy)
 
 
-def _checked(value: Any, name: str) -> np.ndarray:
-    if isinstance(value, Tracer):
-        raise TypeError(
-            f"make_mdp looks at the values of {name} and cannot run inside jit, vmap or grad; build the process "
-            "outside, or construct MDP from arrays that were checked before."
-        )
-    refuse_masked(value, name)
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be an array of real numbers, got {type(value).__name__}: {error}.") from None
-    if not np.all(np.isfinite(array)):
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name} must be finite, got {array[where]} at index {where}.")
-    return array
+def _real(value: Any, name: str) -> np.ndarray:
+    return real_array(value, name, function="make_mdp", result="MDP")
 
 
 def _distributions(array: np.ndarray, name: str) -> np.ndarray:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from jax import Array
 
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.maml import adapt
-from jaxlqr.oracles.protocol import Loss, PyTree
+from jaxlqr.oracles.protocol import Loss
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from jaxlqr.core.layout import Layout, num_tasks, over_tasks
+from jaxlqr.core.types import PyTree
 from jaxlqr.iterations.shortening import before_trials, first_accepted
 from jaxlqr.oracles.exact import ExactOracle
-from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, all_finite, step_along, with_key
+from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, all_finite, step_along, with_key
 
 Perturbations = Literal["independent", "shared"]
 

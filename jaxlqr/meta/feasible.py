@@ -10,9 +10,10 @@ from jaxtyping import Float
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.layout import num_tasks
+from jaxlqr.core.types import PyTree
 from jaxlqr.matrix_equations.gramians import infinite_unless
 from jaxlqr.meta.maml import params_and_tasks
-from jaxlqr.oracles.protocol import Loss, PyTree
+from jaxlqr.oracles.protocol import Loss
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.core.batching import over_stack
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.weight_trajectory import State, Training, final_batch, losses, task_weights, update
-
-PyTree = Any
 
 
 class Pass(NamedTuple):

@@ -10,11 +10,12 @@ from jaxtyping import Float
 from jaxlqr.core.arguments import as_key, check_count, check_number
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.layout import Layout, check_batch_size
+from jaxlqr.core.types import PyTree
 from jaxlqr.lqr.task import LQRTask, as_stack
 from jaxlqr.meta.estimate import Perturbations
 from jaxlqr.meta.objective import Maml
 from jaxlqr.oracles.exact import as_oracle
-from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, step_along
+from jaxlqr.oracles.protocol import Loss, Oracle, step_along
 
 
 def _steps(inner_step_size: Any, num_inner_steps: Any) -> dict[str, Any]:

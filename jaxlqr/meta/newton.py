@@ -9,9 +9,10 @@ from jax.flatten_util import ravel_pytree
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.products import hermitian
+from jaxlqr.core.types import PyTree
 from jaxlqr.iterations.newton import damped_newton
 from jaxlqr.meta.maml import maml_gradient, maml_loss
-from jaxlqr.oracles.protocol import Loss, PyTree
+from jaxlqr.oracles.protocol import Loss
 
 _TRIALS = 15  # lengths of a step
 

@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from jaxlqr.core.arguments import check_count
 from jaxlqr.core.layout import Layout
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.estimate import MetaGradient, Perturbations, check_perturbations, meta_estimate, meta_value
-from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
+from jaxlqr.oracles.protocol import Loss, Oracle
 
 
 @runtime_checkable

@@ -1,12 +1,13 @@
 """Weight trajectories by one backward pass of iLQR: with full matrices, or with the diagonals of F_x, C_xx and V."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.weight_trajectory import State, Training, final_batch, losses, stage_cost, step, train
 from jaxlqr.trajectory.curvature import slope_along
 from jaxlqr.trajectory.expansion import Problem, Trajectory, expand
@@ -22,11 +23,10 @@ from jaxlqr.trajectory.linear_quadratic import (
     simulate,
 )
 
-PyTree = Any
-Form = Literal["full", "diagonal"]
+MatrixForm = Literal["full", "diagonal"]
 
 
-class Plan(NamedTuple):
+class WeightPlan(NamedTuple):
     """Policies around the nominal trajectory, and by how much J should fall for a small step length, per unit of it."""
 
     policies: Policy
@@ -35,14 +35,16 @@ class Plan(NamedTuple):
     slope: Array
 
 
-def plan(training: Training, state: State, actions: Array, batches: PyTree, beta: Array, *, form: Form) -> Plan:
+def plan(
+    training: Training, state: State, actions: Array, batches: PyTree, beta: Array, *, form: MatrixForm
+) -> WeightPlan:
     """One backward pass of Algorithm 2 around the trajectory of the given actions [T, M]."""
     nominal, problem, stages, final = local_model(training, state, actions, batches, beta)
     if form == "full":
         policies, _ = backward(stages, final, cholesky_solve)
     else:
         policies, _ = diagonal_backward(stages, final)
-    return Plan(policies, nominal, problem, slope_along(stages, final, policies))
+    return WeightPlan(policies, nominal, problem, slope_along(stages, final, policies))
 
 
 class LocalModel(NamedTuple):

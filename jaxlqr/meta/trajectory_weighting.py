@@ -14,6 +14,7 @@ from jax.core import Tracer
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.result import Result
 from jaxlqr.core.status import SolveStatus
+from jaxlqr.core.types import PyTree
 from jaxlqr.iterations.shortening import before_trials, first_accepted
 from jaxlqr.meta import gram_weighting, riccati_weighting
 from jaxlqr.meta.weight_trajectory import State, Training, gradient, objective, task_weights
@@ -23,14 +24,13 @@ from jaxlqr.trajectory.expansion import follow
 if TYPE_CHECKING:
     import optax
 
-PyTree = Any
-Method = Literal["gram", "reverse", "newton_cg", "ilqr", "ilqr_diagonal"]
-_FORMS: dict[Any, riccati_weighting.Form] = {"ilqr": "full", "ilqr_diagonal": "diagonal"}
+WeightMethod = Literal["gram", "reverse", "newton_cg", "ilqr", "ilqr_diagonal"]
+_FORMS: dict[Any, riccati_weighting.MatrixForm] = {"ilqr": "full", "ilqr_diagonal": "diagonal"}
 _SUFFICIENT, _CG_ITERATIONS = 1e-4, 20
 
 
 class Proposal(Protocol):
-    """A way to find new weights that is not one of :data:`Method`; a function of the module level, or hashable.
+    """A way to find new weights that is not one of :data:`WeightMethod`; a function of the module level, or hashable.
 
     It takes what a stretch of training is, and actions [T, M] to begin with. It returns a function of a step length,
     which returns the actions to try [T, M], their J, the value that the change of J must not exceed, and the state that
@@ -77,7 +77,7 @@ def tow(
     optimizer: "optax.GradientTransformation",
     opt_state: PyTree = None,
     beta: float | Array = 10.0,
-    method: Method | Proposal = "gram",
+    method: WeightMethod | Proposal = "gram",
     weights: Literal["free", "softmax"] = "free",
     terminal: bool = False,
     num_steps: int = 1,
@@ -128,8 +128,8 @@ def tow(
 
     Source: nguyen2023, Algorithms 1 and 2; docs/errata.md, N1, N2, N5, N6, N10.
     """
-    if not callable(method) and method not in get_args(Method):
-        raise ValueError(f"tow: argument method must be one of {get_args(Method)} or a function, got {method!r}.")
+    if not callable(method) and method not in get_args(WeightMethod):
+        raise ValueError(f"tow: argument method must be one of {get_args(WeightMethod)} or a function, got {method!r}.")
     if weights not in ("free", "softmax"):
         raise ValueError(f'tow: argument weights must be "free" or "softmax", got {weights!r}.')
     if not isinstance(beta, Tracer) and not (np.ndim(beta) == 0 and np.isfinite(beta) and np.asarray(beta) > 0):
@@ -155,7 +155,7 @@ class _Counts(NamedTuple):
 
 @compiled(static=("training", "method", "counts"))
 def _tow(
-    training: Training, state: State, batches: PyTree, beta, *, method: Method | Proposal, counts: _Counts
+    training: Training, state: State, batches: PyTree, beta, *, method: WeightMethod | Proposal, counts: _Counts
 ) -> TowResult:
     dtype = jnp.result_type(*jax.tree.leaves(state.params))
     beta = jnp.asarray(beta, dtype)
@@ -183,7 +183,7 @@ def _search(
     beta,
     counts: _Counts,
     *,
-    method: Method | Proposal,
+    method: WeightMethod | Proposal,
 ):
     """Actions, their J, the last state, step lengths, and J of the nominal actions."""
     nominal_cost, end = objective(training, state, nominal, batches, beta)
@@ -220,7 +220,7 @@ def _search_gram(training: Training, state: State, nominal: Array, batches: PyTr
 
 
 def _proposal(
-    training: Training, state: State, actions: Array, batches: PyTree, beta: Array, method: Method | Proposal
+    training: Training, state: State, actions: Array, batches: PyTree, beta: Array, method: WeightMethod | Proposal
 ):
     """What a :class:`Proposal` returns."""
     if callable(method):
@@ -243,7 +243,7 @@ def _proposal(
 
 
 def along_policies(
-    training: Training, state: State, batches: PyTree, beta: Array, plan: riccati_weighting.Plan, fraction: float
+    training: Training, state: State, batches: PyTree, beta: Array, plan: riccati_weighting.WeightPlan, fraction: float
 ) -> Callable[[Array], tuple[Array, Array, Array, State]]:
     """What a :class:`Proposal` returns, for the policies of a plan: J must fall by a fraction of the plan's slope."""
 

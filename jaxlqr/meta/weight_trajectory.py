@@ -8,18 +8,17 @@ part of the state (docs/errata.md, N5). Without the bracket the last weights nev
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.core.batching import over_stack
+from jaxlqr.core.types import PyTree
 
 if TYPE_CHECKING:
     import optax
-
-PyTree = Any
 
 
 class Training(NamedTuple):

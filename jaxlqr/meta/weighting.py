@@ -30,7 +30,7 @@ def uniform(losses: Array) -> Array:
 
     Source: nguyen2023, section 2.3.
     """
-    losses = _checked(losses, "uniform")
+    losses = _loss_vector(losses, "uniform")
     return jnp.full_like(losses, 1 / losses.size)
 
 
@@ -54,7 +54,7 @@ def exploration(losses: Array, *, kappa: float | Array = 1.2) -> Array:
 
     Source: nguyen2023, (12); one root in place of its SLSQP, docs/errata.md, N9.
     """
-    return _dirichlet(_checked(losses, "exploration"), kappa, "exploration")
+    return _dirichlet(_loss_vector(losses, "exploration"), kappa, "exploration")
 
 
 def exploitation(losses: Array, *, kappa: float | Array = 1.2) -> Array:
@@ -68,7 +68,7 @@ def exploitation(losses: Array, *, kappa: float | Array = 1.2) -> Array:
 
     Source: nguyen2023, (12).
     """
-    return _dirichlet(-_checked(losses, "exploitation"), kappa, "exploitation")
+    return _dirichlet(-_loss_vector(losses, "exploitation"), kappa, "exploitation")
 
 
 def _dirichlet(scores: Array, kappa: float | Array, function: str) -> Array:
@@ -98,7 +98,7 @@ def _minimiser(scores: Array, kappa: float | Array) -> Array:
     return strength / (nu + behind)
 
 
-def _checked(losses: Array, function: str) -> Array:
+def _loss_vector(losses: Array, function: str) -> Array:
     losses = jnp.asarray(losses)
     if losses.ndim != 1 or losses.size == 0 or not jnp.issubdtype(losses.dtype, jnp.floating):
         raise ValueError(

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlqr.core.compiled import compiled
-from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, PyTree, with_key
+from jaxlqr.core.types import PyTree
+from jaxlqr.oracles.protocol import Expansion, Loss, Oracle, with_key
 
 
 def as_oracle(oracle: Any) -> Oracle:

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-PyTree = Any
+from jaxlqr.core.types import PyTree
+
 Loss = Callable[[PyTree, PyTree], Array]  # (params, task) -> scalar
 
 

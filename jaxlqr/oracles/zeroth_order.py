@@ -11,7 +11,8 @@ from jax.flatten_util import ravel_pytree
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.products import matmul
-from jaxlqr.oracles.protocol import Expansion, Loss, PyTree, StochasticLoss, with_key
+from jaxlqr.core.types import PyTree
+from jaxlqr.oracles.protocol import Expansion, Loss, StochasticLoss, with_key
 
 
 class Queries(NamedTuple):

@@ -1,6 +1,6 @@
 """What constants that hold at a gain assume of it and of the tasks: said outside jit, in one sentence."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jax.core import Tracer
 from jaxlqr.lqr.stabilize import check_stabilizes_all
 from jaxlqr.lqr.task import LQRTask, as_stack
 
+#: Of a formula of a paper: as printed there, or with the errata of docs/papers mended.
+Form = Literal["printed", "corrected"]
 _MATRICES = ("A", "B", "Q", "R", "Sigma0")
 
 

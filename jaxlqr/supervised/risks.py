@@ -11,7 +11,7 @@ from jax import Array, lax
 from jaxlqr.supervised.task import SupervisedTask
 
 Predictor = Callable[[Any, Array], Array]  # (params, x [N, d]) -> [N], or [N, classes] for the cross-entropy
-Kind = Literal["squared", "logistic", "cross_entropy"]
+RiskKind = Literal["squared", "logistic", "cross_entropy"]
 
 
 def linear(params: Array, features: Array) -> Array:
@@ -49,7 +49,7 @@ class Risk:
     """
 
     _: KW_ONLY
-    kind: Kind = "squared"
+    kind: RiskKind = "squared"
     predictor: Predictor = linear
 
     def __post_init__(self) -> None:

@@ -13,14 +13,14 @@ from jaxlqr.core.checks import MatrixLike, refuse_masked
 from jaxlqr.core.products import matmul
 from jaxlqr.matrix_equations.scaling import magnitude
 from jaxlqr.systems._solve import checked_solve
-from jaxlqr.systems._state_space import Names, StateSpace, check_system
+from jaxlqr.systems._state_space import SignalNames, StateSpace, check_system
 
-Part = StateSpace | MatrixLike
+SystemOrGain = StateSpace | MatrixLike
 # Sampling times that differ by less are one number, rounded twice: of the larger one, in rounding units.
 _SAME = 16
 
 
-def series(first: Part, second: Part, *others: Part) -> StateSpace:
+def series(first: SystemOrGain, second: SystemOrGain, *others: SystemOrGain) -> StateSpace:
     r"""The system whose input enters ``first``, whose output enters ``second``, and so on: y = second(first(u)).
 
     .. math:: A = \begin{bmatrix} A_1 & 0 \\ B_2 C_1 & A_2 \end{bmatrix}, \quad
@@ -55,7 +55,7 @@ def series(first: Part, second: Part, *others: Part) -> StateSpace:
     return total
 
 
-def parallel(first: Part, second: Part, *others: Part) -> StateSpace:
+def parallel(first: SystemOrGain, second: SystemOrGain, *others: SystemOrGain) -> StateSpace:
     """The system whose input enters all parts and whose output is the sum of theirs.
 
     Arguments and errors are the same as for :func:`series`. The names of inputs and outputs are kept where all parts
@@ -77,7 +77,7 @@ def parallel(first: Part, second: Part, *others: Part) -> StateSpace:
     return total
 
 
-def append(first: Part, second: Part, *others: Part) -> StateSpace:
+def append(first: SystemOrGain, second: SystemOrGain, *others: SystemOrGain) -> StateSpace:
     """The block-diagonal system of all parts: first the inputs and outputs of the first part, then of the second, and
     so on.
 
@@ -94,7 +94,7 @@ def append(first: Part, second: Part, *others: Part) -> StateSpace:
     return total
 
 
-def feedback(first: Part, second: Part | None = None, *, sign: int = -1) -> StateSpace:
+def feedback(first: SystemOrGain, second: SystemOrGain | None = None, *, sign: int = -1) -> StateSpace:
     r"""The closed loop y = first(u + sign second(y)).
 
     .. math:: A = \begin{bmatrix} A_1 + \sigma B_1 F D_2 C_1 & \sigma B_1 F C_2 \\
@@ -138,7 +138,7 @@ def feedback(first: Part, second: Part | None = None, *, sign: int = -1) -> Stat
     return _system(_feedback(*_matrices(one), *_matrices(two), sign), [one, two], one.inputs, one.outputs)
 
 
-def lft(plant: Part, controller: Part) -> StateSpace:
+def lft(plant: SystemOrGain, controller: SystemOrGain) -> StateSpace:
     r"""The lower linear fractional transformation: a generalised plant with its controller.
 
     .. math:: \begin{bmatrix} z \\ y \end{bmatrix} = P \begin{bmatrix} w \\ u \end{bmatrix}, \quad u = K y, \qquad
@@ -221,7 +221,9 @@ def _gain(value: Any, like: StateSpace) -> StateSpace:
     )
 
 
-def _system(matrices: Sequence[Array], parts: Sequence[StateSpace], inputs: Names, outputs: Names) -> StateSpace:
+def _system(
+    matrices: Sequence[Array], parts: Sequence[StateSpace], inputs: SignalNames, outputs: SignalNames
+) -> StateSpace:
     dt, same = _common_time(parts)
     if same is not None:
         matrices = [jnp.where(same, matrix, jnp.nan) for matrix in matrices]
@@ -246,7 +248,7 @@ def _common_time(parts: Sequence[StateSpace]) -> tuple[Array | None, Array | Non
     return first, None
 
 
-def _joined(names: Sequence[Names]) -> Names:
+def _joined(names: Sequence[SignalNames]) -> SignalNames:
     """The names of all parts; None where one has none or a name occurs twice."""
     if any(part is None for part in names):
         return None
@@ -254,7 +256,7 @@ def _joined(names: Sequence[Names]) -> Names:
     return joined if joined and len(set(joined)) == len(joined) else None
 
 
-def _agreed(names: Sequence[Names]) -> Names:
+def _agreed(names: Sequence[SignalNames]) -> SignalNames:
     known = {part for part in names if part is not None}
     return known.pop() if len(known) == 1 else None
 

@@ -19,7 +19,7 @@ from jaxlqr.core.result import short_repr
 from jaxlqr.core.status import SolveStatus, check_lanes
 from jaxlqr.systems._reading import check_dt, is_system, plain, read_system
 
-Names = tuple[str, ...] | None
+SignalNames = tuple[str, ...] | None
 
 
 @jax.tree_util.register_dataclass
@@ -47,9 +47,9 @@ class StateSpace:
     D: Float[Array, "*systems p m"]
     dt: Float[Array, "*systems"] | None = None
     _: KW_ONLY
-    states: Names = field(default=None, metadata={"static": True})
-    inputs: Names = field(default=None, metadata={"static": True})
-    outputs: Names = field(default=None, metadata={"static": True})
+    states: SignalNames = field(default=None, metadata={"static": True})
+    inputs: SignalNames = field(default=None, metadata={"static": True})
+    outputs: SignalNames = field(default=None, metadata={"static": True})
 
     def __repr__(self) -> str:
         text = short_repr(self)
@@ -121,7 +121,7 @@ def ss(
         dt: the sampling time of a system in discrete time; None, or 0 as in python-control, for continuous time. True
             means discrete time whose sampling time is not known. It becomes 1, so that time counts samples. With a
             system, ``dt`` may only be given where the sampling time is not known.
-        states, inputs, outputs: names of the signals. Names that python-control invents (``x[0]``) are not kept.
+        states, inputs, outputs: names of the signals. SignalNames that python-control invents (``x[0]``) are not kept.
 
     A number stands for a matrix [1, 1]. Integers become floats.
 
@@ -155,7 +155,7 @@ def ss(
 def stack_systems(systems: Sequence[StateSpace]) -> StateSpace:
     """One :class:`StateSpace` whose arrays carry a leading axis, for ``jax.vmap``; all must have the same sizes.
 
-    Names that are not the same in all systems are dropped.
+    SignalNames that are not the same in all systems are dropped.
 
     Raises:
         ValueError: for an empty sequence, different sizes, and continuous beside discrete time.
@@ -215,7 +215,7 @@ def check_system(system: Any, name: str = "system") -> StateSpace:
     return system
 
 
-def _common(values: list[Names]) -> Names:
+def _common(values: list[SignalNames]) -> SignalNames:
     return values[0] if all(value == values[0] for value in values) else None
 
 
@@ -324,7 +324,7 @@ def _sampling_time(dt: Any, dtype: Any) -> Array | None:
     return jnp.asarray(1 if dt is True else check_dt(dt), dtype)
 
 
-def _names(kind: str, value: Sequence[str] | None, size: int) -> Names:
+def _names(kind: str, value: Sequence[str] | None, size: int) -> SignalNames:
     if value is None:
         return None
     names = tuple(value) if not isinstance(value, str) else (value,)

@@ -8,11 +8,12 @@ import numpy as np
 
 from jaxlqr.core.arguments import check_count as check_count
 from jaxlqr.core.arguments import check_number
+from jaxlqr.core.types import PyTree
 from jaxlqr.lqr.checks import check_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.maml import params_and_tasks
 from jaxlqr.meta.objective import Maml, Objective
-from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
+from jaxlqr.oracles.protocol import Loss, Oracle
 from jaxlqr.training.automatic import automatic_steps
 from jaxlqr.training.steps import StepRule
 
@@ -27,7 +28,7 @@ def _plain_descent() -> "optax.GradientTransformation":
     return optax.sgd(1.0)
 
 
-class Given(NamedTuple):
+class TrainingInputs(NamedTuple):
     """What the caller trains: the arguments by which step sizes are chosen."""
 
     loss: Loss
@@ -38,7 +39,7 @@ class Given(NamedTuple):
 
 
 def resolve_steps(
-    given: Given, objective: Any, optimizer: Any, outer: Any, step_rule: StepRule | None
+    given: TrainingInputs, objective: Any, optimizer: Any, outer: Any, step_rule: StepRule | None
 ) -> tuple[Any, Any, Objective]:
     """The optimiser, the factor on its updates and the objective, with numbers for the step sizes.
 

@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
-from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
+from jaxlqr.core.types import PyTree
+from jaxlqr.oracles.protocol import Loss, Oracle
 from jaxlqr.oracles.zeroth_order import ZerothOrderOracle
 
 INNER_FRACTION = 0.1  # of 1 / L: adaptation refines, it should not leap

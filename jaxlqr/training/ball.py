@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from jaxlqr.oracles.protocol import PyTree
+from jaxlqr.core.types import PyTree
 
 if TYPE_CHECKING:
     import optax

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxlqr.core.status import SolveStatus
-from jaxlqr.oracles.protocol import PyTree
+from jaxlqr.core.types import PyTree
 from jaxlqr.training.checkpoint import Keeper, digest
 from jaxlqr.training.options import Output
-from jaxlqr.training.problem import Data, MetaProblem
+from jaxlqr.training.problem import MetaProblem, RunData
 
 if TYPE_CHECKING:
     import optax
@@ -23,7 +23,7 @@ def kept_checkpoints(
     output: Output,
     problem: MetaProblem,
     optimizer: "optax.GradientTransformation",
-    data: Data,
+    data: RunData,
     params: PyTree,
     scale: Any,
 ) -> Iterator[Keeper | None]:

@@ -12,11 +12,12 @@ from jax import Array
 from jaxlqr.core.arguments import as_key
 from jaxlqr.core.checks import refuse_half
 from jaxlqr.core.layout import RUN_AXIS, TASK_AXIS, Layout, num_tasks
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.objective import Mean, Objective
 from jaxlqr.oracles.exact import ExactOracle, as_oracle
-from jaxlqr.oracles.protocol import Loss, Oracle, PyTree
+from jaxlqr.oracles.protocol import Loss, Oracle
 from jaxlqr.training.arguments import (
-    Given,
+    TrainingInputs,
     check_budget,
     check_count,
     check_minibatch,
@@ -30,7 +31,7 @@ from jaxlqr.training.fingerprint import kept_checkpoints
 from jaxlqr.training.loop import run
 from jaxlqr.training.metrics import recording_of, start_reference, with_comparison
 from jaxlqr.training.options import Guard, Limits, Output
-from jaxlqr.training.problem import Data, MetaProblem
+from jaxlqr.training.problem import MetaProblem, RunData
 from jaxlqr.training.result import TrainingResult, named_leaves
 from jaxlqr.training.search import Settings
 from jaxlqr.training.sharding import mesh_of, place, with_task_axis
@@ -111,7 +112,7 @@ def meta_train(
     params, tasks = stack_of_tasks(params, tasks, batched=batched).values()
     check_count("num_steps", num_steps, 1)
     source = as_oracle(oracle)
-    given = Given(hashable(loss, "loss"), params, tasks, source, batched)
+    given = TrainingInputs(hashable(loss, "loss"), params, tasks, source, batched)
     rule, scale, objective = resolve_steps(given, objective, optimizer, outer_step_size, step_rule)
     if isinstance(step_rule, CheckedStepRule):
         step_rule.check(tasks)
@@ -139,7 +140,7 @@ def meta_train(
     check_budget(limits.max_queries, isinstance(source, ExactOracle))
     # The numbers of oracle and objective become arrays: another radius or step size compiles nothing.
     numbers = by_run(jax.tree.map(per_run, (source, objective)))
-    data = Data(tasks, numbers[0], by_run(key), numbers[1], shares)
+    data = RunData(tasks, numbers[0], by_run(key), numbers[1], shares)
     recorded = recording_of(tasks) if output.metrics is None else output.metrics
     problem = MetaProblem(
         loss=given.loss,

@@ -17,8 +17,9 @@ from jax import Array, lax
 
 from jaxlqr.core.layout import RUN_AXIS
 from jaxlqr.core.status import SolveStatus
+from jaxlqr.core.types import PyTree
 from jaxlqr.io.locking import CheckpointError
-from jaxlqr.oracles.protocol import PyTree, all_finite
+from jaxlqr.oracles.protocol import all_finite
 from jaxlqr.training.checkpoint import Keeper
 from jaxlqr.training.interrupt import stop_requests
 from jaxlqr.training.metrics import refuse_names_of_the_loop

@@ -11,7 +11,8 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.core.layout import RUN_AXIS, Layout, over_tasks
-from jaxlqr.oracles.protocol import Loss, PyTree
+from jaxlqr.core.types import PyTree
+from jaxlqr.oracles.protocol import Loss
 from jaxlqr.training.result import TrainingResult
 from jaxlqr.training.sharding import to_host
 

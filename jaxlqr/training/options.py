@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxlqr.core.arguments import check_count
 from jaxlqr.core.layout import check_batch_size
-from jaxlqr.oracles.protocol import PyTree
+from jaxlqr.core.types import PyTree
 from jaxlqr.training.checkpoint import Checkpoints
 from jaxlqr.training.metrics import Metrics, Recording
 

@@ -9,15 +9,16 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxlqr.core.layout import Layout, over_tasks
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.objective import Maml, Objective
 from jaxlqr.oracles.exact import ExactOracle
-from jaxlqr.oracles.protocol import Loss, Oracle, PyTree, with_key
+from jaxlqr.oracles.protocol import Loss, Oracle, with_key
 from jaxlqr.training.metrics import Metrics, Recording, refuse_names_of_the_loop
 from jaxlqr.training.search import Check, Direction
 from jaxlqr.training.steps import StepRule
 
 
-class Data(NamedTuple):
+class RunData(NamedTuple):
     tasks: PyTree
     oracle: Oracle
     key: Array
@@ -27,7 +28,7 @@ class Data(NamedTuple):
 
 @dataclass(frozen=True)
 class MetaProblem:
-    """Static part of the problem; the arrays come as :class:`Data`."""
+    """Static part of the problem; the arrays come as :class:`RunData`."""
 
     loss: Loss
     feasible: Callable[[PyTree, Any], Array] | None
@@ -37,7 +38,7 @@ class MetaProblem:
     layout: Layout
     minibatch_size: int | None
 
-    def check(self, data: Data, params: PyTree, step: Array) -> Check:
+    def check(self, data: RunData, params: PyTree, step: Array) -> Check:
         _, loss_key = self._keys(data, step)
         loss = with_key(self.loss, loss_key)
         losses = over_tasks(self.layout, lambda task: loss(params, task), data.tasks)
@@ -52,7 +53,7 @@ class MetaProblem:
         refuse_names_of_the_loop(recorded, {"loss"})
         return Check(feasible, recorded | {"loss": losses}, queries)
 
-    def direct(self, data: Data, params: PyTree, step: Array) -> Direction:
+    def direct(self, data: RunData, params: PyTree, step: Array) -> Direction:
         key, _ = self._keys(data, step)
         rule, objective = self.step_rule, data.objective
         tasks, weights = self._minibatch(data, step)
@@ -76,7 +77,7 @@ class MetaProblem:
         scale = rule.outer(params, tasks, record["inner_step"], estimate.gradient, step)
         return Direction(estimate.gradient, record | {"outer_step": scale}, scale, estimate.queries)
 
-    def _minibatch(self, data: Data, step: Array) -> tuple[PyTree, Array]:
+    def _minibatch(self, data: RunData, step: Array) -> tuple[PyTree, Array]:
         """The tasks that this step looks at, with weights that keep the gradient unbiased."""
         if (size := self.minibatch_size) is None:
             return data.tasks, data.weights
@@ -87,7 +88,7 @@ class MetaProblem:
         return jax.tree.map(lambda leaf: leaf[chosen], data.tasks), data.weights[chosen] * (count / size)
 
     @staticmethod
-    def _keys(data: Data, step: Array) -> Array:
+    def _keys(data: RunData, step: Array) -> Array:
         return jax.random.split(jax.random.fold_in(data.key, step))
 
     def _recorded(self, tasks: PyTree, params: PyTree, losses: Array) -> dict[str, Array]:

@@ -9,8 +9,8 @@ from jax import Array
 
 from jaxlqr.core.result import Result
 from jaxlqr.core.status import SolveStatus
+from jaxlqr.core.types import PyTree
 from jaxlqr.io.tables import Variable, to_pandas, to_xarray
-from jaxlqr.oracles.protocol import PyTree
 from jaxlqr.training.sharding import to_host
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.core.types import PyTree
 from jaxlqr.iterations.shortening import Trial, before_trials, first_accepted
-from jaxlqr.oracles.protocol import PyTree, all_finite
+from jaxlqr.oracles.protocol import all_finite
 
 if TYPE_CHECKING:
     import optax
@@ -31,7 +32,7 @@ class Direction(NamedTuple):
     queries: Array  # cost queries that it took, a scalar integer
 
 
-class Problem(Protocol):
+class DescentProblem(Protocol):
     """What is minimised; hashable, so that a compiled loop is found again. ``data`` holds all arrays."""
 
     def check(self, data: PyTree, params: PyTree, step: Array) -> Check:
@@ -49,7 +50,7 @@ class Problem(Protocol):
 class Settings(NamedTuple):
     """Static choices of the loop."""
 
-    problem: Problem
+    problem: DescentProblem
     optimizer: "optax.GradientTransformation"
     safeguard: bool
     max_backtracks: int
@@ -63,7 +64,7 @@ class Candidate(NamedTuple):
     check: Check
 
 
-class Found(NamedTuple):
+class SearchEnd(NamedTuple):
     candidate: Candidate
     ahead: Direction  # the direction at the candidate, which the next step needs
     acceptable: Array
@@ -74,7 +75,7 @@ def blank(shapes: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
-def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array) -> Found:
+def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array) -> SearchEnd:
     """Largest fraction 1, 1/2, 1/4, ... of the updates that is acceptable; after the last trial, none of them.
 
     The direction is computed at feasible candidates only: it costs some eighty times the check, and at an infeasible
@@ -88,10 +89,10 @@ def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, st
         return Candidate(fraction, moved, settings.problem.check(data, moved, step))
 
     @jax.jit
-    def look(candidate: Candidate, queries: Array) -> Found:
+    def look(candidate: Candidate, queries: Array) -> SearchEnd:
         ahead = settings.problem.direct(data, candidate.params, step)
         acceptable = candidate.check.feasible & all_finite(ahead.direction)
-        return Found(candidate, ahead, acceptable, queries + ahead.queries)
+        return SearchEnd(candidate, ahead, acceptable, queries + ahead.queries)
 
     dtype = jnp.result_type(*jax.tree.leaves(params))
     one, none = jnp.ones((), dtype), jnp.asarray(0, jnp.int32)

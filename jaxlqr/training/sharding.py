@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxlqr.core.layout import RUN_AXIS, TASK_AXIS, num_tasks
-from jaxlqr.oracles.protocol import PyTree
+from jaxlqr.core.types import PyTree
 
 
 def make_mesh(num_run_shards: int = 1, devices: Any = None) -> Mesh:

@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxlqr.core.types import PyTree
 from jaxlqr.iterations.shortening import before_trials, first_accepted
 from jaxlqr.meta.landscape.objective import mean_value
-from jaxlqr.oracles.protocol import Loss, PyTree, step_along
+from jaxlqr.oracles.protocol import Loss, step_along
 
 Schedule = Callable[[Array], Any]  # step number -> step size, as in optax
 

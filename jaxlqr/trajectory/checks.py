@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxlqr.core.checks import refuse_half
-
-PyTree = Any
+from jaxlqr.core.types import PyTree
 
 
 def check_arguments(cost: Any, dynamics: Any, x0: Any, U0: Any, params: Any, final_cost: Any) -> None:

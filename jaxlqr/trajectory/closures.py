@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-PyTree = Any
+from jaxlqr.core.types import PyTree
 
 
 def hoist(functions: tuple[tuple[Callable[..., Any] | None, tuple[Any, ...]], ...], params: PyTree) -> Any:

@@ -4,16 +4,15 @@ J(U) = sum over t of c(x_t, u_t, t) + c_T(x_T) with x_{t+1} = f(x_t, u_t, t). St
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.core.products import hermitian, matmul
+from jaxlqr.core.types import PyTree
 from jaxlqr.trajectory.linear_quadratic import Policy, Stage, Value
-
-PyTree = Any
 
 
 class Problem(NamedTuple):

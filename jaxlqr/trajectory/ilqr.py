@@ -10,10 +10,11 @@ from jax import Array, lax
 from jax.flatten_util import ravel_pytree
 
 from jaxlqr.core.status import SolveStatus
+from jaxlqr.core.types import PyTree
 from jaxlqr.trajectory.checks import check_arguments
 from jaxlqr.trajectory.closures import hoist
 from jaxlqr.trajectory.curvature import Numbers
-from jaxlqr.trajectory.expansion import Problem, PyTree
+from jaxlqr.trajectory.expansion import Problem
 from jaxlqr.trajectory.implicit import Optimum, optimum
 from jaxlqr.trajectory.result import IlqrResult
 from jaxlqr.trajectory.search import search

@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxlqr.trajectory.expansion import Problem, PyTree, Trajectory, expand, reduced_gradient, rollout, total_cost
+from jaxlqr.core.types import PyTree
+from jaxlqr.trajectory.expansion import Problem, Trajectory, expand, reduced_gradient, rollout, total_cost
 from jaxlqr.trajectory.linear_quadratic import backward, simulate
 
 

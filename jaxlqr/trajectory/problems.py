@@ -5,12 +5,12 @@ parameters that a user may differentiate or vary are in ``params``. Units are SI
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
 
-PyTree = Any
+from jaxlqr.core.types import PyTree
 
 
 class TrajectoryProblem(NamedTuple):

@@ -1,14 +1,12 @@
 """What iLQR returns: the trajectory and its status."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 from jax import Array
 
 from jaxlqr.core.result import Result
-
-PyTree = Any
+from jaxlqr.core.types import PyTree
 
 
 @jax.tree_util.register_dataclass

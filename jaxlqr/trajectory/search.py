@@ -17,9 +17,10 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.core.status import SolveStatus
+from jaxlqr.core.types import PyTree
 from jaxlqr.iterations.shortening import before_trials, first_accepted
 from jaxlqr.trajectory.curvature import Numbers, plan, spare_curvature
-from jaxlqr.trajectory.expansion import Problem, PyTree, Trajectory, expand, follow
+from jaxlqr.trajectory.expansion import Problem, Trajectory, expand, follow
 from jaxlqr.trajectory.linear_quadratic import Policy
 
 _SUFFICIENT = 1e-4

@@ -14,7 +14,7 @@ from jaxlqr.core.result import short_repr
 from jaxlqr.trajectory.linear_quadratic import Stage, Value, backward, objective, simulate
 from jaxlqr.trajectory.parallel import backward_in_parallel, simulate_in_parallel
 
-Method = Literal["sequential", "parallel"]
+TvlqrMethod = Literal["sequential", "parallel"]
 _METHODS = {"sequential": (backward, simulate), "parallel": (backward_in_parallel, simulate_in_parallel)}
 
 
@@ -56,7 +56,7 @@ def tvlqr(
     q: ArrayLike | None = None,
     r: ArrayLike | None = None,
     c: ArrayLike | None = None,
-    method: Method = "sequential",
+    method: TvlqrMethod = "sequential",
 ) -> TVLQRSolution:
     r"""Minimise a quadratic cost over the trajectories of a linear time-varying system:
 
@@ -94,12 +94,12 @@ def tvlqr(
     """
     if method not in _METHODS:
         raise ValueError(f'tvlqr: argument method must be "sequential" or "parallel", got {method!r}.')
-    stages, final, start = _checked(A, B, Q, R, x0, S, q, r, c)
+    stages, final, start = _stages(A, B, Q, R, x0, S, q, r, c)
     return solve(stages, final, start, method=method)
 
 
 @partial(jax.jit, static_argnames="method")
-def solve(stages: Stage, final: Value, x0: Array, *, method: Method = "sequential") -> TVLQRSolution:
+def solve(stages: Stage, final: Value, x0: Array, *, method: TvlqrMethod = "sequential") -> TVLQRSolution:
     """:func:`tvlqr` of checked data with symmetric costs."""
     plan, run = _METHODS[method]
     policies, values = plan(stages, final)
@@ -115,7 +115,7 @@ def solve(stages: Stage, final: Value, x0: Array, *, method: Method = "sequentia
     )
 
 
-def _checked(A, B, Q, R, x0, S, q, r, c) -> tuple[Stage, Value, Array]:
+def _stages(A, B, Q, R, x0, S, q, r, c) -> tuple[Stage, Value, Array]:
     given = {"A": A, "B": B, "Q": Q, "R": R, "x0": x0, "S": S, "q": q, "r": r, "c": c}
     arrays = {name: as_floating(value, name, "tvlqr") for name, value in given.items() if value is not None}
     if arrays["A"].ndim != 3 or arrays["B"].ndim != 3:

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.commands.landscape.settings import LandscapeSettings
-from jaxlqr.commands.train import Start, unit_adam
+from jaxlqr.commands.train import TrainStart, unit_adam
 from jaxlqr.lqr import LQRTask, cost, optimal_gain
 from jaxlqr.meta import Maml, Mean
 from jaxlqr.meta.landscape import (
@@ -66,7 +66,9 @@ class PlaneStudy:
         }  # fmt: skip
 
 
-def look_at_plane(start: Start, inner_step: float, settings: LandscapeSettings, progress: bool | None) -> PlaneStudy:
+def look_at_plane(
+    start: TrainStart, inner_step: float, settings: LandscapeSettings, progress: bool | None
+) -> PlaneStudy:
     """Find the best point from the first gain, choose a plane through it, and compute values, points and paths on
     it."""
     tasks = start.tasks

@@ -10,8 +10,9 @@ from jax.flatten_util import ravel_pytree
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.layout import num_tasks
 from jaxlqr.core.result import short_repr
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.landscape.objective import check_step, mean_value, task_values
-from jaxlqr.oracles.protocol import Loss, PyTree
+from jaxlqr.oracles.protocol import Loss
 
 
 @jax.tree_util.register_dataclass

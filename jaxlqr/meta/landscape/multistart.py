@@ -10,9 +10,10 @@ from jax import Array, lax
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.layout import num_tasks
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.landscape.objective import check_step, in_parts, mean_value, nowhere_feasible
 from jaxlqr.meta.landscape.points import StationaryPoints, classify
-from jaxlqr.oracles.protocol import Loss, PyTree
+from jaxlqr.oracles.protocol import Loss
 
 # Starts in flight together: each holds a Hessian of every task's adaptation.
 _TOGETHER = 64

@@ -15,8 +15,9 @@ from jax.core import Tracer
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.layout import num_tasks
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.maml import adapt
-from jaxlqr.oracles.protocol import Loss, PyTree, step_along
+from jaxlqr.oracles.protocol import Loss, step_along
 
 #: Losses (points times tasks) in flight at a time: what fits the second cache at n = 4. With sixteen times as many, a
 #: loss takes 1.4 times as long.

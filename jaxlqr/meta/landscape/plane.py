@@ -9,8 +9,9 @@ import numpy as np
 from jax import Array
 
 from jaxlqr.core.compiled import compiled
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.landscape.objective import check_step, evaluate, mean_value
-from jaxlqr.oracles.protocol import Loss, PyTree
+from jaxlqr.oracles.protocol import Loss
 
 # Rays from the origin on which the feasible set is measured, and their points, geometric between these radii.
 _RAYS, _RADII = 48, np.geomspace(1e-4, 1e3, 141)

@@ -11,9 +11,10 @@ from jax import Array, lax
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.layout import num_tasks
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.landscape.objective import CHUNK, check_step, in_parts, mean_value, nowhere_feasible
 from jaxlqr.meta.landscape.points import StationaryPoints, classify
-from jaxlqr.oracles.protocol import Loss, PyTree
+from jaxlqr.oracles.protocol import Loss
 
 # Newton or bisection steps inside a bracket: bisection alone reaches the last bit of a float64 in 60.
 _REFINEMENTS = 60

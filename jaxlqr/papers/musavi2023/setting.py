@@ -22,7 +22,7 @@ SIGMA0 = 1e-3
 OUTER_STEP = 0.03
 
 
-class Start(NamedTuple):
+class PrintedStart(NamedTuple):
     """One of the four runs: its initial gain, and its inner step first and at the last iterate."""
 
     gain: tuple[float, float]
@@ -32,10 +32,10 @@ class Start(NamedTuple):
 
 #: The fourth is close to the boundary (spectral radius 0.997) and its inner step grows as in the paper.
 STARTS = (
-    Start((1.0, -2.4), 5e-4, 5e-4),
-    Start((1.6, -1.8), 5e-3, 5e-3),
-    Start((1.0, -2.9), 6.6e-3, 6.6e-3),
-    Start((0.52, -2.9), 5e-5, 6.6e-3),
+    PrintedStart((1.0, -2.4), 5e-4, 5e-4),
+    PrintedStart((1.6, -1.8), 5e-3, 5e-3),
+    PrintedStart((1.0, -2.9), 6.6e-3, 6.6e-3),
+    PrintedStart((0.52, -2.9), 5e-5, 6.6e-3),
 )
 INNER_STEPS = (5e-4, 5e-3, 6.6e-3)  # of Table II
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 from tqdm.auto import tqdm
 
-from jaxlqr.meta.trajectory_weighting import Method
+from jaxlqr.meta.trajectory_weighting import WeightMethod
 from jaxlqr.papers.nguyen2023.lqr import RULES, STRETCH, Adapted, Run, draw, optimise, run, uniform_history
 from jaxlqr.papers.nguyen2023.lqr_study import (
     NUM_STEPS,
@@ -26,7 +26,7 @@ FAMILY, BETA, LONGER = "both", 0.1, 100
 class Variant(NamedTuple):
     """A way to find the weights."""
 
-    method: Method
+    method: WeightMethod
     num_iterations: int
 
 

@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-PyTree = Any
+from jaxlqr.core.types import PyTree
+
 _ACTIVATIONS = {"silu": jax.nn.silu, "relu": jax.nn.relu}
 _EPSILON = 1e-3  # added to variances
 

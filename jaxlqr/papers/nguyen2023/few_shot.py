@@ -5,7 +5,7 @@ classified (the queries). Labels 0, ..., ways - 1 are given out at random, so th
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,8 @@ import numpy as np
 from jax import Array, lax
 from jax.core import Tracer
 
+from jaxlqr.core.types import PyTree
 from jaxlqr.papers.nguyen2023.conv_network import ConvNetwork
-
-PyTree = Any
 
 
 @jax.tree_util.register_dataclass

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxlqr.core.types import PyTree
 from jaxlqr.meta.adapted import AdaptedLoss
 from jaxlqr.meta.gram_weighting import advance, losses_and_rows
 from jaxlqr.meta.maml import adapt
@@ -26,7 +27,6 @@ from jaxlqr.papers.nguyen2023.few_shot import (
     episodes,
 )
 
-PyTree = Any
 STRETCH, NUM_TASKS = 5, 10  # T and M
 CHANNELS, STEP_SIZE, INNER_STEP, KAPPA = 12, 3e-3, 0.4, 1.2
 MOST_INNER_STEPS = 5  # of the examination

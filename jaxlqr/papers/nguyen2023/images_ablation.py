@@ -25,7 +25,7 @@ from jaxlqr.papers.nguyen2023.images import (
     stretch,
     train_myopic,
 )
-from jaxlqr.papers.nguyen2023.images_study import Data
+from jaxlqr.papers.nguyen2023.images_study import ImageData
 from jaxlqr.papers.statistics import student_interval
 
 BETA = 1.0  # at the paper's 10 all curves lie on one another
@@ -56,7 +56,7 @@ QUICK = ("Gram gradient, 1 direction", "diagonal, 1 iteration", "Gram gradient")
 REFERENCE = "uniform"
 
 
-class Ablation(NamedTuple):
+class ImagesAblation(NamedTuple):
     """What was found; leading axes are seeds.
 
     Attributes:
@@ -77,7 +77,7 @@ class Ablation(NamedTuple):
     losses: np.ndarray
 
 
-def ablate(data: Data, small: Data, seeds: range, quick: bool, progress: bool | None) -> Ablation:
+def ablate(data: ImageData, small: ImageData, seeds: range, quick: bool, progress: bool | None) -> ImagesAblation:
     """All of it, from the same starts and on the same episodes for each seed."""
     learner, num_looks = LEARNER(data.train.side), QUICK_LOOKS if quick else NUM_LOOKS
     tasks = episodes(jax.random.key(_TEST_KEY), data.test, DESIGN, (QUICK_TEST if quick else NUM_TEST,))
@@ -101,7 +101,7 @@ def ablate(data: Data, small: Data, seeds: range, quick: bool, progress: bool | 
             found[name] = np.stack([np.asarray(_way(*place, variant=WAYS[name])) for place in places])
             bar.update()
     fixed, losses = _fixed(data.train, jax.random.key(seeds[0]), QUICK_LOOKS if quick else FIXED_LOOKS)
-    return Ablation(curves, seconds, decreases, found, np.asarray(fixed), np.asarray(losses))
+    return ImagesAblation(curves, seconds, decreases, found, np.asarray(fixed), np.asarray(losses))
 
 
 def _train(learner: Learner, images: ImageClasses, tasks: Episode, name: str, seed: int, num_looks: int, cold: bool):
@@ -182,7 +182,7 @@ def _fixed(images: ImageClasses, key: Array, num_looks: int) -> tuple[Array, Arr
     return lax.scan(look, start(learner, key), jnp.arange(num_looks))[1]
 
 
-def told(found: Ablation) -> dict[str, Any]:
+def told(found: ImagesAblation) -> dict[str, Any]:
     """What the summary says, accuracies in percent: means, and 95 % intervals over seeds of paired differences."""
     reference, base = 100 * found.curves[REFERENCE][:, -1], found.seconds[REFERENCE][-1]
     results = {}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxlqr.papers.nguyen2023.images import STRETCH
-from jaxlqr.papers.nguyen2023.images_ablation import LOOK, Ablation
+from jaxlqr.papers.nguyen2023.images_ablation import LOOK, ImagesAblation
 from jaxlqr.plots import COLORS, new_figure, style
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _DASHES = ("-", "--", "-.", ":")
 
 
-def draw(found: Ablation, summary: dict[str, Any]) -> "Figure":
+def draw(found: ImagesAblation, summary: dict[str, Any]) -> "Figure":
     """Accuracy against updates and against time by number of directions, one stretch by every way, fixed tasks."""
     figure, axes = new_figure(num_rows=2, num_columns=2, panel_size=(4.6, 3.1))
     seeds = f"mean and range of {summary['num_seeds']} seeds"
@@ -32,7 +32,7 @@ def draw(found: Ablation, summary: dict[str, Any]) -> "Figure":
     return figure
 
 
-def _curves(ax: "Axes", found: Ablation, places: Mapping[str, Any]) -> None:
+def _curves(ax: "Axes", found: ImagesAblation, places: Mapping[str, Any]) -> None:
     for number, (name, curve) in enumerate(found.curves.items()):
         rows, color = 100 * curve, COLORS[number]
         ax.plot(places[name], rows.mean(axis=0), color=color, linestyle=_DASHES[number], label=name)
@@ -40,7 +40,7 @@ def _curves(ax: "Axes", found: Ablation, places: Mapping[str, Any]) -> None:
     ax.set(ylabel="accuracy on test alphabets, %")
 
 
-def _ways(ax: "Axes", found: Ablation, summary: dict[str, Any]) -> None:
+def _ways(ax: "Axes", found: ImagesAblation, summary: dict[str, Any]) -> None:
     names = list(found.ways)
     for place, name in enumerate(names):
         falls = 100 * found.ways[name][:, 0]
@@ -53,7 +53,7 @@ def _ways(ax: "Axes", found: Ablation, summary: dict[str, Any]) -> None:
     ax.set_title(f"{summary['num_params_of_ways']} parameters; right: cosine with the exact descent", loc="right")
 
 
-def _fixed(ax: "Axes", found: Ablation) -> None:
+def _fixed(ax: "Axes", found: ImagesAblation) -> None:
     from matplotlib import colormaps
 
     first = found.fixed[:, 0]  # the first step of the stretch

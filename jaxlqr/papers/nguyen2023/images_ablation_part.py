@@ -21,7 +21,7 @@ from jaxlqr.papers.nguyen2023.images_ablation import (
     ablate,
     told,
 )
-from jaxlqr.papers.nguyen2023.images_study import Data, load
+from jaxlqr.papers.nguyen2023.images_study import ImageData, load
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -35,7 +35,7 @@ def prepare(request: Request) -> Callable[[], Outcome]:
     return partial(_run, request, data, small)
 
 
-def _run(request: Request, data: Data, small: Data) -> Outcome:
+def _run(request: Request, data: ImageData, small: ImageData) -> Outcome:
     num_seeds = request.num_seeds or (QUICK_SEEDS if request.quick else NUM_SEEDS)
     found = ablate(data, small, range(request.seed, request.seed + num_seeds), request.quick, request.progress)
     summary = {

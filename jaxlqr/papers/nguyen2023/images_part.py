@@ -18,7 +18,7 @@ from jaxlqr.papers.nguyen2023.images_study import (
     QUICK_SETTINGS,
     QUICK_TEST,
     SETTINGS,
-    Plan,
+    ImagesPlan,
     best_length,
     check,
     load,
@@ -37,7 +37,7 @@ Found = dict[str, dict[str, dict[str, np.ndarray]]]
 def prepare(request: Request) -> Callable[[], Outcome]:
     """Read and check the data; ValueError when they cannot be read, or cannot fill the episodes."""
     quick = request.quick
-    plan = Plan(
+    plan = ImagesPlan(
         data=load(request.data),
         settings=QUICK_SETTINGS if quick else SETTINGS,
         num_seeds=request.num_seeds or (QUICK_SEEDS if quick else NUM_SEEDS),
@@ -50,7 +50,7 @@ def prepare(request: Request) -> Callable[[], Outcome]:
     return partial(_run, plan, request.progress)
 
 
-def _run(plan: Plan, progress: bool | None) -> Outcome:
+def _run(plan: ImagesPlan, progress: bool | None) -> Outcome:
     found = study(plan, progress)
     best = {name: best_length(rules, REFERENCE) for name, rules in found.items()}
     told = {
@@ -147,7 +147,7 @@ def _arrays(found: Found) -> dict[str, np.ndarray]:
     return named
 
 
-def table(name: str, told: dict[str, dict[str, Any]], plan: Plan, best: str) -> "Table":
+def table(name: str, told: dict[str, dict[str, Any]], plan: ImagesPlan, best: str) -> "Table":
     """One setting: accuracies on test tasks and on tasks from the published runs, differences, seconds."""
     from rich.table import Table
 

@@ -87,7 +87,7 @@ SETTINGS = {
 QUICK_SETTINGS = {name: SETTINGS[name]._replace(num_chunks=1, rules=MAIN) for name in ("proto, 1 shot",)}
 
 
-class Data(NamedTuple):
+class ImageData(NamedTuple):
     """Classes to train on and to test on, the published runs or None, and what is said about where they come from."""
 
     train: ImageClasses
@@ -96,10 +96,10 @@ class Data(NamedTuple):
     source: str
 
 
-class Plan(NamedTuple):
+class ImagesPlan(NamedTuple):
     """What is to be run, on what, and where finished runs are kept (None: nowhere)."""
 
-    data: Data
+    data: ImageData
     settings: dict[str, Setting]
     num_seeds: int
     seed: int
@@ -108,11 +108,11 @@ class Plan(NamedTuple):
     folder: Path | None
 
 
-def load(root: Path | None, image_size: int = IMAGE_SIZE) -> Data:
+def load(root: Path | None, image_size: int = IMAGE_SIZE) -> ImageData:
     """Omniglot from the folder ``root``, with the published runs if they are there; digits of 8 pixels without one."""
     if root is None:
         train, test = digits()
-        return Data(train, test, None, "handwritten digits of scikit-learn, since no folder of Omniglot was given")
+        return ImageData(train, test, None, "handwritten digits of scikit-learn, since no folder of Omniglot was given")
     train, test = omniglot_split(root, image_size=image_size)
     try:
         runs = omniglot_runs(root, image_size=image_size)
@@ -121,17 +121,17 @@ def load(root: Path | None, image_size: int = IMAGE_SIZE) -> Data:
             raise
         runs = None
     names = f"trained on {', '.join(train.group_names)}; tested on {', '.join(test.group_names)}"
-    return Data(train, test, runs, f"Omniglot, {names}")
+    return ImageData(train, test, runs, f"Omniglot, {names}")
 
 
-def check(plan: Plan) -> None:
+def check(plan: ImagesPlan) -> None:
     """Raise ``ValueError`` when some setting cannot draw its episodes, before any run."""
     for setting in plan.settings.values():
         check_design(plan.data.train, setting.design)
         check_design(plan.data.test, setting.design)
 
 
-def study(plan: Plan, progress: bool | None) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+def study(plan: ImagesPlan, progress: bool | None) -> dict[str, dict[str, dict[str, np.ndarray]]]:
     """What every run found, by setting and rule, with a leading axis of seeds; see :func:`_run` for the names."""
     jobs = [
         (name, rule, seed)
@@ -152,7 +152,9 @@ def study(plan: Plan, progress: bool | None) -> dict[str, dict[str, dict[str, np
     }
 
 
-def _kept(plan: Plan, name: str, rule: str, seed: int, work: Callable[[], dict[str, np.ndarray]]) -> dict[str, Any]:
+def _kept(
+    plan: ImagesPlan, name: str, rule: str, seed: int, work: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, Any]:
     """The result of an earlier, equal run, or that of ``work``, saved."""
     if plan.folder is None:
         return work()
@@ -178,7 +180,7 @@ def _kept(plan: Plan, name: str, rule: str, seed: int, work: Callable[[], dict[s
     return stored
 
 
-def _run(plan: Plan, setting: Setting, rule: str, seed: int, warmed: set[Any]) -> dict[str, np.ndarray]:
+def _run(plan: ImagesPlan, setting: Setting, rule: str, seed: int, warmed: set[Any]) -> dict[str, np.ndarray]:
     """One training run and its examination.
 
     Returns:
@@ -214,7 +216,7 @@ def _run(plan: Plan, setting: Setting, rule: str, seed: int, warmed: set[Any]) -
     return result | _published(plan, learner, state)
 
 
-def _published(plan: Plan, learner: Learner, state: State) -> dict[str, np.ndarray]:
+def _published(plan: ImagesPlan, learner: Learner, state: State) -> dict[str, np.ndarray]:
     if plan.data.runs is None or learner.design.most_shots != 1:
         return {}
     subsets = run_subsets(jax.random.key(_RUNS_KEY), plan.data.runs, learner.design.ways, plan.num_test)

@@ -24,7 +24,7 @@ from jaxlqr.families import boeing, boeing_initial_gain, perturb
 from jaxlqr.iterations.newton import damped_newton
 from jaxlqr.lqr import cost
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.meta.trajectory_weighting import Method, tow
+from jaxlqr.meta.trajectory_weighting import WeightMethod, tow
 from jaxlqr.meta.weight_trajectory import State, Training, losses, train
 
 NUM_TASKS, STRETCH = 10, 5
@@ -50,7 +50,7 @@ class Adapted(NamedTuple):
     inner_step: Array
 
 
-class Optimum(NamedTuple):
+class AdaptedOptimum(NamedTuple):
     """Minimum of the mean adapted cost, and that cost at the iterates of the method that found it."""
 
     gain: Array
@@ -103,7 +103,7 @@ def _draw(key: Array, level: Array, decades: tuple[Array, Array]) -> Adapted:
 
 
 @jax.jit
-def optimise(tasks: Adapted) -> Optimum:
+def optimise(tasks: Adapted) -> AdaptedOptimum:
     """Newton's method with the exact Hessian of the mean adapted cost, eigenvalues made positive, and halved steps."""
     start = boeing_initial_gain()
 
@@ -117,7 +117,7 @@ def optimise(tasks: Adapted) -> Optimum:
     end = damped_newton(
         objective, derivatives, start.ravel(), max_steps=_NEWTON_ITERATIONS, max_backtracks=_HALVINGS, scaled=False
     )
-    return Optimum(end.point.reshape(start.shape), end.value, end.path[:-1])
+    return AdaptedOptimum(end.point.reshape(start.shape), end.value, end.path[:-1])
 
 
 def _apply(rule: Array, weights: Array, key: Array) -> Array:
@@ -150,7 +150,7 @@ def run(
     step_size: Array,
     beta: Array,
     *,
-    method: Method,
+    method: WeightMethod,
     num_stretches: int,
     num_steps: int = 1,
 ) -> Run:

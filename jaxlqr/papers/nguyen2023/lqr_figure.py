@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxlqr.papers.nguyen2023.lqr import STRETCH
-from jaxlqr.papers.nguyen2023.lqr_study import SHOWN_BETA, Study, betas, ratio
+from jaxlqr.papers.nguyen2023.lqr_study import SHOWN_BETA, LqrStudy, betas, ratio
 from jaxlqr.plots import COLORS, median_band, new_figure, plot_weights, style
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LABELS = {
 _MARKERS = "osv^D"
 
 
-def draw(studies: dict[str, Study], quick: bool) -> "Figure":
+def draw(studies: dict[str, LqrStudy], quick: bool) -> "Figure":
     """One column for each family."""
     figure, axes = new_figure(num_rows=3, num_columns=len(studies), panel_size=(3.6, 2.6))
     with style():
@@ -36,7 +36,7 @@ def draw(studies: dict[str, Study], quick: bool) -> "Figure":
     return figure
 
 
-def _curves(ax: "Axes", one: Study, index: int) -> None:
+def _curves(ax: "Axes", one: LqrStudy, index: int) -> None:
     steps = STRETCH * np.arange(one.uniform.shape[1])
     median_band(ax, steps, one.uniform / one.uniform[:, :1], label="uniform, best step", color=COLORS[-1])
     for (rule, label), color in zip(LABELS.items(), COLORS, strict=False):
@@ -54,7 +54,7 @@ def _curves(ax: "Axes", one: Study, index: int) -> None:
     ax.set_ylabel(f"gap over the first, beta = {SHOWN_BETA:g}")
 
 
-def _ratios(ax: "Axes", one: Study, precisions: tuple[float, ...]) -> None:
+def _ratios(ax: "Axes", one: LqrStudy, precisions: tuple[float, ...]) -> None:
     uniform = one.uniform[:, -1]
     shift = 1.09 ** np.arange(-2, 3)  # side by side, so that no interval hides another
     for i, rule in enumerate(LABELS):
@@ -79,7 +79,7 @@ def _ratios(ax: "Axes", one: Study, precisions: tuple[float, ...]) -> None:
     ax.set_ylabel("final gap over uniform's")
 
 
-def _weights(ax: "Axes", one: Study) -> None:
+def _weights(ax: "Axes", one: LqrStudy) -> None:
     plot_weights(one.weights, ax=ax, order=np.trace(one.tasks.task.Q, axis1=1, axis2=2), order_label="cheap tasks")
     ax.set_yscale("symlog", linthresh=0.1)
     ax.set_ylim(bottom=0)

@@ -11,7 +11,7 @@ from jaxlqr.papers.nguyen2023 import lqr_figure
 from jaxlqr.papers.nguyen2023.lqr_study import (
     NUM_SEEDS,
     QUICK_SEEDS,
-    Study,
+    LqrStudy,
     arrays,
     study,
     table,
@@ -42,6 +42,6 @@ def _run(request: Request) -> Outcome:
     )
 
 
-def _arrays(studies: dict[str, Study]) -> dict[str, np.ndarray]:
+def _arrays(studies: dict[str, LqrStudy]) -> dict[str, np.ndarray]:
     named = {family.replace(" ", "_"): arrays(one) for family, one in studies.items()}
     return {f"{family}_{name}": rows for family, of in named.items() for name, rows in of.items()}

@@ -37,7 +37,7 @@ STEP_SIZES = np.geomspace(1e-6, 1e-3, 31)  # a factor of 1.26 apart
 _SOLVED = 1e-10  # relative gap at which Newton's method counts as done
 
 
-class Study(NamedTuple):
+class LqrStudy(NamedTuple):
     """One family.
 
     Attributes:
@@ -63,12 +63,12 @@ class Study(NamedTuple):
 
 def study(
     key: Array, *, quick: bool, num_seeds: int, progress: bool | None, units: Units | None = None
-) -> dict[str, Study]:
+) -> dict[str, LqrStudy]:
     """All families, in the order of ``FAMILIES``."""
     families = tqdm(FAMILIES, desc="TOW on LQR", unit="family", disable=None if progress is None else not progress)
     keep = units or Units()
     return {
-        family: keep(f"lqr, {family}", partial(_study, key, family, quick, num_seeds), Study, Adapted, LQRTask)
+        family: keep(f"lqr, {family}", partial(_study, key, family, quick, num_seeds), LqrStudy, Adapted, LQRTask)
         for family in families
     }
 
@@ -78,7 +78,7 @@ def betas(quick: bool) -> tuple[float, ...]:
     return QUICK_BETAS if quick else BETAS
 
 
-def _study(key: Array, family: str, quick: bool, num_seeds: int) -> Study:
+def _study(key: Array, family: str, quick: bool, num_seeds: int) -> LqrStudy:
     num_steps = QUICK_STEPS if quick else NUM_STEPS
     keys = jax.random.split(key, num_seeds)
     tasks = jax.vmap(partial(draw, family=family))(keys)
@@ -89,7 +89,7 @@ def _study(key: Array, family: str, quick: bool, num_seeds: int) -> Study:
     longer = jax.vmap(uniform_after, in_axes=(0, 0, None))(
         tasks, step_sizes, jnp.asarray(round(tow_time / plain_time * num_steps))
     )
-    return Study(
+    return LqrStudy(
         gaps={rule: np.asarray(runs.values)[:, :, i] - value[..., None] for i, rule in enumerate(RULES)},
         uniform=uniform[:, ::STRETCH] - value,
         newton=np.asarray(best.path) - value,
@@ -178,7 +178,7 @@ def _rank(count: int) -> int | None:
     return rank
 
 
-def told(one: Study, quick: bool) -> dict[str, Any]:
+def told(one: LqrStudy, quick: bool) -> dict[str, Any]:
     """What the summary says of one family."""
     uniform = one.uniform[:, -1]
     solved = one.newton <= _SOLVED * one.newton[:, :1]
@@ -203,7 +203,7 @@ def told(one: Study, quick: bool) -> dict[str, Any]:
     }
 
 
-def arrays(one: Study) -> dict[str, np.ndarray]:
+def arrays(one: LqrStudy) -> dict[str, np.ndarray]:
     """What the archive says of one family."""
     gaps = {f"gap_{rule}": rows for rule, rows in one.gaps.items()}
     names = ("uniform", "newton", "same_time", "step_sizes", "weights")

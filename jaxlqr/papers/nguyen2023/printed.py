@@ -26,5 +26,5 @@ def printed(
     )
     policies, values = riccati_weighting.diagonal_backward(stages, final)
     theta = -jnp.einsum("ti,tij,tj->", values.qu, values.Quu, values.qu)
-    plan = riccati_weighting.Plan(policies, nominal, problem, theta)
+    plan = riccati_weighting.WeightPlan(policies, nominal, problem, theta)
     return along_policies(training, state, batches, beta, plan, 0.5)

@@ -8,12 +8,12 @@ from jax import Array, lax
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.core.products import matmul
+from jaxlqr.core.types import PyTree
 from jaxlqr.lqr.checks import gain_direction_and_task
 from jaxlqr.lqr.cost import closed_loop, value_matrix
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.matrix_equations import stable_discrete_lyapunov
 from jaxlqr.oracles import ZerothOrderOracle
-from jaxlqr.oracles.protocol import PyTree
 from jaxlqr.oracles.zeroth_order import Queries
 
 

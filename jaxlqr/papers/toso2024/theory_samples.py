@@ -13,8 +13,8 @@ from jaxlqr.lqr.cost import cost
 from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.oracles import ZerothOrderOracle
+from jaxlqr.papers.checks import Form
 from jaxlqr.papers.toso2024.theory import constants, num_samples, quantities, smoothing_radius
-from jaxlqr.papers.toso2024.theory.constants import Form
 from jaxlqr.papers.toso2024.theory.quantities import gradients, hessians
 
 MOST_SAMPLES = 4096

@@ -17,7 +17,7 @@ from jaxlqr.papers.wang2020.settings import NUM_TASKS, Setting
 from jaxlqr.training import Output, meta_train, no_metrics
 
 MAX_STEPS = 10
-Kind = Literal["exact", "first_order", "printed"]  # of the gradient of a meta-learned start
+GradientKind = Literal["exact", "first_order", "printed"]  # of the gradient of a meta-learned start
 
 
 class StepSizes(NamedTuple):
@@ -56,7 +56,7 @@ def learn(
     num_steps: int,
     progress: bool | None,
     step_sizes: StepSizes = STEP_SIZES,
-    kinds: tuple[Kind, ...] = ("exact", "first_order", "printed"),
+    kinds: tuple[GradientKind, ...] = ("exact", "first_order", "printed"),
     units: Units | None = None,
 ) -> Learned:
     """Train all starts on the first half of the tasks of each split and adapt them to the second half.
@@ -99,7 +99,7 @@ def learn(
     return Learned(returns, np.asarray(_optimal(held_out)), params, held_out)
 
 
-def _loss(kind: Kind, eta: float) -> ProximalLoss:
+def _loss(kind: GradientKind, eta: float) -> ProximalLoss:
     return ProximalLoss(eta) if kind == "exact" else OtherGradientLoss(eta, gradient=kind)
 
 

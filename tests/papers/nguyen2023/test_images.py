@@ -13,7 +13,7 @@ from jaxlqr.meta.adapted import AdaptedLoss
 from jaxlqr.papers.nguyen2023 import images, images_part, images_study
 from jaxlqr.papers.nguyen2023.few_shot import Design, ImageClasses, QueryRisk, SupportRisk, accuracy, episodes
 from jaxlqr.papers.nguyen2023.images import NUM_TASKS, STRETCH, Learner, examine, start, stretch
-from jaxlqr.papers.nguyen2023.images_study import Plan, Setting, load
+from jaxlqr.papers.nguyen2023.images_study import ImagesPlan, Setting, load
 from jaxlqr.papers.nguyen2023.omniglot import digits
 from tests.meta.test_gram_weighting import sizes
 from tests.papers.nguyen2023.fake_omniglot import REAL, drawings, needs_omniglot, runs, write_zip
@@ -74,7 +74,7 @@ SETTING = Setting("maml", Design(), 1, ("uniform", "tow, beta 10"))
 def plan_in(folder, **changes):
     train, test = digits()
     data = images_study.Data(train, test, None, "digits")
-    return Plan(data, {"maml, 1 shot": SETTING}, 2, 0, 10, 5, folder)._replace(**changes)
+    return ImagesPlan(data, {"maml, 1 shot": SETTING}, 2, 0, 10, 5, folder)._replace(**changes)
 
 
 def test_finished_runs_are_kept_and_others_run(tmp_path, without_training):

@@ -10,13 +10,13 @@ import pytest
 from jaxlqr.cli import main
 from jaxlqr.papers.nguyen2023 import images_ablation, images_ablation_figure
 from jaxlqr.papers.nguyen2023.images import NUM_TASKS, STRETCH
-from jaxlqr.papers.nguyen2023.images_ablation import LOOK, Ablation
+from jaxlqr.papers.nguyen2023.images_ablation import LOOK, ImagesAblation
 
 
 def made_up(seeds=3, looks=2):
     rng = np.random.default_rng(0)
     names = ("uniform", *images_ablation.TRAINED)
-    return Ablation(
+    return ImagesAblation(
         curves={name: rng.uniform(0.2, 0.6, size=(seeds, looks + 1)) for name in names},
         seconds={name: np.arange(looks + 1.0) * (2 if name == "uniform" else 3) for name in names},
         decreases={name: rng.uniform(size=(seeds, LOOK * looks)) for name in images_ablation.TRAINED},

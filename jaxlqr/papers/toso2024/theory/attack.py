@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxlqr.core.compiled import compiled
-from jaxlqr.papers.toso2024.theory.constants import Form
+from jaxlqr.papers.checks import Form
 from jaxlqr.papers.toso2024.theory.instances import Parameters, draw
 from jaxlqr.papers.toso2024.theory.instances import instance as instance
 from jaxlqr.papers.toso2024.theory.margins import NAMES, margins

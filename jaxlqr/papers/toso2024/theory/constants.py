@@ -5,18 +5,16 @@ With :math:`\nu = J_{\max}/(\sigma_{\min}(Q)\mu)`, which bounds the norm of
 :math:`h_0 = \sqrt{\max_i\|R + B^\top P_K B\| (J_{\max} - J_{\min})/\mu}`, which bounds :math:`\|E_K\|_F`.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.papers.checks import assumed
+from jaxlqr.papers.checks import Form, assumed
 from jaxlqr.papers.toso2024.theory.quantities import Quantities, quantities
 from jaxlqr.papers.toso2024.theory.smoothness import HessianParts, corrected, printed, printed_parts
-
-Form = Literal["printed", "corrected"]
 
 
 class Constants(NamedTuple):

@@ -6,8 +6,7 @@ from jax import Array
 
 from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.papers.checks import assumed, check_several
-from jaxlqr.papers.toso2024.theory.constants import Form
+from jaxlqr.papers.checks import Form, assumed, check_several
 from jaxlqr.papers.toso2024.theory.quantities import norm, quantities
 
 

@@ -7,8 +7,8 @@ from jax import Array
 from jaxlqr.core.compiled import compiled
 from jaxlqr.lqr.closed_form import cost_change, gradient
 from jaxlqr.lqr.task import LQRTask
-from jaxlqr.papers.checks import assumed
-from jaxlqr.papers.toso2024.theory.constants import Constants, Form, constants
+from jaxlqr.papers.checks import Form, assumed
+from jaxlqr.papers.toso2024.theory.constants import Constants, constants
 from jaxlqr.papers.toso2024.theory.guarantees import step_size_limits
 from jaxlqr.papers.toso2024.theory.heterogeneity import gradient_heterogeneity_bound
 from jaxlqr.papers.toso2024.theory.quantities import gradients, hessians, norm, quantities

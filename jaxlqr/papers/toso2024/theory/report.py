@@ -13,8 +13,8 @@ from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.stabilize import average_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.newton import newton_optimum
-from jaxlqr.papers.checks import check_inputs, check_several
-from jaxlqr.papers.toso2024.theory.constants import Form, constants
+from jaxlqr.papers.checks import Form, check_inputs, check_several
+from jaxlqr.papers.toso2024.theory.constants import constants
 from jaxlqr.papers.toso2024.theory.guarantees import (
     iterations,
     num_samples,

@@ -16,8 +16,9 @@ from jaxlqr.lqr.optimal import optimal_gain
 from jaxlqr.lqr.stabilize import average_task
 from jaxlqr.lqr.task import LQRTask
 from jaxlqr.meta.newton import newton_optimum
+from jaxlqr.papers.checks import Form
 from jaxlqr.papers.toso2024.theory.attack import Inequalities
-from jaxlqr.papers.toso2024.theory.constants import Form, constants
+from jaxlqr.papers.toso2024.theory.constants import constants
 from jaxlqr.papers.toso2024.theory.guarantees import (
     bias_rates,
     optimality_bounds,

@@ -18,13 +18,12 @@ from jax.flatten_util import ravel_pytree
 from jaxlqr.core.compiled import compiled
 from jaxlqr.mdp.gradient import Anatomy, anatomy, density
 from jaxlqr.mdp.model import MDPTask
+from jaxlqr.papers.checks import Form
 from jaxlqr.papers.wang2020.printed import printed_density
 from jaxlqr.papers.wang2020.theory.ball import best_in_ball
 
 BoundForm = Literal["printed", "corrected", "sharp", "l1"]
 Measure = Literal["meta", "mixed"]
-Form = Literal["corrected", "printed"]
-
 # Least-squares problems that the l1 form solves, each with the weights of the one before.
 _REWEIGHTED = 30
 
