@@ -118,7 +118,7 @@ def equation_arguments(
 
     Arguments:
         function: name of the public function, for the messages.
-        method: one of ``methods``; None where the function has none.
+        method: one of ``methods``; not checked where the function has none.
         given: each argument, by its name, with the two letters of its shape, see :func:`check_shapes`.
 
     Raises:
@@ -128,7 +128,7 @@ def equation_arguments(
     >>> [x.shape for x in equation_arguments("f", a=([[1.0]], "nn"), q=([[1.0, 2.0]], "nm"))]
     [(1, 1), (1, 2)]
     """
-    if method is not None and method not in methods:
+    if methods and method not in methods:
         *first, last = (f'"{name}"' for name in methods)
         raise ValueError(
             f'{function}: method must be {", ".join(first)} or {last}, got {method!r}; use "{methods[0]}".'
