@@ -13,11 +13,11 @@ from jaxlqr.oracles.protocol import Loss
 class AdaptedLoss:
     r""":math:`\ell(\theta) = L(\phi_k)`, where :math:`\phi_{j+1} = \phi_j - \gamma \nabla S(\phi_j)` from theta.
 
-    A function (params, task) -> scalar, so it is a loss wherever one is asked for: ``maml_loss`` with no inner steps of
-    its own, ``tow``, ``meta_train``. It is hashable if its parts are, and equal to one of equal parts.
+    It is a function (params, task) -> scalar, so it is a loss for ``maml_loss`` without inner steps, ``tow`` and
+    ``meta_train``. It is hashable if its parts are, and equal to one of equal parts.
 
     Attributes:
-        loss: L, by which the adapted parameters are judged.
+        loss: L, the loss of the adapted parameters.
         support_loss: S, which they are adapted to.
         inner_step_size: gamma, a number.
         num_inner_steps: k, at least 1.

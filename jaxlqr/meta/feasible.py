@@ -1,4 +1,4 @@
-"""Losses over tasks of which some are infeasible: a constant in their place, whose derivatives are zero, not NaN."""
+"""Losses over families with infeasible tasks: a constant with zero derivatives replaces an infinite loss."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -20,12 +20,12 @@ from jaxlqr.oracles.protocol import Loss
 class FeasibleLoss:
     """A loss where it is finite, and a constant elsewhere: a function (params, task) -> scalar without +inf or NaN.
 
-    Where ``loss`` is not finite, all derivatives are zero, those of a constant, in both modes and to any order. So it
-    can be averaged in a batch in which some lanes are infeasible. The derivative of ``loss`` itself is NaN there, and
-    NaN times zero is NaN: ``jnp.where`` around ``loss`` does not keep it out of a gradient.
+    If ``loss`` is not finite, all derivatives are zero, in both modes and to any order. So it can be averaged over a
+    batch with infeasible lanes. The derivative of ``loss`` itself is NaN there, and NaN times zero is NaN:
+    ``jnp.where`` around ``loss`` does not keep it out of a gradient.
 
-    A constant does not lead back to the feasible set, and an optimiser may lower a mean by leaving it: count the
-    infeasible lanes, or shorten the step, as :func:`jaxlqr.meta_train` does.
+    A constant has no slope towards the feasible set, and an optimiser may lower a mean by leaving this set. So count
+    the infeasible lanes, or shorten the step, as :func:`jaxlqr.meta_train` does.
 
     Attributes:
         loss: function (params, task) -> scalar.
@@ -52,8 +52,8 @@ def _gated(loss: Loss, params: PyTree, task: PyTree) -> tuple[Array, Array]:
     fixed_params, fixed_task = lax.stop_gradient((params, task))
     feasible = jnp.isfinite(loss(fixed_params, fixed_task))
 
-    # A where at the entrance as well as at the exit: the one stops NaN in reverse, the other in forward mode, and both
-    # are there again in every derivative. XLA sees one value, and computes the loss once.
+    # There is a where at the entrance and one at the exit. The first stops NaN in reverse mode, the second in forward
+    # mode, and every derivative contains both again. XLA sees one value, and computes the loss once.
     def gate(leaf: Any, fixed: Any) -> Any:
         return jnp.where(feasible, leaf, fixed)
 
@@ -73,10 +73,10 @@ def mean_over_feasible(
         weights: task weights w [M], not negative; equal unless given.
 
     Returns:
-        A scalar. Its derivatives are those of the mean over the feasible tasks, in both modes and to any order: an
-        infeasible task adds zero. Where no task is feasible, +inf with NaN for derivatives.
+        A scalar. Its derivatives equal the derivatives of the mean over the feasible tasks, in both modes and to any
+        order: an infeasible task adds zero. Where no task is feasible, +inf with NaN for derivatives.
 
-    It says nothing of the tasks that it leaves out; see :class:`jaxlqr.FeasibleLoss`.
+    It does not depend on the infeasible tasks; see :class:`jaxlqr.FeasibleLoss`.
 
     >>> import jax, jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.families.scalar(a=[0.9, 2.0])  # the gain 0.5 stabilises the first alone

@@ -57,7 +57,7 @@ def gradient(training: Training, state: State, at: Pass, actions: Array, batches
     nguyen2023), while the optimiser and its memory stay exact. For gradient descent the result is, but for the prior,
     -alpha times inner products of per-task gradients: a Gram matrix.
     """
-    # What the parameters at each step are worth: the sum of the rows of later steps, of the terminal one too.
+    # The costate of the parameters at each step: the sum of the rows of later steps, including the terminal one.
     totals = jax.tree.map(lambda leaf: jnp.sum(leaf, axis=1), at.rows)
     final = None
     if training.terminal:

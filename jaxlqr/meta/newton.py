@@ -46,9 +46,9 @@ def newton_optimum(
 ) -> NewtonOptimum:
     r"""A local minimum of :func:`jaxlqr.maml_loss` near ``params``.
 
-    The Hessian, by forward-mode autodiff of the exact meta-gradient, is scaled to a unit diagonal, so that no unit of a
-    parameter matters, and made positive by taking the moduli of its eigenvalues. A step is halved until the objective
-    does not grow.
+    The Hessian, by forward-mode autodiff of the exact meta-gradient, is scaled to a unit diagonal, so that units of
+    parameters do not matter. The moduli of its eigenvalues make it positive. A step is halved until the objective does
+    not grow.
 
     Arguments:
         loss: function (params, task) -> scalar, hashable; +inf marks infeasible parameters.

@@ -92,7 +92,7 @@ def diagonal_backward(stages: Stage, final: Value) -> tuple[Policy, ActionValue]
 
 
 def _flat_problem(training: Training, states: State, batches: PyTree, beta: Array, *, memoryless: bool):
-    """The trajectory on flat vectors of floats; what is not a float, such as a counter, is a constant of each step."""
+    """The trajectory on flat vectors of floats; other leaves, such as counters, are constants of each step."""
     first = jax.tree.map(lambda leaf: leaf[0], states)
     leaves, structure = jax.tree.flatten(first)
     num_params = len(jax.tree.leaves(first.params))

@@ -50,12 +50,12 @@ class TowResult(Result):
     Attributes:
         weights: of the tasks at each step, [T, M].
         params: parameters after the T steps under these weights.
-        opt_state: state of the optimiser there; hand both to the next stretch.
+        opt_state: state of the optimiser there; pass both to the next stretch.
         cost: J under these weights; ``nominal_cost`` under the uniform ones.
         step_lengths: accepted in each iteration, 0 where none was, [num_steps].
-        status: :class:`~jaxlqr.SolveStatus` code: SOLVED if J is below that of the nominal weights. NOT_IMPROVED if no
-            step was accepted: the weights are the nominal, uniform ones, and ``check()`` passes. COST_NOT_FINITE if J
-            is not finite under the nominal weights.
+        status: :class:`~jaxlqr.SolveStatus` code: SOLVED if J is below its value for the nominal weights. NOT_IMPROVED
+            if no step was accepted: the weights are the nominal, uniform ones, and ``check()`` passes. COST_NOT_FINITE
+            if J is not finite under the nominal weights.
     """
 
     _noun = "TOW runs"
@@ -97,13 +97,13 @@ def tow(
         tasks: pytree with leading axes [T, M]: T mini-batches of M tasks.
         optimizer: any optax optimiser; its memory is part of the state. With Adam give ``eps_root`` > 0, or derivatives
             at a zero gradient are NaN.
-        opt_state: its state; that of a fresh start unless given.
+        opt_state: its state; by default a new one.
         beta: precision of the prior on the weights, positive.
         method: how a direction is found. ``"reverse"``: the exact gradient over beta. ``"gram"``: the same with
             F_x = I, about two uniform steps' worth of work for each step, and memory linear in the parameters.
             ``"newton_cg"``: conjugate gradients on the exact Hessian. ``"ilqr"``: one backward pass with full
             matrices, with its feedback. ``"ilqr_diagonal"``: the same with the diagonals of F_x, C_xx and V alone.
-            Or a :class:`Proposal` of your own.
+            Or your own :class:`Proposal`.
         weights: ``"free"``, or ``"softmax"`` of the actions, which then sum to one.
         terminal: add the losses of the last mini-batch after the last step; without it the last weights never matter.
         num_steps: number of directions to try.
@@ -222,12 +222,12 @@ def _search_gram(training: Training, state: State, nominal: Array, batches: PyTr
 def _proposal(
     training: Training, state: State, actions: Array, batches: PyTree, beta: Array, method: WeightMethod | Proposal
 ):
-    """What a :class:`Proposal` returns."""
+    """The result of a :class:`Proposal`."""
     if callable(method):
         return method(training, state, actions, batches, beta)
     if method in _FORMS:
         plan = riccati_weighting.plan(training, state, actions, batches, beta, form=_FORMS[method])
-        # (72) of nguyen2023 asks for half of the slope; see N3 for why this asks for less.
+        # (72) of nguyen2023 requires half of the slope; N3 explains why this code requires less.
         return along_policies(training, state, batches, beta, plan, _SUFFICIENT)
     slopes = gradient(training, state, actions, batches, beta)
     direction = _steepest(slopes, beta)
@@ -245,7 +245,8 @@ def _proposal(
 def along_policies(
     training: Training, state: State, batches: PyTree, beta: Array, plan: riccati_weighting.WeightPlan, fraction: float
 ) -> Callable[[Array], tuple[Array, Array, Array, State]]:
-    """What a :class:`Proposal` returns, for the policies of a plan: J must fall by a fraction of the plan's slope."""
+    """The result of a :class:`Proposal` for the policies of a plan: J must decrease by a fraction of the plan's
+    slope."""
 
     def along(length: Array):
         moved, *_ = follow(plan.problem, plan.nominal, plan.policies, length, None)

@@ -60,7 +60,7 @@ def exploration(losses: Array, *, kappa: float | Array = 1.2) -> Array:
 def exploitation(losses: Array, *, kappa: float | Array = 1.2) -> Array:
     r"""Weights that prefer tasks of small loss: the minimiser of :math:`w^\top l - (\kappa - 1) \sum_i \log w_i`.
 
-    Arguments, returns, errors: as :func:`exploration`, of which this is the mirror image.
+    It is the mirror image of :func:`exploration`, with the same arguments, results and errors.
 
     >>> import jax.numpy as jnp
     >>> [round(float(weight), 4) for weight in exploitation(jnp.array([1.0, 0.0]))]
@@ -89,7 +89,8 @@ def _minimiser(scores: Array, kappa: float | Array) -> Array:
         return jnp.sum(strength / (nu + behind)) - 1
 
     def root(function: Callable[[Array], Array], start: Array) -> Array:
-        # One bit an iteration; as many as the mantissa has, and those of the ratio of the bounds, at most M.
+        # One bit for each iteration: the bits of the mantissa, and the bits of the ratio of the bounds, which is at
+        # most M.
         bits = jnp.finfo(scores.dtype).nmant + 2 + int(scores.size).bit_length()
         low, high = bisect(lambda nu: function(nu) > 0, start, start * scores.size, num_steps=bits)
         return (low + high) / 2

@@ -180,7 +180,7 @@ def reject_start(deterministic: bool, row: dict[str, np.ndarray]) -> None:
 
 
 def hashable(value: Any, name: str) -> Any:
-    """``value`` if it can key a compiled function, else a ``TypeError`` that says what to do."""
+    """``value`` if it is hashable and can key a compiled function; otherwise raises ``TypeError`` with a remedy."""
     try:
         hash(value)
     except TypeError:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def within_ball(optimizer: "optax.GradientTransformation", radius: float) -> "optax.GradientTransformation":
-    r"""``optimizer``, each step of which ends at the nearest point of the ball around the first parameters.
+    r"""``optimizer`` with a projection: each step ends at the nearest point of the ball around the first parameters.
 
     .. math:: \theta \leftarrow \Pi(\theta + \mathrm{update}), \quad
               \Pi(\theta) = \theta_0 + (\theta - \theta_0) \min\{1, R / \|\theta - \theta_0\|\}

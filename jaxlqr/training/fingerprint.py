@@ -1,4 +1,4 @@
-"""What a run computes, as a fingerprint that its checkpoints carry."""
+"""A fingerprint of a run, which its checkpoints store."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def kept_checkpoints(
     statics = {name: _described(value) for name, value in vars(problem).items() if name != "layout"}
     statics["record_params"] = output.record_params  # the rows of both parts of the history must have the same names
     statics["objective"] = _described(jax.tree.structure(data.objective))
-    # A state holds the code of its status: what was written with other codes must not be read with these.
+    # A state holds the code of its status: states with other codes must not be read.
     codes = (SolveStatus.COMPLETED, SolveStatus.STALLED, SolveStatus.DIVERGED)
     statics["status codes"] = {status.name: int(status) for status in codes}
     arrays = {"tasks and settings": digest(data), "start": digest((params, scale))}
@@ -43,14 +43,15 @@ def kept_checkpoints(
 
 
 def _answer(optimizer: "optax.GradientTransformation", params: PyTree) -> str:
-    """Fingerprint of an optimiser, whose numbers are hidden in its code: what it makes of two gradients of ones."""
+    """Fingerprint of an optimiser: its updates for two gradients of ones, because its numbers are hidden in
+    closures."""
     gradient, state = jax.tree.map(jnp.ones_like, params), optimizer.init(params)
     _, state = optimizer.update(gradient, state, params)
     return digest(optimizer.update(gradient, state, params))
 
 
 def _described(value: Any) -> Any:
-    """A name that is the same in the next process: a function's own, else what it prints without addresses."""
+    """A name that is the same in every process: the name of a function, else the printed value without addresses."""
     if callable(value) and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}"
     return (

@@ -155,7 +155,7 @@ def meta_train(
         problem, rule, guard is not None, max(problem.max_backtracks, 1), layout.mesh is not None, output.record_params
     )
     with ThreadPoolExecutor(1) as pool, kept_checkpoints(output, problem, rule, data, params, scale) as keeper:
-        # What the history is compared with is solved meanwhile: compiling it takes as long as compiling the loop.
+        # The reference of the history is solved at the same time: its compilation takes as long as that of the loop.
         reference = start_reference(pool, recorded, layout, batched, tasks)
         result = run(
             settings,

@@ -1,8 +1,8 @@
 """One descent loop for every learner: guarded optax steps in compiled chunks, with a history and a progress bar.
 
-The loop knows a direction to descend along and a test of feasibility; it does not know where they come from. It looks
-one step ahead: a candidate is accepted when it is feasible and its own direction, the one the next iteration needs
-anyway, is finite. So a safeguarded iteration costs no more than an unguarded one unless it has to backtrack.
+The loop uses a direction of descent and a test of feasibility; it does not depend on their source. It looks one step
+ahead: it accepts a candidate if it is feasible and the direction at the candidate is finite. The next iteration needs
+this direction anyway. So a safeguarded iteration costs no more than an unguarded one unless it has to backtrack.
 """
 
 from collections.abc import Callable
@@ -75,7 +75,7 @@ def _advance(settings: Settings, data: PyTree, scale: Array, state: _State, step
 
 
 class _Budget(NamedTuple):
-    """Cost queries that are left and those of the last row, each [runs] where runs are batched."""
+    """Remaining cost queries and the queries of the last row, each [runs] for batched runs."""
 
     left: Array | np.ndarray
     last: Array | np.ndarray
@@ -93,8 +93,8 @@ def _chunk(
     advance = jax.jit(advance)  # traced once, see below
 
     def step(carry: tuple[_State, _Budget | None], number: Array):
-        # The length is static and the number of steps is not: what lies beyond the last step is passed over, so that no
-        # remainder needs a second compilation. The step number is the same for all runs of a batch: a true branch.
+        # The length is static and the number of steps is traced: steps beyond the last one are skipped, so a remainder
+        # needs no second compilation. The step number is the same for all runs of a batch: a true branch.
         state, budget = carry
         zeros = blank(jax.eval_shape(advance, data, scale, state, number)[1])
         going_on = number <= last
@@ -137,14 +137,14 @@ def run(
 
     Arguments:
         settings: static choices.
-        data: pytree of arrays handed to ``settings.problem``.
+        data: pytree of arrays for ``settings.problem``.
         params: first iterate.
         scale: factor on the optimiser's updates.
         batched: whether ``data``, ``params`` and ``scale`` carry a leading axis of independent runs.
         output: what is shown and stored; the keeper has its checkpoints.
         reject: called with row 0 when the first step finds no acceptable iterate for some run, to raise an error.
-        keeper: checkpoints to go on from and to add to when a signal asks the process to stop: then
-            ``KeyboardInterrupt`` follows.
+        keeper: checkpoints to continue from. If a signal stops the process, the loop adds a checkpoint and raises
+            ``KeyboardInterrupt``.
         max_queries: as in :class:`jaxlqr.Limits`.
     """
     every, callback = None if output.checkpoints is None else output.checkpoints.every, output.callback
@@ -205,7 +205,7 @@ def run(
 
 
 def _budget(max_queries: int, lead: tuple[int, ...], chunks: list[dict[str, np.ndarray]], axis: int) -> _Budget:
-    """What is left after the rows of ``chunks``; before the first row any budget admits one look."""
+    """The remaining budget after the rows of ``chunks``; before the first row any budget allows one evaluation."""
     rows = [chunk["queries"] for chunk in chunks if chunk["queries"].shape[axis]]
     spent = sum((row.sum(axis=axis, dtype=np.int64) for row in rows), np.zeros(lead, np.int64))
     left = np.clip(max_queries - spent, 0, np.iinfo(np.int32).max)

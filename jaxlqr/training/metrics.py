@@ -1,4 +1,5 @@
-"""What training records beside the loss: a function that the caller passes, or one registered for a kind of task."""
+"""Records of training in addition to the loss: a function that the caller passes, or one registered for a class of
+tasks."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,7 +31,7 @@ class Recording:
 
     Attributes:
         scalars: function (params, task, loss, value) -> dict of scalars, unbatched, called at each iterate inside the
-            compiled loop; ``value`` is the value of ``loss`` there, so that a loss is not computed twice.
+            compiled loop. ``value`` is the value of ``loss``, so that the loss is not computed twice.
         reference: function task -> dict of arrays, unbatched, called once a run.
         compare: function (history, reference) -> dict of further rows of the history, called once, when the history is
             complete; the arrays of ``reference`` broadcast against the rows. Give both functions or none.

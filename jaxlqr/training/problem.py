@@ -46,7 +46,7 @@ class MetaProblem:
             feasible = jnp.all(jnp.isfinite(losses))
         else:
             feasible = jnp.all(over_tasks(self.layout, lambda task: test(params, task), data.tasks))
-        # An oracle that differentiates needs the model anyway: counting its evaluations would tell nothing.
+        # An oracle that differentiates needs the model, so a count of its evaluations has no meaning.
         counted = self.feasible is None and not isinstance(data.oracle, ExactOracle)
         queries = jnp.asarray(losses.size if counted else 0, jnp.int32)
         recorded = self._recorded(data.tasks, params, losses)

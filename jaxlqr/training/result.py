@@ -33,8 +33,8 @@ class TrainingResult(Result):
             ``spectral_radius``), these with one column per task. With
             ``record_params`` also ``params``, the iterate itself; where the parameters are a tree, each leaf by its
             path.
-        status: :class:`~jaxlqr.SolveStatus` code: COMPLETED, STALLED (the last step was refused, since no fraction of
-            it that was tried was feasible) or DIVERGED.
+        status: :class:`~jaxlqr.SolveStatus` code: COMPLETED, STALLED (no tried fraction of the last step was feasible)
+            or DIVERGED.
 
     For batched runs every array has a leading axis of runs.
     """
@@ -48,8 +48,8 @@ class TrainingResult(Result):
     def to_pandas(self) -> "pandas.DataFrame":
         """The history as a table: a row for each ``step`` (and ``run``, and ``task``), a column for each entry.
 
-        What has no task axis is repeated over the tasks; ``status`` is the name of the run's. Raises ``ValueError``
-        where pandas is not installed.
+        Rows without a task axis are repeated over the tasks; ``status`` is the name of the run's status. Raises
+        ``ValueError`` where pandas is not installed.
 
         >>> import jax.numpy as jnp
         >>> result = TrainingResult(params=0.0, history={"loss": jnp.ones((3, 2))}, status=jnp.asarray(10))
@@ -72,7 +72,7 @@ class TrainingResult(Result):
         """
         lead, variables = ("run",) * np.ndim(self.status), self._variables()
         for name, leaf in named_leaves(self.params).items():
-            if name not in variables:  # recorded, the last parameters are those of the last step
+            if name not in variables:  # recorded, the last parameters belong to the last step
                 values = to_host(leaf)
                 variables[name] = Variable((*lead, *_own_axes(name, values.ndim - len(lead))), values)
         return to_xarray(variables)

@@ -107,7 +107,7 @@ def _place(leaf: Any, sharding: NamedSharding) -> jax.Array:
         return jax.random.wrap_key_data(_place(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
         return jax.device_put(leaf, sharding)
-    # From the host, by slices: a process touches those of its own devices only.
+    # From the host, by slices: a process reads only the slices of its own devices.
     host = np.asarray(leaf)
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 

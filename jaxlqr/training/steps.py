@@ -108,7 +108,7 @@ class BacktrackingSteps:
     every iterate.
 
     Attributes:
-        loss: that of the training, a function (params, task) -> scalar.
+        loss: the loss of the training, a function (params, task) -> scalar.
         inner_step_size, outer_step_size: the first trials.
         shrink: in (0, 1).
         decrease: in (0, 1).

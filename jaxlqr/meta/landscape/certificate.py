@@ -18,7 +18,7 @@ from jaxlqr.oracles.protocol import Loss
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    r"""What :func:`certify` found at a point, and which hypotheses of the proposition hold there.
+    r"""Result of :func:`certify` at a point, with the hypotheses of the proposition that hold there.
 
     Attributes:
         value: meta-objective h.
@@ -29,7 +29,7 @@ class Certificate:
         is_minimum: the meta-Hessian is positive definite.
         is_step_small: all step ratios are below one, so that each adaptation map is open near the point.
         is_adapted_stationary: what each task adapts to is stationary for its own loss. The exact hypotheses imply this.
-            Where a step ratio is one up to rounding, only this tells a spurious minimum from a global one.
+            If a step ratio is one within rounding, only this value distinguishes a spurious minimum from a global one.
         is_single_task: there is one task; only then does the proposition speak of h.
     """
 
@@ -82,7 +82,7 @@ def certify(
             the value; a bound on the gradient's norm alone would depend on units.
 
     Raises:
-        ValueError: when ``params``, or what they adapt to, is infeasible for some task.
+        ValueError: if ``params``, or the adapted parameters, are infeasible for some task.
 
     >>> import jaxlqr
     >>> task = jaxlqr.make_task([[1.0, 0.2], [0.0, 0.9]], [[0.0], [0.5]])

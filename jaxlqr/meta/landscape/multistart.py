@@ -69,7 +69,7 @@ def multistart(
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, got {num_steps}.")
     size = min(_TOGETHER, len(starts))
-    # Searched and judged in units in which each entry of the parameters has a spread of one.
+    # The search and its tests scale each entry of the parameters to a spread of one.
     unit = _units(starts.reshape(len(starts), -1))
     search = partial(_search, loss, num_steps, size, jnp.asarray(unit))
     ends, looks, first = in_parts(search, size, starts, tasks, inner_step_size)

@@ -135,12 +135,12 @@ def in_parts(function: Callable[..., PyTree], max_points: int, grid: PyTree, *ar
 
 
 def _num_cores() -> int:
-    # Those this process may use; macOS cannot say and has them all.
+    # The cores that this process may use; on macOS all cores.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def nowhere_feasible(num_points: int, count: int) -> str:
-    """The message for a grid on which the landscape is infinite everywhere."""
+    """The message for a grid with an infinite landscape at all points."""
     return (
         f"grid must hold a point that is feasible for every task before and after adaptation, but the objective is "
         f"infinite at all of its {num_points} points for {count} tasks; move the grid towards a stabilising gain, such "

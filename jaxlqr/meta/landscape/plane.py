@@ -1,4 +1,4 @@
-"""Planes through a parameter space of any dimension, on which a landscape can be mapped."""
+"""Planes through a parameter space of any dimension, for maps of a landscape."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +86,7 @@ def plane_through(origin: Any, first: Any, second: Any) -> Plane:
 def plane_of_curvature(loss: Loss, params: Any, tasks: PyTree, inner_step_size: float) -> Plane:
     """The plane through ``params`` along the two leading eigenvectors of the meta-Hessian there.
 
-    Those of the eigenvalues of largest modulus; along them the landscape changes fastest.
+    The eigenvectors of the eigenvalues of largest modulus: along them the landscape changes fastest.
 
     Arguments:
         loss: function (params, task) -> scalar.
@@ -113,7 +113,7 @@ def plane_of_curvature(loss: Loss, params: Any, tasks: PyTree, inner_step_size: 
         )
     values, vectors = np.linalg.eigh(hessian)
     leading = vectors[:, np.argsort(-np.abs(values))[:2]].T.reshape(2, *params.shape)
-    # Towards a positive largest entry: eigenvectors have no sign of their own.
+    # Towards a positive largest entry: the sign of an eigenvector is arbitrary.
     signs = [np.sign(direction.flat[np.argmax(np.abs(direction))]) for direction in leading]
     return Plane(origin=np.asarray(params), first=signs[0] * leading[0], second=signs[1] * leading[1])
 

@@ -34,7 +34,8 @@ def stationary_points(
     times :math:`|\theta|` plus the width of the grid. Where the derivative comes near zero without changing sign, its
     extremum, a root of :math:`h''`, is found likewise: beyond zero, it parts two more brackets; at zero to rounding, it
     is a stationary point of its own, of kind ``DEGENERATE``. A change of sign across which the objective is infinite is
-    no stationary point. What the grid cannot see is two changes between neighbours that do not bend the slopes on it.
+    no stationary point. The search misses two changes of sign between neighbours that do not affect the slopes on the
+    grid.
 
     Arguments:
         loss: function (params, task) -> scalar.
@@ -64,7 +65,7 @@ def stationary_points(
     slopes = np.where(np.isfinite(values), slopes, np.nan)
 
     def refine(order: int, low: np.ndarray, high: np.ndarray, falls: np.ndarray) -> _Found:
-        # What is added to fill the lanes are copies, cut off again.
+        # Copies fill the lanes, and are removed at the end.
         count = len(low)
         lanes = -(-count // _LANES) * _LANES
         low, high, falls = (np.resize(part, (lanes, *part.shape[1:])) for part in (low, high, falls))
@@ -133,7 +134,7 @@ def _brackets(grid: np.ndarray, values: np.ndarray, slopes: np.ndarray, refine: 
     if len(dips) == 0:
         return low, high, falls, _Found(grid[:0], values[:0], values[:0], values[:0])
     turned = refine(2, grid[dips - 1], grid[dips + 1], ~falling[dips])
-    # What rounding of the value makes of a slope, over the width of the grid, and the slopes beside it.
+    # The effect of rounding of the value on a slope, over the width of the grid, and the neighbouring slopes.
     scale = np.abs(turned.value) / float(np.ptp(grid)) + np.maximum(size[dips - 1], size[dips + 1])
     touching = np.abs(turned.derivative) <= _NOISE * np.finfo(grid.dtype).eps * scale
     beyond = ~touching & np.isfinite(turned.value) & ((turned.derivative < 0) != falling[dips])
