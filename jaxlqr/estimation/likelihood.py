@@ -46,15 +46,15 @@ def log_likelihood(
 
     Arguments:
         y: [T, p]; NaN marks what is missing, single entries or whole rows.
-        A: [n, n].
-        C: [p, n].
-        Q: [n, n], may be singular.
-        R: [p, p], may be singular where C P C' + R is not.
-        x0: [n], mean of the state at the first measurement, before it; zero unless given.
-        P0: [n, n], its covariance; the stationary covariance unless given.
+        A: [n, n], transition of the state.
+        C: [p, n], loading of the measurements.
+        Q: [n, n], covariance of w; it may be singular. Its symmetric part is used.
+        R: [p, p], covariance of v; it may be singular where C P C' + R is not. Its symmetric part is used.
+        x0: [n], mean of the first state before its measurement; zero unless given.
+        P0: [n, n], covariance of the first state before its measurement; the stationary covariance unless given.
         diffuse: True, or a list of n truth values: these states have a flat prior, exactly, without a large number for
-            its variance. Static. The value is then the diffuse log-likelihood of Durbin and Koopman: the limit of that
-            for P0 = k I, plus d/2 log k for d diffuse states.
+            its variance. Static. The value is then the diffuse log-likelihood of Durbin and Koopman: the limit of the
+            log-likelihood for P0 = k I, plus d/2 log k for d diffuse states.
         u: [T, m], known inputs. An intercept is an input of ones.
         B: [n, m], zero unless given.
         D: [p, m], zero unless given.
@@ -69,7 +69,13 @@ def log_likelihood(
         The log-likelihood; minus infinity, with NaN for derivatives, where A has no stationary distribution, where an
         innovation covariance is not positive definite, and where the data do not determine a diffuse start; NaN where
         an argument is NaN (y excepted) or infinite. Differentiable in all arrays, in both modes and to any order. Under
-        ``jax.vmap`` the gains are kept once they have settled in all lanes.
+        ``jax.vmap`` the gains are kept once they have settled in all lanes. Other units of the states do not change the
+        value, unless they are diffuse; other units of the measurements add the logarithm of the Jacobian.
+
+    Raises:
+        ValueError: if sizes do not belong together, ``time_varying`` names a matrix that is not given, ``diffuse`` has
+            the wrong length, or P0 is missing where no stationary covariance replaces it.
+        TypeError: if an argument is complex, holds integers or has half precision, or if precisions differ.
 
     >>> import jax.numpy as jnp
     >>> one = jnp.array([[1.0]])

@@ -88,6 +88,10 @@ def solve_linear_re(A: ArrayLike, B: ArrayLike, num_states: int, *, radius: Any 
     >>> print(f"{g_x[0, 0]:.4f} {h_x[0, 0]:.4f} {jaxlqr.SolveStatus(int(status)).name}")  # y = -2/3 x
     -0.6667 0.5000 SOLVED
 
+    Raises:
+        ValueError: if an argument is no matrix or sizes differ, or if ``num_states`` is not from 1 to n - 1.
+        TypeError: if an argument holds integers or has half precision, or if precisions differ.
+
     Source: Klein, J. Econ. Dyn. Control 24 (2000), the problem; Bai, Demmel, Gu, Numer. Math. 76 (1997), doubling.
     """
     A, B = as_matrices("solve_linear_re", A=A, B=B)

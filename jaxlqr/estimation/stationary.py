@@ -63,6 +63,10 @@ def stationary_covariance(A: ArrayLike, Q: ArrayLike) -> Inexact[Array, "n n"]:
     >>> print(f"{stationary_covariance(jnp.array([[0.5]]), jnp.array([[3.0]]))[0, 0]:.4f}")  # 3 / (1 - 1/4)
     4.0000
 
+    Raises:
+        ValueError: if an argument is no matrix or sizes do not belong together.
+        TypeError: if an argument holds integers or has half precision, or if precisions differ.
+
     Source: Smith, SIAM J. Appl. Math. 16 (1968), doubling.
     """
     A, Q = as_matrices("stationary_covariance", A=A, Q=Q)
@@ -102,6 +106,10 @@ def steady_state_kalman(
     >>> filter = steady_state_kalman(one, one, one, one)  # a random walk with noise: P = (1 + sqrt 5) / 2
     >>> print(f"{filter.prior_covariance[0, 0]:.4f} {filter.filter_gain[0, 0]:.4f}")
     1.6180 0.6180
+
+    Raises:
+        ValueError: if an argument is no matrix or sizes do not belong together.
+        TypeError: if an argument holds integers or has half precision, or if precisions differ.
 
     Source: Anderson, Moore, Optimal Filtering (1979), chapter 4.
     """
@@ -196,6 +204,10 @@ def lqe(
     >>> one = jnp.array([[1.0]])
     >>> print(f"{lqe(one, one, one, one, one).gain[0, 0]:.4f}")  # 1 + sqrt 2
     2.4142
+
+    Raises:
+        ValueError: if an argument is no matrix or sizes do not belong together.
+        TypeError: if an argument holds integers or has half precision, or if precisions differ.
 
     Source: Kalman, Bucy, J. Basic Eng. 83 (1961).
     """

@@ -64,6 +64,7 @@ def test_gradients_and_hessians_are_those_of_the_sequential_filter():
             assert size > 0, name
 
 
+@pytest.mark.slow
 def test_units_do_not_matter():
     arrays, y = model()
     states, measured = np.array([1e-9, 1.0, 1e6]), np.array([1e5, 1e-7])
@@ -97,6 +98,7 @@ def test_failures_stay_in_their_lane():
     assert float(single) == pytest.approx(float(log_likelihood(y[:1], 0.5 * one, one, one, one)), rel=1e-14)
 
 
+@pytest.mark.slow
 def test_float32_has_half_the_digits():
     arrays, y = model()
     single = jax.tree.map(partial(jnp.asarray, dtype=jnp.float32), (arrays, y))
