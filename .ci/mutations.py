@@ -161,7 +161,7 @@ MUTATIONS = [
     ),
     Mutation(
         "meta-gradient with the first inner step left out of the chain rule",
-        "meta/objective.py",
+        "meta/estimate.py",
         "in reversed(steps) if not first_order",
         "in reversed(steps[1:]) if not first_order",
         "tests/meta/test_objective.py::test_gradient_is_the_gradient_of_the_objective[network-1]",

@@ -33,11 +33,12 @@ def kept_checkpoints(
         return
     statics = {name: _described(value) for name, value in vars(problem).items() if name != "layout"}
     statics["record_params"] = output.record_params  # the rows of both parts of the history must have the same names
-    statics["objective"] = _described(jax.tree.structure(data.objective))
+    numbers, kind = jax.tree.flatten(data.objective)
+    statics["objective"] = _described(kind)
     # A state holds the code of its status: states with other codes must not be read.
     codes = (SolveStatus.COMPLETED, SolveStatus.STALLED, SolveStatus.DIVERGED)
     statics["status codes"] = {status.name: int(status) for status in codes}
-    arrays = {"tasks and settings": digest(data), "start": digest((params, scale))}
+    arrays = {"tasks and settings": digest((*data._replace(objective=None), numbers)), "start": digest((params, scale))}
     with output.checkpoints.open(statics | arrays | {"optimizer": _answer(optimizer, params)}) as keeper:
         yield keeper
 

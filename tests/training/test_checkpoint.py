@@ -154,7 +154,7 @@ def test_checkpoints_with_other_codes_of_the_status_are_refused(copy, codes):
     described = json.loads((copy / "run.json").read_text())
     assert described.pop("status codes")["STALLED"] == SolveStatus.STALLED
     (copy / "run.json").write_text(json.dumps(described if codes is None else described | {"status codes": codes}))
-    with pytest.raises(CheckpointError, match="those of another run, which differs in status codes;"):
+    with pytest.raises(CheckpointError, match="which differs in status codes;"):
         run(copy, resume=True)
 
 
