@@ -48,7 +48,7 @@ from jaxlqr.training import meta_train as meta_train
 from jaxlqr.training import policy_gradient as policy_gradient
 
 # Rooms that are imported when they are used: they would double the time to import this package.
-_LAZY = ("estimation", "plots", "trajectory")
+_LAZY = ("estimation", "feedback", "plots", "trajectory")
 
 
 def __getattr__(name: str) -> object:

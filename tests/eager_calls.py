@@ -13,11 +13,12 @@ import numpy as np
 import optax
 
 import jaxlqr
-from jaxlqr import estimation, families, lqr, matrix_equations, mdp, meta, supervised, systems, trajectory
+from jaxlqr import estimation, families, feedback, lqr, matrix_equations, mdp, meta, supervised, systems, trajectory
 from jaxlqr.lqr import closed_form, rollout, stabilize
 from jaxlqr.meta import landscape, newton, weighting
 from jaxlqr.meta.trajectory_weighting import tow
 from tests.eager_estimation import equation_calls, estimation_calls
+from tests.eager_feedback import feedback_calls
 from tests.eager_systems import norms_calls, systems_calls
 
 KEY = jax.random.key(0)
@@ -270,6 +271,7 @@ ROOMS: dict[str, tuple[ModuleType, Callable[[], Calls]]] = {
     "systems": (systems, lambda: systems_calls() | norms_calls()),
     "estimation": (estimation, estimation_calls),
     "lqr": (jaxlqr.lqr, _lqr),
+    "feedback": (feedback, feedback_calls),
     "closed_form": (closed_form, _closed_form),
     "rollout": (rollout, _rollout),
     "stabilize": (stabilize, _stabilize),

@@ -32,6 +32,7 @@ MODULES = [
 ROOMS = ["lqr", "mdp", "supervised", "oracles", "trajectory", "meta", "training", "families", "matrix_equations"]
 ROOMS += [
     "systems",
+    "feedback",
     "estimation",
     "meta.landscape",
     *(f"papers.{paper}.theory" for paper in ("toso2024", "musavi2023", "wang2020", "nguyen2023")),
@@ -53,6 +54,7 @@ def marked(path):
         "fifty_queries",
         "watch_a_run",
         "samplers",
+        "two_of_four_states",
     )  # they train, or draw
     return pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if slow else [])
 

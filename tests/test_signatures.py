@@ -62,6 +62,7 @@ MATHEMATICAL = {
     "systems.feedback": ({"second"}, "contract of issue 23: feedback(first, second)"),
     "estimation.steady_state_kalman": ({"S"}, "contract of issue 24"),
     "estimation.lqe": ({"NN"}, "python-control's order of arguments"),
+    "feedback.GeneralizedPlant": ({"dt"}, "as systems.StateSpace, whose last matrix it follows"),
     "feedback.generalized_plant": ({"D11", "D12", "D21"}, "contract of issue 25"),
     "lqr.make_task": ({"B", "Q", "R", "Sigma0"}, DATA),
     "lqr.continuous_task": ({"B", "Q", "R", "N", "Sigma0"}, DATA),

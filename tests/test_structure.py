@@ -24,6 +24,7 @@ FLOORS = [
     {"matrix_equations"},
     {"systems"},
     {"estimation", "lqr", "mdp", "supervised"},
+    {"feedback"},
     {"oracles"},
     {"trajectory"},
     {"meta"},

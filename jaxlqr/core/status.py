@@ -39,6 +39,7 @@ class SolveStatus(enum.IntEnum):
         DIVERGED: without a safeguard, an iterate was infeasible or not finite.
         STALLED: the last training step was refused: no fraction of it that was tried was feasible.
         NO_DECREASE: no step was found that decreases the cost, however large the regularisation.
+        NOT_STABILIZED: no start led to a controller that stabilises every plant.
         MAX_STEPS: the iteration was not finished when it reached its cap.
         INACCURATE: the residual is larger than rounding explains. The value is returned.
         ILL_CONDITIONED: the value satisfies the equation to rounding, but the equation is so near to a singular one
@@ -65,7 +66,8 @@ class SolveStatus(enum.IntEnum):
         "the cost or a derivative is NaN or infinite at the start, or a derivative is at a later iterate. Likely the "
         "dynamics blow up, the start is infeasible (for LQR, the gain or an adapted gain does not stabilise a task), "
         "or a square root, division or norm is differentiated at zero. Start from a feasible point, take smaller "
-        "controls or step sizes, shorten the time step, or smooth the function there.",
+        "controls or step sizes, shorten the time step, or smooth the function there. An H2 cost in continuous time is "
+        "infinite if white noise reaches the penalised outputs at once: use feedback.dynamic, without feedthrough.",
     )
     NO_FINITE_SYSTEM = (
         13,
@@ -140,12 +142,18 @@ class SolveStatus(enum.IntEnum):
         "(abs, clip, ReLU), a derivative rule is wrong, or the tolerance is below rounding. Smooth them, use float64, "
         "or raise the tolerance.",
     )
+    NOT_STABILIZED = (
+        22,
+        "no start led to a controller that stabilises every plant. Give more starts (num_starts), parameters that "
+        "stabilise (starts), more measurements, or a controller class with memory, such as feedback.dynamic.",
+    )
     MAX_STEPS = (
         21,
         "the iteration was not finished when it reached its cap. For iLQR the gradient was not yet small: if "
         "history['gradient_norm'] still falls, raise max_steps or try ddp=True, which converges quadratically; if it "
         "stays level, use float64 or raise the tolerance. An H-infinity norm is then a lower bound: use float64, or "
-        "remove modes that are within rounding of the boundary of stability.",
+        "remove modes that are within rounding of the boundary of stability. A synthesis returns the best controller "
+        "that it saw: raise max_steps, or continue from it with starts.",
     )
     INACCURATE = (
         6,

@@ -224,7 +224,7 @@ def _gain(value: Any, like: StateSpace) -> StateSpace:
 def _system(
     matrices: Sequence[Array], parts: Sequence[StateSpace], inputs: SignalNames, outputs: SignalNames
 ) -> StateSpace:
-    dt, same = _common_time(parts)
+    dt, same = common_time(parts)
     if same is not None:
         matrices = [jnp.where(same, matrix, jnp.nan) for matrix in matrices]
     states = _joined([part.states if part.num_states else () for part in parts])
@@ -232,7 +232,7 @@ def _system(
     return StateSpace(a, b, c, d, dt, states=states, inputs=inputs, outputs=outputs)
 
 
-def _common_time(parts: Sequence[StateSpace]) -> tuple[Array | None, Array | None]:
+def common_time(parts: Sequence[StateSpace]) -> tuple[Array | None, Array | None]:
     """The common sampling time, and whether both parts have it, for values known only inside ``jit``."""
     first, second = parts[0].dt, parts[1].dt
     if first is None or second is None or first is second:

@@ -85,6 +85,23 @@ def _root(square: Array) -> Array:
     return jnp.where(positive | jnp.isnan(square), jnp.where(positive, root, square), 0)
 
 
+def h2_square(system: StateSpace, direct: Array) -> tuple[Array, Array, Array]:
+    """A unit, the squared H2 norm in that unit, and whether it is finite.
+
+    ``direct`` [p, m] says which entries of D are not zero: in continuous time they make the norm infinite.
+    """
+    inputs, outputs = _unit(system.B), _unit(system.C)
+    b, c = system.B / inputs, system.C / outputs
+    q, s = matmul(b, b.T), matmul(c.T, c)
+    if system.is_discrete:
+        whole = jnp.maximum(inputs * outputs, jnp.where(jnp.any(direct), _unit(system.D), 0))
+        energy = gramian_trace(system.A, q, s) if system.A.size else jnp.zeros((), system.D.dtype)
+        square = energy * (inputs * outputs / whole) ** 2 + jnp.sum((system.D / whole) ** 2)
+        return whole, square, ~jnp.isnan(square)
+    square = continuous_gramian_trace(system.A, q, s) if system.A.size else jnp.zeros((), system.D.dtype)
+    return inputs * outputs, square, ~jnp.isnan(square) & ~jnp.any(direct)
+
+
 @compiled(prepare=one_system)
 def h2_norm(system: StateSpace) -> Float[Array, ""]:
     r"""Return the H2 norm of a system, a scalar.
@@ -111,27 +128,20 @@ def h2_norm(system: StateSpace) -> Float[Array, ""]:
 
     Source: Zhou, Doyle, Glover, *Robust and Optimal Control*, 1996, section 4.6.
     """
-    inputs, outputs = _unit(system.B), _unit(system.C)
-    b, c = system.B / inputs, system.C / outputs
-    q, s = matmul(b, b.T), matmul(c.T, c)
-    if system.is_discrete:
-        direct = _unit(system.D)
-        whole = jnp.maximum(inputs * outputs, jnp.where(jnp.any(system.D != 0), direct, 0))
-        energy = gramian_trace(system.A, q, s) if system.A.size else jnp.zeros((), system.D.dtype)
-        square = energy * (inputs * outputs / whole) ** 2 + jnp.sum((system.D / whole) ** 2)
-        finite = ~jnp.isnan(square)
-    else:
-        whole = inputs * outputs
-        square = continuous_gramian_trace(system.A, q, s) if system.A.size else jnp.zeros((), system.D.dtype)
-        finite = ~jnp.isnan(square) & jnp.all(system.D == 0)
+    whole, square, finite = h2_square(system, system.D != 0)
     return infinite_unless(finite, whole * _root(square))
+
+
+def balanced_units(system: StateSpace) -> Array:
+    """Powers of two [n], the units of the states in which B and C have rows and columns of similar size."""
+    b, c = system.B / _unit(system.B), system.C / _unit(system.C)
+    floor = 1 if system.is_discrete else 0
+    return symplectic(system.A, matmul(b, b.T), matmul(c.T, c), floor)
 
 
 def balanced(system: StateSpace) -> StateSpace:
     """The system with states scaled by powers of two, so that B and C have rows and columns of similar size."""
     if not system.A.size:
         return system
-    b, c = system.B / _unit(system.B), system.C / _unit(system.C)
-    floor = 1 if system.is_discrete else 0
-    d = lax.stop_gradient(symplectic(system.A, matmul(b, b.T), matmul(c.T, c), floor))[:, None]
+    d = lax.stop_gradient(balanced_units(system))[:, None]
     return StateSpace(system.A * d.T / d, system.B / d, system.C * d.T, system.D, system.dt)

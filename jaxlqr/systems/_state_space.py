@@ -146,7 +146,7 @@ def ss(
     elif B is None:
         raise ValueError("B must be given with a matrix A, [n, m]; only a system has its own.")
     a, b, c, d = _shaped(A, B, C, D)
-    step = _sampling_time(dt, a.dtype)
+    step = sampling_time(dt, a.dtype)
     sizes = {"states": len(a), "inputs": b.shape[1], "outputs": len(c)}
     kept = {key: _names(key, value, sizes[key]) for key, value in names.items()}
     return StateSpace(a, b, c, d, step, **kept)
@@ -238,7 +238,7 @@ def _shaped(A: Any, B: Any, C: Any, D: Any) -> tuple[Array, Array, Array, Array]
     given = {"A": A, "B": B, "C": C, "D": D}
     if isinstance(D, int | float) and D == 0:
         given["D"] = None
-    raw = {name: _matrix(value, name) for name, value in given.items() if value is not None}
+    raw = {name: as_matrix(value, name, "ss") for name, value in given.items() if value is not None}
     a = raw["A"]
     if a.size == 0:
         a = raw["A"] = a.reshape(0, 0)
@@ -261,12 +261,12 @@ def _shaped(A: Any, B: Any, C: Any, D: Any) -> tuple[Array, Array, Array, Array]
             f"D must have shape [{p}, {m}], one row per output and one column per input, got {raw['D'].shape}; leave "
             "it out where it is zero."
         )
-    dtype = _one_dtype(given, raw)
+    dtype = one_dtype("ss", given, raw)
     a, b, c, d = (jnp.asarray(raw[name], dtype) for name in "ABCD")
     return a, b, c, d
 
 
-def _matrix(value: Any, name: str) -> Any:
+def as_matrix(value: Any, name: str, function: str) -> Any:
     """The value as a matrix of NumPy or JAX, real, finite unless it is traced."""
     refuse_masked(value, name)
     value = plain(value)
@@ -279,7 +279,7 @@ def _matrix(value: Any, name: str) -> Any:
         raise ValueError(f"{name} must be a real matrix, got {type(value).__name__}: {error}.") from None
     if jnp.iscomplexobj(array):
         raise ValueError(f"{name} must be a real matrix, got complex entries; give the real form of the system.")
-    refuse_half("ss", **{name: array})
+    refuse_half(function, **{name: array})
     if array.ndim == 0:
         array = array.reshape(1, 1)
     if array.ndim == 1 and not array.size:
@@ -297,7 +297,7 @@ def _matrix(value: Any, name: str) -> Any:
     return array
 
 
-def _one_dtype(given: dict[str, Any], raw: dict[str, Any]) -> Any:
+def one_dtype(function: str, given: dict[str, Any], raw: dict[str, Any]) -> Any:
     """The one precision of those arguments that have one, or the default of JAX."""
     typed = {
         name: raw[name]
@@ -308,13 +308,14 @@ def _one_dtype(given: dict[str, Any], raw: dict[str, Any]) -> Any:
     if len(found) > 1:
         got = ", ".join(f"{name} {array.dtype}" for name, array in typed.items())
         raise TypeError(
-            f"ss: all arguments must have the same precision, got {got}; convert them with x.astype(jnp.float64), "
-            "which needs jax_enable_x64, or x.astype(jnp.float32)."
+            f"{function}: all arguments must have the same precision, got {got}; convert them with "
+            "x.astype(jnp.float64), which needs jax_enable_x64, or x.astype(jnp.float32)."
         )
     return found.pop() if found else jnp.result_type(float)
 
 
-def _sampling_time(dt: Any, dtype: Any) -> Array | None:
+def sampling_time(dt: Any, dtype: Any) -> Array | None:
+    """``dt`` as :func:`ss` takes it: None or 0 for continuous time, True for samples of unknown length."""
     if dt is None or (isinstance(dt, int | float) and not isinstance(dt, bool) and dt == 0):
         return None
     if isinstance(dt, Tracer):

@@ -19,12 +19,12 @@ from jaxlqr.core.layout import RUN_AXIS
 from jaxlqr.core.status import SolveStatus
 from jaxlqr.core.types import PyTree
 from jaxlqr.io.locking import CheckpointError
+from jaxlqr.io.progress import open_progress
 from jaxlqr.oracles.protocol import all_finite
 from jaxlqr.training.checkpoint import Keeper
 from jaxlqr.training.interrupt import stop_requests
 from jaxlqr.training.metrics import refuse_names_of_the_loop
 from jaxlqr.training.options import Output
-from jaxlqr.training.progress import open_progress
 from jaxlqr.training.result import TrainingResult, named_leaves
 from jaxlqr.training.search import Settings, blank, search
 from jaxlqr.training.sharding import to_host

@@ -9,9 +9,9 @@ from jaxlqr import __main__, commands, plots
 from jaxlqr.core.optional import MissingExtraError, is_installed
 from jaxlqr.io import console
 from jaxlqr.io.locking import locked
+from jaxlqr.io.progress import LogLines, Silent, open_progress
 from jaxlqr.matrix_equations import register_in_pytensor
 from jaxlqr.training import Checkpoints
-from jaxlqr.training.progress import LogLines, Silent, open_progress
 
 
 def lock(folder):

@@ -12,6 +12,7 @@ from jax import Array
 
 from jaxlqr.commands.landscape.settings import LandscapeSettings
 from jaxlqr.commands.train import TrainStart, unit_adam
+from jaxlqr.io.progress import open_progress
 from jaxlqr.lqr import LQRTask, cost, optimal_gain
 from jaxlqr.meta import Maml, Mean
 from jaxlqr.meta.landscape import (
@@ -28,7 +29,6 @@ from jaxlqr.meta.landscape import (
 )
 from jaxlqr.meta.landscape.objective import mean_value
 from jaxlqr.training import Output, automatic_steps, meta_train
-from jaxlqr.training.progress import open_progress
 
 # Points along each side where the spectral radius is computed, and of each frame of an animation.
 _COARSE = 80

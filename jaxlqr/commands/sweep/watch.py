@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from jaxlqr.training.progress import LogLines
+from jaxlqr.io.progress import LogLines
 
 
 class Watch:

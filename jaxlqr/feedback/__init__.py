@@ -1,0 +1,34 @@
+"""Every linear controller by the same two costs: output feedback, structure, memory, dynamic controllers."""
+
+from jaxlqr.feedback._augment import with_integral_action as with_integral_action
+from jaxlqr.feedback._augment import with_reference as with_reference
+from jaxlqr.feedback._costs import closed_loop as closed_loop
+from jaxlqr.feedback._costs import h2_cost as h2_cost
+from jaxlqr.feedback._costs import hinf_cost as hinf_cost
+from jaxlqr.feedback._dynamic import DynamicController as DynamicController
+from jaxlqr.feedback._dynamic import FIRController as FIRController
+from jaxlqr.feedback._dynamic import ObserverController as ObserverController
+from jaxlqr.feedback._dynamic import PIDController as PIDController
+from jaxlqr.feedback._dynamic import dynamic as dynamic
+from jaxlqr.feedback._dynamic import fir as fir
+from jaxlqr.feedback._dynamic import observer_based as observer_based
+from jaxlqr.feedback._dynamic import pid as pid
+from jaxlqr.feedback._lifting import finite_horizon_plant as finite_horizon_plant
+from jaxlqr.feedback._lifting import periodic_plant as periodic_plant
+from jaxlqr.feedback._lifting import scheduled as scheduled
+from jaxlqr.feedback._lqg import LQGResult as LQGResult
+from jaxlqr.feedback._lqg import lqg as lqg
+from jaxlqr.feedback._lqg import lqg_result as lqg_result
+from jaxlqr.feedback._multiplicative import MultiplicativeNoise as MultiplicativeNoise
+from jaxlqr.feedback._multiplicative import multiplicative_cost as multiplicative_cost
+from jaxlqr.feedback._plant import GeneralizedPlant as GeneralizedPlant
+from jaxlqr.feedback._plant import generalized_plant as generalized_plant
+from jaxlqr.feedback._plant import lqg_plant as lqg_plant
+from jaxlqr.feedback._plant import stack_plants as stack_plants
+from jaxlqr.feedback._structure import StaticGain as StaticGain
+from jaxlqr.feedback._structure import StructuredGain as StructuredGain
+from jaxlqr.feedback._structure import static as static
+from jaxlqr.feedback._structure import structured as structured
+from jaxlqr.feedback._synthesis import Synthesis as Synthesis
+from jaxlqr.feedback._synthesis import loop_margins as loop_margins
+from jaxlqr.feedback._synthesis import synthesize as synthesize
