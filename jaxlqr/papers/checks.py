@@ -1,4 +1,4 @@
-"""What constants that hold at a gain assume of it and of the tasks: said outside jit, in one sentence."""
+"""Checks of a gain and of tasks for constants that hold at a gain: outside jit, with one sentence for each error."""
 
 from typing import Any, Literal
 

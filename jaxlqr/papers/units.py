@@ -100,7 +100,7 @@ def units_in(out: Path, resume: bool, checkpoint_every: int | None, settings: Ma
     Raises:
         ValueError: when there are units and ``resume`` is off, or of another run; when another process works there,
             or jaxlqr did not make the folder; or when ``checkpoint_every`` is not positive.
-        KeyboardInterrupt: as the block does, with a message that says what is kept.
+        KeyboardInterrupt: if the block raises it, with a message that names the stored units.
     """
     if checkpoint_every is not None and checkpoint_every < 1:
         raise ValueError(f"the steps between two checkpoints must be at least 1, got {checkpoint_every}.")

@@ -22,7 +22,7 @@ class Guard:
     """How :func:`jaxlqr.meta_train` keeps every iterate feasible: it halves steps that leave the feasible set.
 
     An outer step is halved until every task is feasible there, and an inner step until the gradient at the adapted
-    parameters is finite. Pass ``guard=None`` for no safeguard: a run may then diverge, and its status says so.
+    parameters is finite. Pass ``guard=None`` for no safeguard: a run may then diverge, with the status DIVERGED.
 
     Attributes:
         max_backtracks: number of step lengths 1, 1/2, 1/4, ... that are tried before a step is refused.
@@ -81,7 +81,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What :func:`jaxlqr.meta_train` shows, records and stores while it runs.
+    """The output of :func:`jaxlqr.meta_train` while it runs: progress, records and checkpoints.
 
     Attributes:
         progress: show the progress bar; ``None`` shows it in a terminal or a notebook, and elsewhere prints at most one

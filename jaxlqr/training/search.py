@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Check(NamedTuple):
-    """What a cheap look at an iterate tells: whether it is feasible, and what to record."""
+    """Result of the cheap evaluation at an iterate: whether it is feasible, and its records."""
 
     feasible: Array
     record: dict[str, Array]
@@ -24,7 +24,7 @@ class Check(NamedTuple):
 
 
 class Direction(NamedTuple):
-    """What the costly look tells: where to descend from an iterate, and what to record."""
+    """Result of the expensive evaluation at an iterate: the direction of descent, and its records."""
 
     direction: PyTree
     record: dict[str, Array]
@@ -33,7 +33,7 @@ class Direction(NamedTuple):
 
 
 class DescentProblem(Protocol):
-    """What is minimised; hashable, so that a compiled loop is found again. ``data`` holds all arrays."""
+    """The problem to minimise; hashable, so that JAX reuses a compiled loop. ``data`` holds all arrays."""
 
     def check(self, data: PyTree, params: PyTree, step: Array) -> Check:
         """Look whether iterate number ``step`` is feasible."""
@@ -68,7 +68,7 @@ class SearchEnd(NamedTuple):
     candidate: Candidate
     ahead: Direction  # the direction at the candidate, which the next step needs
     acceptable: Array
-    queries: Array  # of this candidate and of all that were refused before it
+    queries: Array  # of this candidate and of all rejected candidates before it
 
 
 def blank(shapes: PyTree) -> PyTree:
@@ -78,8 +78,8 @@ def blank(shapes: PyTree) -> PyTree:
 def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, step: Array) -> SearchEnd:
     """Largest fraction 1, 1/2, 1/4, ... of the updates that is acceptable; after the last trial, none of them.
 
-    The direction is computed at feasible candidates only: it costs some eighty times the check, and at an infeasible
-    candidate it would shorten its own inner steps in vain.
+    The direction is computed at feasible candidates only. It costs about eighty times the check, and at an infeasible
+    candidate it would shorten its inner steps in vain.
     """
 
     @jax.jit  # traced once, though it is called for its shapes and for its values

@@ -16,7 +16,7 @@ from jaxlqr.training import BacktrackingSteps, Output, meta_train
 NUM_CERTIFIED_STEPS, NUM_BACKTRACKING_STEPS = 40_000, 100
 #: Gradient norms, relative to the first one, to which steps are counted.
 TARGETS: tuple[float, ...] = (0.9, 0.5, 0.1)
-# What Condition 1 allows in this setting.
+# The steps that Condition 1 allows in this setting.
 _SMALL = 1.5e-5
 
 

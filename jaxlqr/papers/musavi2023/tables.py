@@ -1,4 +1,4 @@
-"""Tables I and II: where training ends, and where a search over a grid says the minimum is."""
+"""Tables I and II: the ends of training, and the minima of a search over a grid."""
 
 from dataclasses import dataclass
 from typing import Any

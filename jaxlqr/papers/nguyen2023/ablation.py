@@ -43,7 +43,7 @@ QUICK_VARIANTS = ("iLQR, 1 iteration", "diagonal, 1 iteration")
 
 
 class Ablation(NamedTuple):
-    """What was found; times are of one run in a batch of many, without compiling.
+    """The results; times are for one run in a batch of many, without compilation.
 
     Attributes:
         gaps: mean adapted cost over its minimum, by variant [seeds, stretches + 1].
@@ -118,7 +118,7 @@ def _trained(
 
 
 def told(found: Ablation) -> dict[str, Any]:
-    """What the summary says."""
+    """The entries of the summary."""
     uniform = found.uniform[:, -1]
     return {
         "gap_over_uniform": {name: ratio(gaps[:, -1], uniform)._asdict() for name, gaps in found.gaps.items()},

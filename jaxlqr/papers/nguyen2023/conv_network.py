@@ -120,7 +120,7 @@ def _normalised(x: Array, shares: Array) -> Array:
 
 
 def _patches(x: Array, side: int) -> Array:
-    """What each output of a 3 x 3 convolution with stride 2 sees: [N, side^2, c] to [N, ceil(side/2)^2, 9 c]."""
+    """The inputs of each output of a 3 x 3 convolution with stride 2: [N, side^2, c] to [N, ceil(side/2)^2, 9 c]."""
     padded = jnp.concatenate([x, jnp.zeros_like(x[:, :1])], axis=1)
     seen = padded.at[:, _places(side)].get(mode="promise_in_bounds")
     return seen.reshape(x.shape[0], -1, 9 * x.shape[-1])

@@ -41,7 +41,7 @@ class ImageClasses:
 
 
 class Design(NamedTuple):
-    """What episodes look like.
+    """The sizes of episodes.
 
     Attributes:
         ways: classes of an episode.

@@ -57,7 +57,7 @@ REFERENCE = "uniform"
 
 
 class ImagesAblation(NamedTuple):
-    """What was found; leading axes are seeds.
+    """The results; leading axes are seeds.
 
     Attributes:
         curves: accuracy after each look, by what was trained and for uniform weights [seeds, looks + 1].
@@ -183,7 +183,7 @@ def _fixed(images: ImageClasses, key: Array, num_looks: int) -> tuple[Array, Arr
 
 
 def told(found: ImagesAblation) -> dict[str, Any]:
-    """What the summary says, accuracies in percent: means, and 95 % intervals over seeds of paired differences."""
+    """The entries of the summary, accuracies in percent: means, and 95 % intervals over seeds of paired differences."""
     reference, base = 100 * found.curves[REFERENCE][:, -1], found.seconds[REFERENCE][-1]
     results = {}
     for name, curve in found.curves.items():

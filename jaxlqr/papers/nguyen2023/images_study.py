@@ -132,7 +132,7 @@ def check(plan: ImagesPlan) -> None:
 
 
 def study(plan: ImagesPlan, progress: bool | None) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """What every run found, by setting and rule, with a leading axis of seeds; see :func:`_run` for the names."""
+    """The results of every run, by setting and rule, with a leading axis of seeds; see :func:`_run` for the names."""
     jobs = [
         (name, rule, seed)
         for seed in range(plan.seed, plan.seed + plan.num_seeds)

@@ -9,7 +9,7 @@ task weights. All rules train by gradient descent, at the step size that is best
 - ``permuted``: the same weights given to other tasks, by a new permutation at every step;
 - ``mirrored``: the deviation from uniform with its sign flipped, cut off at zero.
 
-A rule asks for the weights where it stands, so the rules differ in their last operation only.
+A rule computes the weights at its iterate, so the rules differ in their last operation only.
 """
 
 from functools import partial
@@ -59,7 +59,7 @@ class AdaptedOptimum(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one rule did.
+    """The results of one rule.
 
     Attributes:
         values: mean adapted cost before every stretch and at the end [stretches + 1]; infinite where the gain, or an
@@ -80,7 +80,7 @@ def adapted_cost(K: Array, task: Adapted) -> Array:
 
 
 def mean_cost(K: Array, tasks: Adapted) -> Array:
-    """What uniform weights minimise."""
+    """The objective of uniform weights."""
     return jnp.mean(jax.vmap(adapted_cost, in_axes=(None, 0))(K, tasks))
 
 
@@ -137,7 +137,7 @@ def _apply(rule: Array, weights: Array, key: Array) -> Array:
 
 def _initial(step_size: Array) -> State:
     start = boeing_initial_gain()
-    memory: Any = _SGD.init(start)  # optax does not say of what class
+    memory: Any = _SGD.init(start)  # optax does not specify its class
     rate = {**memory.hyperparams, "learning_rate": step_size}
     return State(start, memory._replace(hyperparams=rate))
 

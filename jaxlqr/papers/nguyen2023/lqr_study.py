@@ -179,7 +179,7 @@ def _rank(count: int) -> int | None:
 
 
 def told(one: LqrStudy, quick: bool) -> dict[str, Any]:
-    """What the summary says of one family."""
+    """The entries of the summary for one family."""
     uniform = one.uniform[:, -1]
     solved = one.newton <= _SOLVED * one.newton[:, :1]
     tow, shown = one.gaps["tow"], betas(quick)
@@ -190,7 +190,7 @@ def told(one: LqrStudy, quick: bool) -> dict[str, Any]:
             rule: {f"{beta:g}": ratio(gaps[:, i, -1], uniform)._asdict() for i, beta in enumerate(shown)}
             for rule, gaps in one.gaps.items()
         },
-        # What the weighting adds to the larger steps, seed by seed.
+        # The effect of the weighting in addition to the larger steps, seed by seed.
         "tow_over": {
             rule: {
                 f"{beta:g}": ratio(tow[:, i, -1], one.gaps[rule][:, i, -1])._asdict() for i, beta in enumerate(shown)
@@ -204,7 +204,7 @@ def told(one: LqrStudy, quick: bool) -> dict[str, Any]:
 
 
 def arrays(one: LqrStudy) -> dict[str, np.ndarray]:
-    """What the archive says of one family."""
+    """The entries of the archive for one family."""
     gaps = {f"gap_{rule}": rows for rule, rows in one.gaps.items()}
     names = ("uniform", "newton", "same_time", "step_sizes", "weights")
     return gaps | {name: np.asarray(getattr(one, name)) for name in names}

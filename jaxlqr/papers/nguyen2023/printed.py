@@ -17,7 +17,7 @@ def printed(
     """The printed method for ``tow(method=printed)``, a :class:`jaxlqr.meta.trajectory_weighting.Proposal`.
 
     The decrease that it expects is theta of (74) as printed, q_u'Q_uu q_u without an inverse. For beta >= sqrt 2 its
-    line search, which asks for half of that, refuses every step.
+    line search, which requires half of that, rejects every step.
 
     Source: nguyen2023, Algorithm 2, (72), (74); docs/errata.md, N1, N2, N5.
     """

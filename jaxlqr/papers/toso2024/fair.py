@@ -190,7 +190,7 @@ def _adaptation(
 
 
 def settings() -> dict[str, Any]:
-    """What the three panels have in common."""
+    """Settings common to the three panels."""
     return {
         "system": "boeing, released variant",
         "num_training_tasks": NUM_DRAWN - NUM_HELD_OUT,

@@ -1,4 +1,4 @@
-"""What toso2024 prints for the Hessian of the cost: a matrix and an estimate; both are wrong (errata T2, T3)."""
+"""The Hessian of the cost as printed in toso2024: a matrix and an estimate; both are wrong (errata T2, T3)."""
 
 from dataclasses import dataclass
 

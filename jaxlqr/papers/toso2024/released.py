@@ -204,7 +204,7 @@ def _adaptation(
 
 
 def settings() -> dict[str, Any]:
-    """What the three panels have in common."""
+    """Settings common to the three panels."""
     return {
         "system": "boeing, released variant",
         "num_tasks": NUM_TASKS,

@@ -61,8 +61,8 @@ def learn(
 ) -> Learned:
     """Train all starts on the first half of the tasks of each split and adapt them to the second half.
 
-    The policy of the best average return is stopped where it adapts best in one step: on the training tasks, as one
-    could, and on the held-out ones, as nobody could, which bounds what a better stop would bring.
+    The policy of the best average return is stopped where it adapts best in one step. The stop on the training tasks is
+    possible in practice. The stop on the held-out tasks is not, but bounds the gain of a better stop.
     """
     tasks = setting.tasks(key, num_splits)
     train, held_out = (jax.tree.map(lambda leaf, cut=cut: leaf[:, cut], tasks) for cut in _HALVES)

@@ -25,7 +25,7 @@ ETA, HORIZON = 3.0, 40
 COUNTS = (64, 512, 4096)
 NUM_ESTIMATES = 30
 LABELS = {
-    "exact": "values told by an oracle",
+    "exact": "exact values",
     "monte_carlo": "values by Monte Carlo",
     "temporal_difference": "values by temporal differences",
     "zeroth_order": "zeroth order, of sampled returns",

@@ -84,7 +84,7 @@ def condition_1_inner(K: Array, tasks: LQRTask, alpha: Array | float) -> Array:
 
 
 class Condition1(NamedTuple):
-    """What Condition 1 demands at a gain, all scalars.
+    """The requirements of Condition 1 at a gain, all scalars.
 
     Attributes:
         inner_limit: the inner step must be below this.
@@ -197,7 +197,7 @@ class OuterLimits(NamedTuple):
 def outer_limits(
     K: Array, tasks: LQRTask, inner_step_size: Array | float, gradient: Array, alpha: Array | float
 ) -> OuterLimits:
-    """What the second half of Condition 1 is made of, given the meta-gradient [m, n]."""
+    """The quantities of the second half of Condition 1, given the meta-gradient [m, n]."""
     bound, radius = meta_constants(K, tasks, inner_step_size)
     norm = spectral_norm(gradient)
     stable = jnp.min(jax.vmap(lambda task: delta_bar(K, task))(tasks))

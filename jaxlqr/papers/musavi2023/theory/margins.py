@@ -1,8 +1,8 @@
 """Every inequality of Lemmas 1 to 4 and of Theorem 1 on given instances: left over right side, as corrected and as
 printed.
 
-Where a lemma promises that a gain stabilises, the ratio is the spectral radius. Gains are moved within the radius that
-the corrected form names; where print says "any stabilising gain", they are also moved close to the boundary.
+Where a lemma promises that a gain stabilises, the ratio is the spectral radius. Gains move within the radius of the
+corrected form. Where the paper has "any stabilising gain", they also move close to the boundary.
 """
 
 from typing import NamedTuple

@@ -160,7 +160,8 @@ def model_based(
 def model_free_plan(
     tasks: LQRTask, K0: Array, worst: Constants, spread: Array, epsilon: float, delta: float
 ) -> dict[str, Any]:
-    """What Theorems 2 and 4, corrected (docs/errata.md, T15 and T17), ask of a model-free run: plain numbers."""
+    """The requirements of Theorems 2 and 4, corrected (docs/errata.md, T15 and T17), for a model-free run, as plain
+    numbers."""
     first = quantities(K0, tasks)
     num_inputs, domination = K0.shape[0], worst.gradient_domination
     inner, outer = step_size_limits(worst, num_inputs, model_free=True)

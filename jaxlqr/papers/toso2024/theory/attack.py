@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Inequalities(NamedTuple):
-    """What an attack attacks; hashable, so that it can be a static argument.
+    """The target of an attack; hashable, so that it can be a static argument.
 
     Attributes:
         names: of the inequalities.
@@ -61,7 +61,7 @@ def random_margins(key: Array, num_draws: int, form: Form, num_states: int, num_
 
 
 class Attack(NamedTuple):
-    """What an attack found for each inequality, in the order of its names.
+    """The results of an attack for each inequality, in the order of its names.
 
     Attributes:
         random: largest ratio of the random task sets [names].

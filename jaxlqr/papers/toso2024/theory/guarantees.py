@@ -1,4 +1,4 @@
-"""What Theorems 1 to 4 of toso2024 ask of a run, and what they promise for it."""
+"""The requirements of Theorems 1 to 4 of toso2024 on a run, and their guarantees."""
 
 from typing import NamedTuple
 
@@ -108,9 +108,9 @@ def num_samples(
         radius: smoothing radius, at most that of :func:`smoothing_radius`.
         epsilon, delta: tolerance in Frobenius norm, and probability, of one estimate: a run makes many, and an error
             probability of ``delta`` for N iterations with M tasks needs ``delta / (3 M N)`` here (docs/errata.md, T17).
-        form: printed, (13) and (15), of which the latter is about an estimate that is not one of the Hessian.
-            Corrected, Lemma 7 is applied to the samples as vectors, whose spectral norm is the Frobenius norm. For a
-            scalar gain one sample is enough: both directions of the sphere give the same.
+        form: printed, (13) and (15); the latter is about an estimate that does not estimate the Hessian. Corrected,
+            Lemma 7 is applied to the samples as vectors, whose spectral norm is the Frobenius norm. For a scalar gain
+            one sample is enough: both directions of the sphere give the same.
 
     >>> import jax, jax.numpy as jnp, jaxlqr
     >>> tasks = jaxlqr.stack_tasks([jaxlqr.make_task([[0.5, 0.1], [0.0, 0.4]], [[0.0], [1.0]])])

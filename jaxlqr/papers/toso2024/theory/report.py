@@ -102,7 +102,7 @@ def report(
                 "what": what,
                 "source": source,
                 "lower": lower,
-                # Lemma 6 is measured at the distance h_Delta, of which there are two.
+                # Lemma 6 is measured at both distances h_Delta.
                 "measured": value["corrected"],
                 "measured_printed": value["printed"],
                 "bound": bound,
