@@ -170,7 +170,7 @@ normals = jax.random.normal(jax.random.key(2), (20_000, len(mode)))
 priors = np.asarray(jax.vmap(constrained)(prior_mean + prior_width * normals))
 laplace = np.asarray(jax.vmap(constrained)(mode + normals @ widths.T))
 
-figure, axes = new_figure(3, 3)
+figure, axes = new_figure(num_rows=3, num_columns=3)
 for k, (name, ax) in enumerate(zip(names, axes.flat, strict=True)):
     low, high = np.quantile(posterior[:, k], [0.0005, 0.9995])
     bins = np.linspace(1.3 * low - 0.3 * high, 1.3 * high - 0.3 * low, 40)
@@ -203,7 +203,7 @@ def responses(theta):
 
 paths = np.asarray(responses(thetas))
 low, middle, high = np.quantile(paths, [0.05, 0.5, 0.95], axis=0)
-figure, axes = new_figure(1, 3)
+figure, axes = new_figure(num_rows=1, num_columns=3)
 for k, (title, ax) in enumerate(zip(["output gap", "inflation", "interest rate"], axes.flat, strict=True)):
     ax.fill_between(range(12), low[:, k], high[:, k], alpha=0.3)
     ax.plot(middle[:, k])

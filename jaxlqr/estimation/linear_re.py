@@ -250,7 +250,9 @@ def _refined(A: Array, B: Array, g: Array, h: Array) -> tuple[Array, Array, Arra
         *_, size, steps = state
         return (size > enough) & (steps < _NEWTON_STEPS)
 
-    return lax.while_loop(unfinished, newton, (g, h, _error(A, B, g, h), jnp.asarray(0, jnp.int32)))[:3]
+    start = g, h, _error(A, B, g, h), jnp.asarray(0, jnp.int32)
+    g, h, size, _ = lax.while_loop(unfinished, newton, start)
+    return g, h, size
 
 
 def _error(A: Array, B: Array, g: Array, h: Array) -> Array:
