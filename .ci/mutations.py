@@ -171,7 +171,7 @@ MUTATIONS = [
         "training/steps.py",
         "<= here - trial * slope",
         "<= here + trial * slope",
-        "tests/training/test_steps.py::test_backtracking_takes_the_largest_steps_that_it_may",
+        "tests/training/test_steps.py::test_a_large_fraction_of_the_promised_decrease_is_demanded",
     ),
     Mutation(
         "value function of the backward pass, a sign",

@@ -90,6 +90,13 @@ def test_backtracking_takes_the_largest_steps_that_it_may():
     assert float(result.params[0, 0]) == pytest.approx(float(gain[0, 0]), rel=1e-12)
 
 
+def test_a_large_fraction_of_the_promised_decrease_is_demanded():
+    # Of x^2 / 2 at x = 1, a step s is accepted where (1 - s)^2 / 2 <= 1/2 - c s, that is s <= 2 (1 - c), here 0.2.
+    rule = BacktrackingSteps(lambda x, task: (x - task) ** 2 / 2, 0.1, 1.0, decrease=0.9)
+    one, tasks = jnp.array(1.0), jnp.zeros(2)
+    assert float(rule.outer(one, tasks, jnp.array(0.0), one, jnp.array(0))) == 0.125
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
