@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import jax
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -89,7 +90,7 @@ class Maml:
     Source: toso2024, equation (3); Finn, Abbeel, Levine, ICML 2017.
     """
 
-    inner_step_size: float | Array | Literal["auto"] | None = None
+    inner_step_size: float | Array | np.ndarray | Literal["auto"] | None = None
     num_inner_steps: int = field(default=1, metadata={"static": True})
     first_order: bool = field(default=False, metadata={"static": True})
     perturbations: Perturbations = field(default="independent", metadata={"static": True})

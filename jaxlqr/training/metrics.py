@@ -21,7 +21,7 @@ Metrics = Callable[[PyTree, Any], dict[str, Array]]
 
 
 def no_metrics(params: PyTree, task: PyTree) -> dict[str, Array]:
-    """Empty dict: as ``metrics`` of :func:`jaxlqr.meta_train` it records the loss alone."""
+    """Empty dict: as ``metrics`` of :class:`jaxlqr.Output` it records the loss alone."""
     return {}
 
 
@@ -39,7 +39,7 @@ class Recording:
     Raises:
         ValueError: when one of ``reference`` and ``compare`` is given without the other.
 
-    A recording is passed as ``metrics`` of :func:`jaxlqr.meta_train`, or registered by :func:`record_for`.
+    A recording is passed as ``metrics`` of :class:`jaxlqr.Output`, or registered by :func:`record_for`.
 
     >>> import jaxlqr, jax.numpy as jnp
     >>> from jaxlqr.training import Recording

@@ -1,7 +1,7 @@
 """Rules for the inner and the outer step size, which may look at the iterate: plain objects for ``meta_train``.
 
 A rule is any hashable object with two methods. The certified rule of musavi2023, Condition 1, is
-:class:`jaxlqr.papers.musavi2023.theory.CertifiedSteps`. The ``safeguard`` of :func:`jaxlqr.meta_train`, which halves
+:class:`jaxlqr.papers.musavi2023.theory.CertifiedSteps`. The ``guard`` of :func:`jaxlqr.meta_train`, which halves
 steps until every task is feasible, works with every rule; :class:`BacktrackingSteps` also demands that the objective
 falls.
 """
