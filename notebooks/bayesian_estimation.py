@@ -3,8 +3,8 @@
 #
 # Interest rates, inflation and the output gap follow a model of expectations. Its likelihood is a chain of three solvers: the
 # stable solution of the model, the stationary covariance, the Kalman filter. In jaxlqr each solver has exact derivatives of
-# any order. So NUTS gets gradients, and the Hessian at the mode gives NUTS its units. All of it runs in under a minute on one
-# core.
+# any order. So NUTS gets gradients, and the Hessian at the mode gives NUTS its units. All of it takes about a minute on one
+# core, most of which is compilation.
 
 # %%
 import os
