@@ -201,8 +201,8 @@ def fir(plant: Any, memory: int) -> FIRController:
 
     >>> from jaxlqr import feedback
     >>> plant = feedback.generalized_plant([[1.0]], [[1.0]], [[1.0]], [[1.0]], [[1.0]], dt=1.0)
-    >>> feedback.fir(plant, 2)(jnp.array([[[0.5]], [[0.2]], [[0.1]]])).C.tolist()
-    [[-0.2, -0.1]]
+    >>> feedback.fir(plant, 2)(jnp.array([[[1.0]], [[0.5]], [[0.25]]])).C.tolist()
+    [[-0.5, -0.25]]
     """
     sizes = sizes_of(plant)
     check_count("memory", memory)

@@ -102,8 +102,8 @@ def lqg(plant: GeneralizedPlant) -> StateSpace:
     >>> from jaxlqr import feedback
     >>> plant = feedback.lqg_plant([[1.0, 1.0], [0.0, 1.0]], [[0.0], [1.0]], [[1.0, 0.0]], R=[[1.0]], V=[[1.0]],
     ...                            Q=[[5.0, 5.0], [5.0, 5.0]], W=[[5.0, 5.0], [5.0, 5.0]])
-    >>> print(f"{feedback.h2_cost(feedback.lqg(plant), plant):.4f}")  # Doyle (1978): the loop has hardly any margin
-    750.0000
+    >>> print(f"{feedback.h2_cost(feedback.lqg(plant), plant):.0f}")  # Doyle (1978): the loop has hardly any margin
+    750
 
     Source: Zhou, Doyle, Glover, Robust and Optimal Control (1996), chapter 14; Anderson, Moore, Optimal Control: Linear
     Quadratic Methods (1990), chapter 8.
