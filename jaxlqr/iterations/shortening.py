@@ -14,13 +14,13 @@ class Trial(NamedTuple):
         value: pytree that the last attempt computed.
         fraction: of the step that the last attempt took, a scalar; 0 before the first attempt.
         accepted: whether the last attempt was acceptable, a scalar.
-        count: number of attempts, a scalar integer.
+        attempts: number of attempts, a scalar integer.
     """
 
     value: Any
     fraction: Array
     accepted: Array
-    count: Array
+    attempts: Array
 
 
 def before_trials(value: Any, dtype: Any) -> Trial:
@@ -57,12 +57,12 @@ def first_accepted(
     limit = max_backtracks + 1 if then_none else max_backtracks
 
     def unfinished(trial: Trial) -> Array:
-        return wanted & ~trial.accepted & (trial.count < limit)
+        return wanted & ~trial.accepted & (trial.attempts < limit)
 
     def shorten(trial: Trial) -> Trial:
-        fraction = jnp.where(trial.count == 0, 1, factor * trial.fraction)
-        fraction = jnp.where(trial.count < max_backtracks, fraction, 0).astype(trial.fraction.dtype)
+        fraction = jnp.where(trial.attempts == 0, 1, factor * trial.fraction)
+        fraction = jnp.where(trial.attempts < max_backtracks, fraction, 0).astype(trial.fraction.dtype)
         value, accepted = attempt(fraction, trial.value)
-        return Trial(value, fraction, accepted, trial.count + 1)
+        return Trial(value, fraction, accepted, trial.attempts + 1)
 
     return lax.while_loop(unfinished, shorten, start)

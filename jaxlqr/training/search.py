@@ -114,5 +114,5 @@ def search(settings: Settings, data: PyTree, params: PyTree, updates: PyTree, st
     nothing = blank(jax.eval_shape(propose, one))
     start = before_trials(blank(jax.eval_shape(look, nothing, none)), dtype)
     return lax.while_loop(
-        lambda trial: ~trial.accepted & (trial.count <= settings.max_backtracks), attempt, start
+        lambda trial: ~trial.accepted & (trial.attempts <= settings.max_backtracks), attempt, start
     ).value

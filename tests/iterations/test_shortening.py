@@ -36,7 +36,7 @@ def test_the_first_acceptable_fraction_is_found(limit, options, expected):
     trial = below(limit, **options)
     fraction, accepted, count = expected
     assert float(trial.fraction) == pytest.approx(fraction, rel=1e-15)  # 0.1 squared is rounded
-    assert (bool(trial.accepted), int(trial.count), int(trial.value)) == (accepted, count, 10 * count)
+    assert (bool(trial.accepted), int(trial.attempts), int(trial.value)) == (accepted, count, 10 * count)
 
 
 def test_a_search_goes_on_from_a_trial():
@@ -44,7 +44,7 @@ def test_a_search_goes_on_from_a_trial():
     then = first_accepted(
         lambda fraction, _: (fraction, fraction < 0.2), first._replace(value=0.0, accepted=False), max_backtracks=5
     )
-    assert (float(first.fraction), float(then.fraction), int(then.count)) == (0.5, 0.125, 4)
+    assert (float(first.fraction), float(then.fraction), int(then.attempts)) == (0.5, 0.125, 4)
 
 
 def test_lanes_keep_what_they_accepted_and_an_attempt_is_traced_once():
@@ -63,4 +63,4 @@ def test_lanes_keep_what_they_accepted_and_an_attempt_is_traced_once():
     assert len(traces) <= 2  # once for the types and once for the loop
     np.testing.assert_array_equal(together.fraction, [1.0, 0.25, 2.0**-7])
     np.testing.assert_array_equal(together.value, together.fraction * limits)
-    np.testing.assert_array_equal(together.count, [1, 3, 8])
+    np.testing.assert_array_equal(together.attempts, [1, 3, 8])

@@ -73,7 +73,7 @@ SETTING = Setting("maml", Design(), 1, ("uniform", "tow, beta 10"))
 
 def plan_in(folder, **changes):
     train, test = digits()
-    data = images_study.Data(train, test, None, "digits")
+    data = images_study.ImageData(train, test, None, "digits")
     return ImagesPlan(data, {"maml, 1 shot": SETTING}, 2, 0, 10, 5, folder)._replace(**changes)
 
 
@@ -85,9 +85,10 @@ def test_finished_runs_are_kept_and_others_run(tmp_path, without_training):
     assert CALLS[4:] == [("maml", "uniform", 2), ("maml", "tow, beta 10", 2)]
     for rule, rows in found["maml, 1 shot"].items():
         np.testing.assert_array_equal(again["maml, 1 shot"][rule]["weights"][:2], rows["weights"])
-    broken = next(tmp_path.glob("*uniform_0.npz"))
+    broken = next(tmp_path.glob("*uniform_0-*.npz"))
     broken.write_bytes(broken.read_bytes()[:100])
-    images_study.study(plan_in(tmp_path), progress=False)
+    with pytest.warns(RuntimeWarning, match="is damaged: .* made again"):
+        images_study.study(plan_in(tmp_path), progress=False)
     assert CALLS[6:] == [("maml", "uniform", 0)]
     images_study.study(plan_in(tmp_path, num_test=11), progress=False)  # another exam is another run
     assert len(CALLS) == 11
