@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Values = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+ValueAndGradient = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 # The weak Wolfe conditions of Lewis and Overton, and how often an interval is halved or doubled.
 _DECREASE, _SLOPE, _TRIALS = 1e-4, 0.9, 30
 
@@ -23,13 +23,15 @@ class Lanes(NamedTuple):
     steps: np.ndarray
 
 
-def start(values: Values, x: np.ndarray) -> Lanes:
+def start(values: ValueAndGradient, x: np.ndarray) -> Lanes:
     """The lanes at their starts."""
     value, gradient = values(x)
     return Lanes(x, value, gradient, np.zeros(len(x), int))
 
 
-def bfgs(values: Values, lanes: Lanes, max_steps: int, tolerance: float, report: Callable[[Lanes], bool]) -> Lanes:
+def bfgs(
+    values: ValueAndGradient, lanes: Lanes, max_steps: int, tolerance: float, report: Callable[[Lanes], bool]
+) -> Lanes:
     """The BFGS method with a weak Wolfe line search, which also converges to kinks; no lane ever rises.
 
     A lane rests where its value is not finite, where no step is accepted, and where the predicted decrease of a step is
@@ -66,7 +68,12 @@ def bfgs(values: Values, lanes: Lanes, max_steps: int, tolerance: float, report:
 
 
 def _line_search(
-    values: Values, lanes: Lanes, direction: np.ndarray, slope: np.ndarray, length: np.ndarray, active: np.ndarray
+    values: ValueAndGradient,
+    lanes: Lanes,
+    direction: np.ndarray,
+    slope: np.ndarray,
+    length: np.ndarray,
+    active: np.ndarray,
 ) -> tuple[Lanes, np.ndarray]:
     """The lanes after a step that fulfils the weak Wolfe conditions, or the largest decrease seen; and which moved."""
     lower, upper = np.zeros_like(slope), np.full_like(slope, np.inf)
@@ -104,7 +111,7 @@ def _update(inverse: np.ndarray, fresh: np.ndarray, change: np.ndarray, turn: np
 
 
 def newton_cg(
-    values: Values, product: Callable[[np.ndarray, np.ndarray], np.ndarray], lanes: Lanes, max_steps: int
+    values: ValueAndGradient, product: Callable[[np.ndarray, np.ndarray], np.ndarray], lanes: Lanes, max_steps: int
 ) -> Lanes:
     """Newton's method with exact Hessian-vector products and conjugate gradients, ended at negative curvature.
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxlqr.feedback._descent import Values
+from jaxlqr.feedback._descent import ValueAndGradient
 
 _HALVINGS = 30
 
 
 def sample_gradients(
-    values: Values,
+    values: ValueAndGradient,
     x: np.ndarray,
     metric: np.ndarray,
     *,
@@ -66,7 +66,7 @@ def sample_gradients(
 
 
 def _best_step(
-    at: Values, x: np.ndarray, value: float, downward: np.ndarray, length: float, lanes: int
+    at: ValueAndGradient, x: np.ndarray, value: float, downward: np.ndarray, length: float, lanes: int
 ) -> tuple[np.ndarray, float] | None:
     """The best of steps of many lengths against ``downward``, or None if none lowers the value enough."""
     for block in range(0, _HALVINGS, lanes):
