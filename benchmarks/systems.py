@@ -91,7 +91,7 @@ def h2_rows(count: int, n: int, repeats: int, control) -> list[list[str]]:
                 control.system_norm(model, 2) for model in models
             ]
             candidates["python-control loop, with gradient by differences"] = lambda host=host, dt=time_step: [
-                control_gradient(control, each, dt) for each in host[:4]
+                control_gradient(control, list(each), dt) for each in host[:4]
             ]
         if name == "continuous":
             candidates["SciPy loop, with gradient"] = lambda host=host: [scipy_h2(*each) for each in host]

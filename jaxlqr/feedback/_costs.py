@@ -140,7 +140,7 @@ def closed_loop(controller: Controller, plant: GeneralizedPlant) -> StateSpace:
     same = _same_time(controller, plant)
     if same is None:
         return loop
-    return StateSpace(*(jnp.where(same, leaf, jnp.nan) for leaf in (loop.A, loop.B, loop.C, loop.D)), loop.dt)
+    return StateSpace(*(jnp.where(same, leaf, jnp.nan) for leaf in (loop.A, loop.B, loop.C, loop.D)), dt=loop.dt)
 
 
 def _discounted(controller: Any, plant: Any, discount: Any) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def lqg_result(plant: GeneralizedPlant) -> LQGResult:
         return jnp.where(solved, array, jnp.nan)
 
     return LQGResult(
-        controller=StateSpace(*map(known, matrices), plant.dt),
+        controller=StateSpace(*map(known, matrices), dt=plant.dt),
         regulator_gain=known(regulator),
         estimator_gain=known(estimator),
         status=status,

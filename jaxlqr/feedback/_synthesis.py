@@ -131,7 +131,7 @@ def synthesize(
     >>> plant = feedback.lqg_plant([[1.2]], one, one, Q=one, R=one, W=one, V=[[0.0]], dt=1.0)
     >>> result = feedback.synthesize(plant, feedback.static(plant), num_starts=2, progress=False).check()
     >>> print(f"{result.cost:.4f} {result.controller[0, 0]:.4f}")  # the Riccati solution and its gain
-    2.0468 0.8061
+    1.9522 0.7935
 
     Source: Burke, Henrion, Lewis, Overton, IFAC ROCOND (2006), HIFOO; Vanbiervliet, Vandereycken, Michiels, Vandewalle,
     Diehl, SIAM J. Optim. 20 (2009), the smoothed abscissa.
