@@ -104,7 +104,7 @@ def test_folder_that_does_not_take_files_is_refused(tmp_path):
 def test_names_that_leave_the_folder_or_are_folders_are_refused(tmp_path):
     folder = OutputFolder(tmp_path)
     for name in ("../a.json", "a/b.json", "", ".."):
-        with pytest.raises(OutputError, match="plain name"):
+        with pytest.raises(OutputError, match="must be plain, without folders"):
             folder.write_json(name, {})
     (tmp_path / "taken.json").mkdir()
     with pytest.raises(OutputError, match="a folder has its name"):

@@ -26,7 +26,7 @@ def test_weights_are_those_of_slsqp(rule, kappa):
         constraints={"type": "eq", "fun": lambda w: np.sum(w) - 1, "jac": lambda w: np.ones(5)},
         options={"ftol": 1e-15, "maxiter": 500},
     )
-    weights = rule(LOSSES, kappa)
+    weights = rule(LOSSES, kappa=kappa)
     np.testing.assert_allclose(weights, found.x, rtol=0, atol=1e-6)
     np.testing.assert_allclose(jnp.sum(weights), 1, rtol=1e-14)
     # Stationarity to rounding, which SLSQP does not reach: the gradient is a multiple of the vector of ones.
@@ -46,7 +46,7 @@ def test_order_and_limits():
 
 @pytest.mark.parametrize("rule", RULES)
 def test_derivatives(rule):
-    check_grads(rule, (LOSSES, jnp.array(1.7)), order=2)
+    check_grads(lambda losses, kappa: rule(losses, kappa=kappa), (LOSSES, jnp.array(1.7)), order=2)
     jacobian = jax.jacobian(rule)(LOSSES)
     np.testing.assert_allclose(jnp.sum(jacobian, axis=0), 0, atol=1e-14)
     assert np.all(np.sign(jnp.diag(jacobian)) == -RULES[rule])

@@ -10,8 +10,8 @@ import pytest
 
 import jaxlqr
 from jaxlqr import SolveStatus, ZerothOrderOracle, maml_gradient, policy_gradient
+from jaxlqr.io import progress as progress_module
 from jaxlqr.training import Recording, loop, record_for
-from jaxlqr.training import progress as progress_module
 from tests.references import relative_error
 from tests.training.setting import ORIGIN, POINTS, START, STEP, TASKS, quartic, train, train_quartic
 

@@ -20,10 +20,10 @@ def test_theorem_4_4_holds_and_the_task_indexed_form_is_tighter(kind):
     risk, eta, ratios = RISKS[kind], 0.3, []
     for seed in range(30):
         tasks, omega, other = random_tasks(seed, kind)
-        if bound(other, omega, tasks, eta, 10.0, risk).gap < 0:
+        if bound(other, omega, tasks, eta, 10.0, risk=risk).gap < 0:
             omega, other = other, omega
-        printed = bound(other, omega, tasks, eta, 10.0, risk)
-        indexed = bound(other, omega, tasks, eta, 10.0, risk, form="task_indexed")
+        printed = bound(other, omega, tasks, eta, 10.0, risk=risk)
+        indexed = bound(other, omega, tasks, eta, 10.0, risk=risk, form="task_indexed")
         objective = lambda theta, tasks=tasks: jaxlqr.maml_loss(risk, theta, tasks, inner_step_size=eta)  # noqa: E731
         if seed < 3:  # compiled anew for each
             assert float(printed.gap) == pytest.approx(float(objective(omega) - objective(other)), rel=1e-10)
