@@ -10,11 +10,13 @@ both. Value, gradient and Hessian-vector product go from four parameters through
 """
 
 import argparse
+import importlib
 import os
 import platform
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -122,15 +124,37 @@ def kronecker(a: jax.Array, q: jax.Array) -> jax.Array:
     return jnp.linalg.solve(jnp.eye(a.size) - jnp.kron(a, a), q.ravel()).reshape(q.shape)
 
 
-def lyapunov_row(name: str, repeats: int) -> Row:
+def in_pytensor(a: jax.Array, q: jax.Array) -> Callable[[], object] | None:
+    """The same sum and gradient by PyTensor's JAX mode as it comes, without our solvers in it."""
+    try:
+        pytensor: Any = importlib.import_module("pytensor")
+        pt: Any = importlib.import_module("pytensor.tensor")
+    except ImportError:
+        print("PyTensor is not installed: its row is left out")
+        return None
+    symbols = [pt.matrix(f"x{k}", shape=array.shape) for k, array in enumerate((a, q))]
+    total = pt.sum(pt.linalg.solve_discrete_lyapunov(*symbols))
+    compiled = pytensor.function(symbols, [total, *pt.grad(total, symbols)], mode="JAX")
+    return partial(compiled, np.asarray(a), np.asarray(q))
+
+
+def lyapunov_rows(name: str, repeats: int) -> list[Row]:
     model = load(name)
     a, q = jnp.asarray(model["h_x"]), jnp.asarray(model["shock"] @ model["shock"].T)
 
     def total(solve: Callable[[jax.Array, jax.Array], jax.Array]) -> Callable[[], object]:
         return partial(jax.jit(jax.value_and_grad(lambda a, q: jnp.sum(solve(a, q)), argnums=(0, 1))), a, q)
 
-    times = medians({"ours": total(estimation.stationary_covariance), "theirs": total(kronecker)}, repeats)
-    return row(f"{name}, Lyapunov with gradient, n = {len(a)}", "Kronecker in JAX", times)
+    candidates = {"ours": total(estimation.stationary_covariance), "Kronecker in JAX": total(kronecker)}
+    peer = in_pytensor(a, q)
+    if peer is not None:
+        candidates["PyTensor's JAX mode"] = peer
+    times = medians(candidates, repeats)
+    return [
+        row(f"{name}, Lyapunov with gradient, n = {len(a)}", against, {"ours": times["ours"], "theirs": times[against]})
+        for against in candidates
+        if against != "ours"
+    ]
 
 
 def klein_row(name: str, draws: int, repeats: int) -> Row:
@@ -166,7 +190,7 @@ def main() -> None:
         many = min(options.draws, 4096 if name in _SMALL else 256)
         for draws in (1, many):
             rows += likelihood_rows(name, draws, options.steps, options.repeats)
-        rows += [lyapunov_row(name, options.repeats), klein_row(name, many, options.repeats)]
+        rows += [*lyapunov_rows(name, options.repeats), klein_row(name, many, options.repeats)]
         print(f"{name}: done", flush=True)
     text = f"JAX {jax.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}, one core, "
     text += f"T = {options.steps}.\n\n" + markdown(["work", "against", "ours, ms", "theirs, ms", "ratio"], rows)
