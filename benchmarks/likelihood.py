@@ -187,7 +187,7 @@ def main() -> None:
     rows: list[Row] = []
     for name in options.models:
         # A lane of the two large models works for milliseconds: fewer lanes say as much about each.
-        many = min(options.draws, 4096 if name in _SMALL else 256)
+        many = min(options.draws, 4096 if name in _SMALL else 64)
         for draws in (1, many):
             rows += likelihood_rows(name, draws, options.steps, options.repeats)
         rows += [*lyapunov_rows(name, options.repeats), klein_row(name, many, options.repeats)]

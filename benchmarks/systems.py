@@ -12,7 +12,7 @@ it shows that the script works. ``--write`` puts the tables into docs/benchmarks
 import argparse
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,8 +64,9 @@ def scipy_h2(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> floa
     return float(norm + sum(np.sum(x) for x in (q @ p, q @ b, c @ p)) / norm)
 
 
-def control_gradient(control, each: list[np.ndarray], dt: float) -> list[float]:
+def control_gradient(control, each: Sequence[np.ndarray], dt: float) -> list[float]:
     """The norm at the system, and with each entry of A, B and C moved: what a user of python-control would do."""
+    each = [matrix.copy() for matrix in each]
     values = [control.system_norm(control.ss(*each, dt), 2)]
     for matrix in each[:3]:
         for index in np.ndindex(matrix.shape):
@@ -91,7 +92,7 @@ def h2_rows(count: int, n: int, repeats: int, control) -> list[list[str]]:
                 control.system_norm(model, 2) for model in models
             ]
             candidates["python-control loop, with gradient by differences"] = lambda host=host, dt=time_step: [
-                control_gradient(control, list(each), dt) for each in host[:4]
+                control_gradient(control, each, dt) for each in host[:4]
             ]
         if name == "continuous":
             candidates["SciPy loop, with gradient"] = lambda host=host: [scipy_h2(*each) for each in host]
