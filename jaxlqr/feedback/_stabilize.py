@@ -55,10 +55,14 @@ def typical_rates(plants: GeneralizedPlant) -> float:
     return float(size.mean()) or 1.0
 
 
+# Called without jit, the loop of the balancing would be compiled anew in each call.
+_balanced = jax.jit(balanced)
+
+
 def typical_gain(plants: GeneralizedPlant) -> float:
     """A size of gains that move the poles by about a typical rate."""
     actuated = jax.tree.map(lambda leaf: leaf[0], plants).actuated
-    system = balanced(actuated)
+    system = _balanced(actuated)
     inputs = np.linalg.norm(np.asarray(system.B, float), axis=0)
     outputs = np.linalg.norm(np.asarray(system.C, float), axis=1)
     sizes = [float(np.exp(np.log(part[part > 0]).mean())) if np.any(part > 0) else 1.0 for part in (inputs, outputs)]
